@@ -1,0 +1,1 @@
+//! The ports of Everstep over async-nats, topology provisioning and the managed server.

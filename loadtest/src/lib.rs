@@ -1,0 +1,1 @@
+//! Load scenarios of Everstep.

@@ -1,0 +1,1 @@
+//! Drives runs: feed, dispatch, partition ownership, timers.

@@ -1,0 +1,1 @@
+//! Tests of Everstep that need more than one crate.

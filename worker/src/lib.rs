@@ -1,0 +1,1 @@
+//! Runs functions: task loop, function context, heartbeats.
