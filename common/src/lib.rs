@@ -1,6 +1,39 @@
 //! The words, shapes and rules that every part of Everstep shares.
 //!
-//! Knows neither tokio nor NATS: the outside is reached through [`ports`].
+//! Knows neither tokio nor NATS: the outside is reached through [`ports`], and [`store`] says how the journal, the leases and the
+//! task queues are kept there.
+//!
+//! # Glossary
+//!
+//! | word | meaning here |
+//! |---|---|
+//! | workflow | the code: a definition with a version |
+//! | run | one execution of a workflow |
+//! | journal | a run's ordered, append-only entries |
+//! | step | a recorded side-effecting call; has attempts |
+//! | attempt | one try of a step on one worker |
+//! | checkpoint | a step's recorded outcome, which replay returns and does not redo |
+//! | entry / command / effect | happened / asked for / to be done |
+//! | replay | running workflow code again against its journal |
+//! | timer | a durable sleep; fires once |
+//! | task queue, task | where workers pull; one attempt to make |
+//! | lease | a time-bound right to drive a partition, renewed by heartbeat |
+//! | fence | a number that rejects a stale holder |
+//! | idempotency key | the caller's name for "the same request" |
+//! | owner | the orchestrator that holds a partition's lease |
+//! | parked | a run that is not driven further until someone acts, with the reason |
+//! | nondeterminism | code and journal disagree |
 
+pub mod digest;
+pub mod failure;
+pub mod ids;
+pub mod journal;
+pub mod key;
+pub mod limits;
+pub mod payload;
 pub mod ports;
+pub mod retry;
+pub mod subject;
+pub mod task;
 pub mod topology;
+pub mod wire;

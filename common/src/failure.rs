@@ -1,0 +1,103 @@
+//! Failures as journal data: they survive crashes and new versions, so they are values, not error types of some crate.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::ERROR_MESSAGE_BYTES_MAX;
+
+/// Why a step, a closure or a run did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What sort of failure.
+    pub kind: FailureKind,
+    /// What the failing code said.
+    pub message: String,
+}
+
+/// The sorts of failure.
+///
+/// On the wire a kind is its name in snake case, and an unknown name reads as [`FailureKind::Other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "&'static str", from = "String")]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The function returned an error that no retry can mend.
+    Fatal,
+    /// Every attempt failed; the message is the last one's.
+    Exhausted,
+    /// The step's total deadline passed.
+    DeadlineExceeded,
+    /// Execution began as often as `max_crashes` allows and never ended.
+    Crashed,
+    /// Begun once and interrupted, in a function that runs at most once.
+    Interrupted,
+    /// Cancelled before it ended.
+    Cancelled,
+    /// The value is over a limit or cannot be encoded.
+    Invalid,
+    /// The workflow itself returned an error.
+    Workflow,
+    /// A kind written by a newer version.
+    Other,
+}
+
+impl Failure {
+    /// A failure with a message, cut to 16 KiB.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if message.len() > ERROR_MESSAGE_BYTES_MAX {
+            let end = (0..=ERROR_MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+            message.truncate(end);
+        }
+        Self { kind, message }
+    }
+}
+
+const KINDS: [(FailureKind, &str); 9] = [
+    (FailureKind::Fatal, "fatal"),
+    (FailureKind::Exhausted, "exhausted"),
+    (FailureKind::DeadlineExceeded, "deadline_exceeded"),
+    (FailureKind::Crashed, "crashed"),
+    (FailureKind::Interrupted, "interrupted"),
+    (FailureKind::Cancelled, "cancelled"),
+    (FailureKind::Invalid, "invalid"),
+    (FailureKind::Workflow, "workflow"),
+    (FailureKind::Other, "other"),
+];
+
+impl From<FailureKind> for &'static str {
+    fn from(kind: FailureKind) -> Self {
+        KINDS.iter().find(|(known, _)| *known == kind).map_or("other", |(_, name)| name)
+    }
+}
+
+impl From<String> for FailureKind {
+    fn from(name: String) -> Self {
+        KINDS.iter().find(|(_, known)| *known == name).map_or(Self::Other, |(kind, _)| *kind)
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fatal => "fatal error",
+            Self::Exhausted => "attempts exhausted",
+            Self::DeadlineExceeded => "deadline exceeded",
+            Self::Crashed => "crashed too often",
+            Self::Interrupted => "interrupted",
+            Self::Cancelled => "cancelled",
+            Self::Invalid => "invalid value",
+            Self::Workflow => "workflow error",
+            Self::Other => "failure",
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.message.is_empty() { self.kind.fmt(f) } else { write!(f, "{}: {}", self.kind, self.message) }
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,263 @@
+//! What entries say. Their shape on the wire is kept for ever: fields may be added with a default, none renamed or removed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{EntryKey, EntryKind};
+use crate::digest::InputDigest;
+use crate::failure::Failure;
+use crate::ids::{FunctionName, ProcessId, RunId, WorkflowName};
+use crate::key::StepKey;
+use crate::payload::Payload;
+use crate::wire;
+
+/// What one entry says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// Under [`EntryKey::Start`].
+    Start(Start),
+    /// Under [`EntryKey::Step`].
+    Step(StepOutcome),
+    /// Under [`EntryKey::Try`].
+    Try(Attempt),
+    /// Under [`EntryKey::Begun`].
+    Begun(Begun),
+    /// Under [`EntryKey::Local`].
+    Local(Local),
+    /// Under [`EntryKey::Timer`].
+    Timer(Fired),
+    /// Under [`EntryKey::In`].
+    In(Inbound),
+    /// Under [`EntryKey::End`].
+    End(Ended),
+    /// Under [`EntryKey::Gone`].
+    Gone,
+}
+
+/// A run begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// Which workflow.
+    pub workflow: WorkflowName,
+    /// Which version of it the run is pinned to; `None`: the newest that the first owner knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// Its input.
+    pub input: Payload,
+    /// The digest of the input, by which a second start under the same key is told from a repeated one.
+    pub digest: InputDigest,
+    /// The caller's name for this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_key: Option<String>,
+    /// The session whose state the run shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The run and step that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// Labels for people and filters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// W3C trace context of the starter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// The step of another run that started a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The other run.
+    pub run: RunId,
+    /// Its step.
+    pub step: StepKey,
+}
+
+/// The outcome of a step; the only thing about the step that the workflow sees.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepOutcome {
+    /// Which function was asked for.
+    pub function: FunctionName,
+    /// The digest of the input it was given.
+    pub digest: InputDigest,
+    /// How it ended.
+    pub result: StepResult,
+    /// The attempt that brought the outcome, or the last one made.
+    pub attempt: u32,
+    /// Who recorded it.
+    pub by: ProcessId,
+    /// When the attempt began, by the worker's clock; absent if no worker was involved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Timestamp>,
+}
+
+/// A value or a failure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepResult {
+    /// The value.
+    Value(Payload),
+    /// The failure.
+    Failure(Failure),
+}
+
+/// A failed attempt that is not (yet) the step's outcome.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Which function.
+    pub function: FunctionName,
+    /// The digest of the input.
+    pub digest: InputDigest,
+    /// What went wrong.
+    pub error: AttemptError,
+    /// What the function said, cut to 16 KiB.
+    pub message: String,
+    /// The function's own wish for the delay before the next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<std::time::Duration>,
+    /// Which worker.
+    pub by: ProcessId,
+    /// When the attempt began, by the worker's clock.
+    pub began: Timestamp,
+}
+
+/// The sorts of failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptError {
+    /// The function returned an error that may go away.
+    Error,
+    /// The function took longer than its timeout.
+    Timeout,
+    /// The function panicked.
+    Panic,
+    /// The worker could not take the task: unreadable input, a value over the limit.
+    Invalid,
+}
+
+/// The execution of an attempt begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Which worker.
+    pub by: ProcessId,
+    /// The task stream's incarnation that delivered it.
+    #[serde(default)]
+    pub incarnation: String,
+}
+
+/// What the workflow saw that is not a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Local {
+    /// What it was.
+    pub kind: LocalKind,
+    /// What it brought.
+    pub result: StepResult,
+}
+
+/// What a [`Local`] entry records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalKind {
+    /// The result of a closure given to `ctx.run`.
+    Closure,
+}
+
+/// A timer fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fired {
+    /// When it was due.
+    pub due: Timestamp,
+}
+
+/// Something reached the run from outside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inbound {
+    /// What.
+    pub kind: InboundKind,
+    /// Who asked, for people to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why, for people to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What can reach a run from outside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InboundKind {
+    /// End the run as cancelled; open steps are cancelled first.
+    Cancel,
+    /// Try a parked run again.
+    Resume {
+        /// Go on although recorded steps are no longer asked for.
+        #[serde(default)]
+        accept_unasked: bool,
+    },
+}
+
+/// The run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    /// How.
+    pub outcome: RunOutcome,
+    /// Which owner recorded it.
+    pub by: ProcessId,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunOutcome {
+    /// The workflow returned a value.
+    Completed(Payload),
+    /// The workflow returned an error.
+    Failed(Failure),
+    /// It was cancelled.
+    Cancelled(Failure),
+}
+
+impl Entry {
+    /// The bytes stored under the entry's key.
+    pub fn encode(&self) -> Result<Bytes, wire::Error> {
+        match self {
+            Self::Start(start) => wire::encode(start),
+            Self::Step(outcome) => wire::encode(outcome),
+            Self::Try(attempt) => wire::encode(attempt),
+            Self::Begun(begun) => wire::encode(begun),
+            Self::Local(local) => wire::encode(local),
+            Self::Timer(fired) => wire::encode(fired),
+            Self::In(inbound) => wire::encode(inbound),
+            Self::End(ended) => wire::encode(ended),
+            Self::Gone => wire::encode(&()),
+        }
+    }
+
+    /// What the bytes stored under `key` say.
+    pub fn decode(key: &EntryKey, bytes: &[u8]) -> Result<Self, wire::Error> {
+        Ok(match key.kind() {
+            EntryKind::Start => Self::Start(wire::decode(bytes)?),
+            EntryKind::Step => Self::Step(wire::decode(bytes)?),
+            EntryKind::Try => Self::Try(wire::decode(bytes)?),
+            EntryKind::Begun => Self::Begun(wire::decode(bytes)?),
+            EntryKind::Local => Self::Local(wire::decode(bytes)?),
+            EntryKind::Timer => Self::Timer(wire::decode(bytes)?),
+            EntryKind::In => Self::In(wire::decode(bytes)?),
+            EntryKind::End => Self::End(wire::decode(bytes)?),
+            EntryKind::Gone => Self::Gone,
+        })
+    }
+
+    /// The value by reference that the entry holds, if any.
+    pub fn payload(&self) -> Option<&Payload> {
+        match self {
+            Self::Start(start) => Some(&start.input),
+            Self::Step(StepOutcome { result: StepResult::Value(value), .. })
+            | Self::Local(Local { result: StepResult::Value(value), .. })
+            | Self::End(Ended { outcome: RunOutcome::Completed(value), .. }) => Some(value),
+            _ => None,
+        }
+    }
+}

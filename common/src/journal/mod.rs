@@ -1,0 +1,25 @@
+//! The journal: what a run's entries are called and what they say.
+//!
+//! The ordered set of its entries is the truth about a run. Every entry is created once, under a key that is a function of
+//! the run's own history ([`EntryKey`]), and never replaced; the sequence in the partition's stream is the only clock.
+
+mod entry;
+mod key;
+
+use jiff::Timestamp;
+
+pub use entry::{Attempt, AttemptError, Begun, Ended, Entry, Fired, Inbound, InboundKind, Local, LocalKind, Parent, RunOutcome, Start, StepOutcome, StepResult};
+pub use key::{EntryKey, EntryKind, InboundId, InvalidEntryKey};
+
+/// One stored entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JournalEntry {
+    /// Its place in the order of all entries of the partition.
+    pub sequence: u64,
+    /// When the server stored it.
+    pub time: Timestamp,
+    /// What it is called.
+    pub key: EntryKey,
+    /// What it says.
+    pub entry: Entry,
+}
