@@ -33,6 +33,7 @@ pub mod limits;
 pub mod payload;
 pub mod ports;
 pub mod retry;
+pub mod store;
 pub mod subject;
 pub mod task;
 pub mod topology;

@@ -1,0 +1,266 @@
+//! Which streams a deployment has, and the record that says so to every process of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Mark;
+use crate::ids::{Partition, Prefix, QueueName};
+use crate::limits::PARTITIONS_MAX;
+use crate::ports::{Broker, Ensured, GetLast, Publish, PublishError, ReadError, TopologyError};
+use crate::subject::Names;
+use crate::topology::{ConsumerSpec, Discard, Durability, Republish, Retention, Storage, StreamSpec};
+use crate::wire;
+
+/// The bucket of leases, cursors and the deployment record.
+pub const LEASES: &str = "leases";
+
+/// The bucket of run summaries.
+pub const RUNS: &str = "runs";
+
+/// The key of the deployment record in [`LEASES`].
+pub const DEPLOYMENT_KEY: &str = "deployment";
+
+/// How much one task queue holds in bytes before publishes wait: memory of the server.
+pub const TASK_STREAM_BYTES_MAX: i64 = 1024 * 1024 * 1024;
+
+/// After how long a delivered task without sign of life is delivered again: above the longest leader pause seen (9 s).
+const TASK_ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// What was provisioned; the same for every process of the deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// What sets its names apart.
+    pub prefix: Prefix,
+    /// How many partitions the journal has. May grow; unkeyed runs use all of them.
+    pub partitions: u32,
+    /// How many of them keyed starts hash over; never changes.
+    pub keyed_partitions: u32,
+    /// What an acknowledged write survives, as the operator configured the server.
+    pub durability: Durability,
+    /// On how many nodes each stream is kept.
+    pub replicas: usize,
+}
+
+/// Why a deployment could not be made or found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeploymentError {
+    /// Nothing is provisioned under this prefix.
+    #[error("nothing is provisioned here under prefix {prefix:?}: run `everstep provision` (or `everstep dev` for a server of your own)")]
+    Missing {
+        /// The prefix.
+        prefix: Prefix,
+    },
+    /// It exists and is another one.
+    #[error("the deployment exists with other settings: {}", differences.join("; "))]
+    Differs {
+        /// `field: wanted A, found B`.
+        differences: Vec<String>,
+    },
+    /// A stream could not be made or is another one.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// The record could not be read.
+    #[error("reading the deployment record: {0}")]
+    Read(ReadError),
+    /// The record could not be written.
+    #[error("writing the deployment record: {0}")]
+    Write(PublishError),
+    /// The record is not one, or of a newer version.
+    #[error("the deployment record is unreadable: {0}")]
+    Undecodable(wire::Error),
+    /// A setting is out of range.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Deployment {
+    /// One node, one partition, strict: what `dev`, demos and tests use.
+    pub fn single_node(prefix: Prefix) -> Self {
+        Self { prefix, partitions: 1, keyed_partitions: 1, durability: Durability::Strict, replicas: 1 }
+    }
+
+    /// With this many partitions, all of them keyed.
+    #[must_use]
+    pub fn with_partitions(self, partitions: u32) -> Self {
+        Self { partitions, keyed_partitions: partitions, ..self }
+    }
+
+    /// With this durability.
+    #[must_use]
+    pub fn with_durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
+    }
+
+    /// Kept on this many nodes.
+    #[must_use]
+    pub fn with_replicas(self, replicas: usize) -> Self {
+        Self { replicas, ..self }
+    }
+
+    /// Whether creates that wait together are sent as one atomic batch: only where each would cost an fsync of its own.
+    pub fn groups_creates(&self) -> bool {
+        self.durability == Durability::Strict && self.replicas == 1
+    }
+
+    /// Every partition.
+    pub fn all_partitions(&self) -> impl Iterator<Item = Partition> + use<> {
+        (0..self.partitions).map(Partition)
+    }
+
+    /// Every stream but the task queues', which the orchestrators make as they are asked for.
+    pub fn streams(&self) -> Vec<StreamSpec> {
+        let names = Names::new(self.prefix.clone());
+        let mut streams = vec![self.bucket(&names, LEASES, "leases, cursors, the deployment record"), self.bucket(&names, RUNS, "run summaries")];
+        streams.push(self.payload_stream(&names));
+        for partition in self.all_partitions() {
+            streams.push(self.journal_stream(&names, partition));
+            streams.push(self.timer_stream(&names, partition));
+        }
+        streams
+    }
+
+    /// A KV bucket that keeps the last value of each key.
+    fn bucket(&self, names: &Names, bucket: &str, what: &str) -> StreamSpec {
+        StreamSpec {
+            description: format!("Everstep: {what}"),
+            max_messages_per_subject: 1,
+            discard: Discard::Old,
+            allow_atomic: true,
+            deny_delete: true,
+            ..StreamSpec::new(names.bucket_stream(bucket), [names.bucket_key(bucket, ">")], self.replicas)
+        }
+    }
+
+    /// Write-once: the first value of a subject stands, whatever a later writer sends.
+    fn write_once(&self, name: String, subjects: String, what: &str) -> StreamSpec {
+        StreamSpec {
+            description: format!("Everstep: {what}"),
+            max_messages_per_subject: 1,
+            discard: Discard::New,
+            discard_new_per_subject: true,
+            allow_atomic: true,
+            deny_delete: true,
+            ..StreamSpec::new(name, [subjects], self.replicas)
+        }
+    }
+
+    fn journal_stream(&self, names: &Names, partition: Partition) -> StreamSpec {
+        let (source, destination) = names.done_rule(partition);
+        let what = format!("the journal of partition {partition}");
+        StreamSpec {
+            republish: Some(Republish { source, destination, headers_only: true }),
+            ..self.write_once(names.journal_stream(partition), names.journal_filter(partition), &what)
+        }
+    }
+
+    fn payload_stream(&self, names: &Names) -> StreamSpec {
+        self.write_once(names.payload_stream(), names.payload_filter(), "values over 256 KiB")
+    }
+
+    /// A work queue that also holds the schedules which fire into it; the consumer's filter leaves those alone.
+    fn timer_stream(&self, names: &Names, partition: Partition) -> StreamSpec {
+        StreamSpec {
+            description: format!("Everstep: the timers of partition {partition}"),
+            retention: Retention::WorkQueue,
+            allow_atomic: true,
+            allow_schedules: true,
+            ..StreamSpec::new(names.timer_stream(partition), [names.timer_schedules(partition), names.timer_fired(partition)], self.replicas)
+        }
+    }
+
+    /// The durable consumer of a partition's fired timers; whoever owns the partition pulls.
+    pub fn timer_consumer(&self, names: &Names, partition: Partition) -> ConsumerSpec {
+        ConsumerSpec { name: "owner".into(), filter: names.timer_fired(partition), ack_wait: TASK_ACK_WAIT }
+    }
+
+    /// The stream of a task queue: derived data, in memory.
+    pub fn task_stream(&self, names: &Names, queue: &QueueName) -> StreamSpec {
+        StreamSpec {
+            description: format!("Everstep: tasks of queue {queue}; derived from the journal, may be lost"),
+            retention: Retention::WorkQueue,
+            storage: Storage::Memory,
+            max_messages_per_subject: 1,
+            max_bytes: TASK_STREAM_BYTES_MAX,
+            discard: Discard::New,
+            discard_new_per_subject: true,
+            ..StreamSpec::new(names.task_stream(queue), [names.task_filter(queue), names.mark(queue)], self.replicas)
+        }
+    }
+
+    /// The durable consumer that the workers of a queue pull from.
+    pub fn task_consumer(&self, names: &Names, queue: &QueueName, mark: &Mark) -> ConsumerSpec {
+        ConsumerSpec { name: mark.consumer(), filter: names.task_filter(queue), ack_wait: TASK_ACK_WAIT }
+    }
+
+    /// After how long a delivered task without sign of life is delivered again.
+    pub fn task_ack_wait(&self) -> Duration {
+        TASK_ACK_WAIT
+    }
+
+    /// Makes what is missing and checks what is there; which streams were made. Doing it again changes nothing.
+    pub async fn provision(&self, broker: &Arc<dyn Broker>) -> Result<Vec<(String, Ensured)>, DeploymentError> {
+        self.validate()?;
+        let names = Names::new(self.prefix.clone());
+        let mut ensured = Vec::new();
+        for stream in self.streams() {
+            let did = broker.ensure_stream(&stream).await?;
+            ensured.push((stream.name, did));
+        }
+        for partition in self.all_partitions() {
+            broker.ensure_consumer(&names.timer_stream(partition), &self.timer_consumer(&names, partition)).await?;
+        }
+        self.record(broker, &names).await?;
+        Ok(ensured)
+    }
+
+    /// The deployment under `prefix`.
+    pub async fn load(broker: &Arc<dyn Broker>, prefix: &Prefix) -> Result<Self, DeploymentError> {
+        let names = Names::new(prefix.clone());
+        let stream = names.bucket_stream(LEASES);
+        let request = GetLast { stream, subjects: vec![names.bucket_key(LEASES, DEPLOYMENT_KEY)], up_to: None, leader: true };
+        let snapshot = match broker.get_last(request).await {
+            Err(ReadError::NoStream) => return Err(DeploymentError::Missing { prefix: prefix.clone() }),
+            answer => answer.map_err(DeploymentError::Read)?,
+        };
+        let message = snapshot.messages.first().ok_or_else(|| DeploymentError::Missing { prefix: prefix.clone() })?;
+        wire::decode(&message.payload).map_err(DeploymentError::Undecodable)
+    }
+
+    fn validate(&self) -> Result<(), DeploymentError> {
+        let invalid = |reason: String| Err(DeploymentError::Invalid(reason));
+        if self.partitions == 0 || self.partitions > PARTITIONS_MAX {
+            return invalid(format!("partitions is {}, and must be from 1 to {PARTITIONS_MAX}", self.partitions));
+        }
+        if self.keyed_partitions == 0 || self.keyed_partitions > self.partitions {
+            return invalid(format!("keyed_partitions is {}, and must be from 1 to partitions ({})", self.keyed_partitions, self.partitions));
+        }
+        Ok(())
+    }
+
+    async fn record(&self, broker: &Arc<dyn Broker>, names: &Names) -> Result<(), DeploymentError> {
+        let value: Bytes = wire::encode(self).map_err(|error| DeploymentError::Invalid(error.to_string()))?;
+        let publish = Publish::new(names.bucket_key(LEASES, DEPLOYMENT_KEY), value).create_only();
+        match broker.publish(publish).await {
+            Ok(_) => return Ok(()),
+            Err(PublishError::Refused | PublishError::Unknown(_)) => {}
+            Err(error) => return Err(DeploymentError::Write(error)),
+        }
+        let found = Self::load(broker, &self.prefix).await?;
+        let differences = self.differences(&found);
+        if differences.is_empty() { Ok(()) } else { Err(DeploymentError::Differs { differences }) }
+    }
+
+    fn differences(&self, found: &Self) -> Vec<String> {
+        let fields = [
+            ("partitions", self.partitions.to_string(), found.partitions.to_string()),
+            ("keyed_partitions", self.keyed_partitions.to_string(), found.keyed_partitions.to_string()),
+            ("durability", format!("{:?}", self.durability), format!("{:?}", found.durability)),
+            ("replicas", self.replicas.to_string(), found.replicas.to_string()),
+        ];
+        let differing = fields.into_iter().filter(|(_, wanted, found)| wanted != found);
+        differing.map(|(field, wanted, found)| format!("{field}: wanted {wanted}, found {found}")).collect()
+    }
+}

@@ -1,0 +1,132 @@
+//! Reading a run's journal so that the answer proves itself complete.
+//!
+//! Any replica may answer and may be behind, and an answer may be cut. A read for an entry that the feed has brought counts only if it
+//! contains that very entry; a read that no entry triggered counts only if it speaks of the feed's position or a later one.
+
+use futures::TryStreamExt;
+
+use super::{Backoff, Store};
+use crate::ids::{InvalidId, RunId};
+use crate::journal::{Entry, EntryKey, JournalEntry};
+use crate::ports::{GetLast, Message, ReadError, Snapshot};
+use crate::wire;
+
+/// How many answers of replicas are weighed before the leader is asked.
+const REPLICA_TRIES: u32 = 3;
+
+/// How often an unanswered read is tried in all: about 30 s.
+const TRIES_MAX: u32 = 125;
+
+/// As of when a journal is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadAt {
+    /// As it stood when the entry with this sequence, which is one of its own, was stored.
+    Entry(u64),
+    /// As it stands at this sequence of the partition or later.
+    AtLeast(u64),
+}
+
+/// Why a journal could not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadRunError {
+    /// No complete answer, however often asked.
+    #[error("reading the journal of run {run}")]
+    Unavailable {
+        /// The run.
+        run: RunId,
+        /// The last answer.
+        source: ReadError,
+    },
+    /// An entry that this build cannot read.
+    #[error("reading entry {key} of run {run}")]
+    Undecodable {
+        /// The run.
+        run: RunId,
+        /// The entry.
+        key: String,
+        /// What is wrong with it.
+        source: wire::Error,
+    },
+    /// A subject in the run's place that names no entry.
+    #[error("run {run} holds {subject:?}, which is not a journal entry")]
+    Foreign {
+        /// The run.
+        run: RunId,
+        /// The subject.
+        subject: String,
+    },
+    /// The run id is none.
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+}
+
+impl Store {
+    /// All entries of a run in stream order; empty if there are none.
+    pub async fn read_run(&self, run: &RunId, at: ReadAt) -> Result<Vec<JournalEntry>, ReadRunError> {
+        let filter = self.names().run_filter(run);
+        let messages = self.read_complete(run, filter, at).await?;
+        messages.into_iter().map(|message| self.decode_entry(run, message)).collect()
+    }
+
+    /// One entry, as of now; `None` if it is not there as far as a single read can tell (which proves nothing).
+    pub async fn read_entry(&self, run: &RunId, key: &EntryKey) -> Result<Option<JournalEntry>, ReadRunError> {
+        let subject = self.names().entry(run, key);
+        let messages = self.read_complete(run, subject, ReadAt::AtLeast(0)).await?;
+        messages.into_iter().next().map(|message| self.decode_entry(run, message)).transpose()
+    }
+
+    /// Reads a stored message as an entry of `run`.
+    pub fn decode_entry(&self, run: &RunId, message: Message) -> Result<JournalEntry, ReadRunError> {
+        let Some((_, key)) = self.names().parse_entry(&message.subject) else {
+            return Err(ReadRunError::Foreign { run: run.clone(), subject: message.subject });
+        };
+        match Entry::decode(&key, &message.payload) {
+            Ok(entry) => Ok(JournalEntry { sequence: message.sequence, time: message.time, key, entry }),
+            Err(source) => Err(ReadRunError::Undecodable { run: run.clone(), key: key.to_string(), source }),
+        }
+    }
+
+    async fn read_complete(&self, run: &RunId, filter: String, at: ReadAt) -> Result<Vec<Message>, ReadRunError> {
+        let stream = self.names().journal_stream(run.partition());
+        let up_to = match at {
+            ReadAt::Entry(sequence) => Some(sequence),
+            ReadAt::AtLeast(_) => None,
+        };
+        let mut backoff = Backoff::new();
+        let mut tries = 0;
+        loop {
+            let leader = tries >= REPLICA_TRIES;
+            let request = GetLast { stream: stream.clone(), subjects: vec![filter.clone()], up_to, leader };
+            let failed = match self.broker().get_last(request).await {
+                Ok(snapshot) if is_proven(&snapshot, at) => return Ok(snapshot.messages),
+                Ok(_) => ReadError::Unavailable("the answer is older than what is known".into()),
+                Err(ReadError::TooMany) => match self.scan_run(&stream, &filter, up_to, at).await {
+                    Ok(messages) => return Ok(messages),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            tries += 1;
+            if tries >= TRIES_MAX || matches!(failed, ReadError::Rejected(_) | ReadError::NoStream) {
+                return Err(ReadRunError::Unavailable { run: run.clone(), source: failed });
+            }
+            self.clock().sleep(backoff.next()).await;
+        }
+    }
+
+    async fn scan_run(&self, stream: &str, filter: &str, up_to: Option<u64>, at: ReadAt) -> Result<Vec<Message>, ReadError> {
+        let messages: Vec<Message> = self.broker().scan(stream, filter, up_to).try_collect().await?;
+        let last = messages.last().map_or(0, |message| message.sequence);
+        match at {
+            ReadAt::Entry(sequence) if last != sequence => Err(ReadError::Unavailable("the scan ended before the entry".into())),
+            _ => Ok(messages),
+        }
+    }
+}
+
+fn is_proven(snapshot: &Snapshot, at: ReadAt) -> bool {
+    match at {
+        ReadAt::Entry(sequence) => snapshot.messages.iter().any(|message| message.sequence == sequence),
+        ReadAt::AtLeast(sequence) => snapshot.up_to >= sequence,
+    }
+}
