@@ -113,7 +113,8 @@ impl Replies {
 
     /// Gives up on everything asked so far: its answers cannot come any more.
     pub(crate) fn disconnected(&self) {
-        self.lock().fail(|_| true, NoAnswer::Disconnected);
+        let wakers = self.lock().fail(|_| true, NoAnswer::Disconnected);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn ask(self: &Arc<Self>, ends: Ends, subject: Subject, headers: Option<HeaderMap>, payload: Bytes) -> Ticket {
@@ -123,7 +124,8 @@ impl Replies {
         let _ = write!(reply, "{:x}", u64::from(generation) << 32 | u64::from(index));
         let message = OutboundMessage { subject, reply: Some(reply.into()), payload, headers };
         if let Err(error) = self.outbox.enqueue(message) {
-            self.lock().all[index as usize].fail(NoAnswer::NotSent(error));
+            // Nobody waits yet, so there is nobody to wake.
+            let _ = self.lock().all[index as usize].fail(NoAnswer::NotSent(error));
         }
         Ticket { replies: Arc::clone(self), index }
     }
@@ -174,13 +176,10 @@ impl Slots {
         self.free.push(index);
     }
 
-    /// Fails each waiting slot whose begin satisfies `which`.
-    fn fail(&mut self, which: impl Fn(u64) -> bool, why: NoAnswer) {
-        for slot in &mut self.all {
-            if matches!(slot.state, State::Waiting { since, .. } if which(since)) {
-                slot.fail(why);
-            }
-        }
+    /// Fails each waiting slot whose begin satisfies `which`; whom to wake, outside the lock.
+    fn fail(&mut self, which: impl Fn(u64) -> bool, why: NoAnswer) -> Vec<Waker> {
+        let late = |slot: &&mut Slot| matches!(slot.state, State::Waiting { since, .. } if which(since));
+        self.all.iter_mut().filter(late).filter_map(|slot| slot.fail(why)).collect()
     }
 }
 
@@ -188,7 +187,7 @@ impl Slot {
     /// Takes one message; whom to wake if the answer is complete.
     fn answered(&mut self, message: Message) -> Option<Waker> {
         let State::Waiting { ends, waker, gathered, .. } = &mut self.state else { return None };
-        let waker = match ends {
+        match ends {
             Ends::AtOnce => {
                 let waker = waker.take();
                 self.state = State::Done(Ok(message));
@@ -204,20 +203,17 @@ impl Slot {
                 self.state = State::Gathered(Ok(gathered));
                 waker
             }
-        };
-        waker
+        }
     }
 
-    fn fail(&mut self, why: NoAnswer) {
-        let State::Waiting { ends, waker, .. } = &mut self.state else { return };
+    fn fail(&mut self, why: NoAnswer) -> Option<Waker> {
+        let State::Waiting { ends, waker, .. } = &mut self.state else { return None };
         let (ends, waker) = (*ends, waker.take());
         self.state = match ends {
             Ends::AtOnce => State::Done(Err(why)),
             Ends::WithStatus => State::Gathered(Err(why)),
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker
     }
 }
 
@@ -296,9 +292,12 @@ async fn sweep(replies: Weak<Replies>) {
     loop {
         ticks.tick().await;
         let Some(replies) = replies.upgrade() else { return };
-        let mut slots = replies.lock();
-        slots.sweep += 1;
-        let sweep = slots.sweep;
-        slots.fail(|since| sweep - since > SWEEPS_MAX, NoAnswer::TimedOut);
+        let wakers = {
+            let mut slots = replies.lock();
+            slots.sweep += 1;
+            let sweep = slots.sweep;
+            slots.fail(|since| sweep - since > SWEEPS_MAX, NoAnswer::TimedOut)
+        };
+        wakers.into_iter().for_each(Waker::wake);
     }
 }

@@ -1,5 +1,6 @@
 //! Three nats-servers in one cluster, for whatever only replicas show.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::config::ClusterPlace;
@@ -47,7 +48,7 @@ impl ManagedCluster {
         Ok(cluster)
     }
 
-    /// Where clients connect, all nodes in one comma-separated list.
+    /// Where clients connect, all nodes in one comma-separated list, as `NATS_URL` takes it.
     pub fn url(&self) -> String {
         self.nodes.iter().map(Node::url).collect::<Vec<_>>().join(",")
     }
@@ -105,7 +106,8 @@ impl ManagedCluster {
         self.ready().await
     }
 
-    /// Waits until the running nodes have a leader that sees all of them up to date, and each has recovered its store.
+    /// Waits until the running nodes have a leader that sees all of them up to date, each has recovered its store, and every
+    /// stream they hold has a leader among them.
     pub async fn ready(&mut self) -> Result<(), Error> {
         let ready = async {
             let mut poll = tokio::time::interval(READY_POLL);
@@ -122,25 +124,36 @@ impl ManagedCluster {
     }
 
     async fn is_ready(&self) -> bool {
-        let running: Vec<&Node> = self.nodes.iter().filter(|node| node.process_id().is_some()).collect();
+        let mut running = 0;
         let mut seen_by_leader = 0;
-        for node in &running {
-            if !probe::is_healthy(node.monitor_port()).await {
-                return false;
+        let (mut streams, mut led_streams) = (HashSet::new(), HashSet::new());
+        for node in self.nodes.iter().filter(|node| node.process_id().is_some()) {
+            let view = match probe::is_healthy(node.monitor_port()).await {
+                true => probe::cluster_view(node.monitor_port()).await,
+                false => None,
+            };
+            let Some(view) = view else { return false };
+            running += 1;
+            let is_this_node = |leader: &Option<String>| leader.as_deref() == Some(node.name());
+            if is_this_node(&view.leader) {
+                seen_by_leader = 1 + view.current_others;
             }
-            let seen = probe::nodes_current_seen_by_leader(node.monitor_port(), node.name()).await;
-            seen_by_leader = seen_by_leader.max(seen.unwrap_or(0));
+            led_streams.extend(
+                view.streams
+                    .iter()
+                    .filter(|(_, leader)| is_this_node(leader))
+                    .map(|(name, _)| name.clone()),
+            );
+            streams.extend(view.streams.into_iter().map(|(name, _)| name));
         }
-        seen_by_leader >= running.len()
+        seen_by_leader >= running && streams == led_streams
     }
 
     /// The node that leads the cluster's own log (not necessarily any stream); `None` while there is none.
     pub async fn leader(&self) -> Option<usize> {
         for (index, node) in self.nodes.iter().enumerate() {
-            if probe::nodes_current_seen_by_leader(node.monitor_port(), node.name())
-                .await
-                .is_some()
-            {
+            let view = probe::cluster_view(node.monitor_port()).await;
+            if view.and_then(|view| view.leader).as_deref() == Some(node.name()) {
                 return Some(index);
             }
         }

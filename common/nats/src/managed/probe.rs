@@ -13,21 +13,51 @@ pub(super) async fn is_healthy(monitor_port: u16) -> bool {
     get(monitor_port, "/healthz").await.is_some()
 }
 
-/// How many nodes of the cluster are up to date, the leader included, if the node called `name` leads it. Only the leader knows.
-pub(super) async fn nodes_current_seen_by_leader(monitor_port: u16, name: &str) -> Option<usize> {
-    let body = get(monitor_port, "/jsz").await?;
-    let meta = serde_json::from_slice::<JetStream>(&body).ok()?.meta_cluster?;
-    let others = meta.replicas.iter().filter(|replica| replica.current).count();
-    (meta.leader.as_deref() == Some(name)).then_some(1 + others)
+/// What one node of a cluster knows; `None` if it does not answer.
+pub(super) async fn cluster_view(monitor_port: u16) -> Option<ClusterView> {
+    let body = get(monitor_port, "/jsz?streams=true").await?;
+    let report: Report = serde_json::from_slice(&body).ok()?;
+    let accounts = report.account_details.unwrap_or_default();
+    let streams = accounts.into_iter().flat_map(|account| {
+        let Account {
+            name: account,
+            stream_detail,
+        } = account;
+        let named = move |stream: Stream| {
+            (
+                format!("{account} {}", stream.name),
+                stream.cluster.and_then(|group| group.leader),
+            )
+        };
+        stream_detail.unwrap_or_default().into_iter().map(named)
+    });
+    let meta = report.meta_cluster?;
+    let current_others = meta.replicas.iter().filter(|replica| replica.current).count();
+    Some(ClusterView {
+        leader: meta.leader,
+        current_others,
+        streams: streams.collect(),
+    })
+}
+
+/// A node's view of its cluster. Only the leader of a group knows for sure that it is: a follower names a dead one for a while.
+pub(super) struct ClusterView {
+    /// The name of the node that leads the cluster.
+    pub(super) leader: Option<String>,
+    /// How many other nodes it sees up to date. Only the leader's figure means something.
+    pub(super) current_others: usize,
+    /// The streams this node has a replica of, each with the name of the node that leads it.
+    pub(super) streams: Vec<(String, Option<String>)>,
 }
 
 #[derive(Deserialize)]
-struct JetStream {
-    meta_cluster: Option<MetaCluster>,
+struct Report {
+    meta_cluster: Option<Group>,
+    account_details: Option<Vec<Account>>,
 }
 
 #[derive(Deserialize)]
-struct MetaCluster {
+struct Group {
     leader: Option<String>,
     #[serde(default)]
     replicas: Vec<Replica>,
@@ -36,6 +66,18 @@ struct MetaCluster {
 #[derive(Deserialize)]
 struct Replica {
     current: bool,
+}
+
+#[derive(Deserialize)]
+struct Account {
+    name: String,
+    stream_detail: Option<Vec<Stream>>,
+}
+
+#[derive(Deserialize)]
+struct Stream {
+    name: String,
+    cluster: Option<Group>,
 }
 
 /// The body of a 200 answer; `None` for anything else, a refused connection included.
