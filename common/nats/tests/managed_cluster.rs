@@ -1,6 +1,7 @@
 //! A managed cluster of three: it has a leader when it says so, and goes on without any one node.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use async_nats::ServerAddr;
 use async_nats::jetstream;
@@ -19,6 +20,19 @@ fn replicated() -> Config {
         num_replicas: NODES,
         ..Config::default()
     }
+}
+
+/// Publishes until it is acknowledged: a node may not have heard yet where a new leader listens.
+async fn publish(client: &jetstream::Context) {
+    let published = async {
+        let mut poll = tokio::time::interval(Duration::from_millis(5));
+        while async { client.publish("s", "x".into()).await?.await }.await.is_err() {
+            poll.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), published)
+        .await
+        .expect("the stream has a leader");
 }
 
 #[tokio::test]
@@ -42,7 +56,7 @@ async fn acknowledged_writes_survive_the_death_of_each_node_in_turn() {
         cluster.kill(node);
         assert_eq!(cluster.pid(node), None);
         cluster.ready().await.unwrap();
-        connect(&cluster).await.publish("s", "x".into()).await.unwrap().await.unwrap();
+        publish(&connect(&cluster).await).await;
 
         cluster.restart(node).await.unwrap();
         assert!(cluster.pid(node).is_some());

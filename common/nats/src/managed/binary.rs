@@ -110,7 +110,6 @@ fn parse_numbers(version: &str) -> Option<[u32; 3]> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -119,8 +118,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, format!("#!/bin/sh\necho 'nats-server: v{version}'\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        // By a child: a file that this process itself had open for writing cannot be run while another thread forks.
+        let write = r#"printf '#!/bin/sh\necho "nats-server: v%s"\n' "$2" > "$1" && chmod +x "$1""#;
+        let written = Command::new("/bin/sh")
+            .args(["-c", write, "sh"])
+            .arg(&path)
+            .arg(version)
+            .status()
+            .unwrap();
+        assert!(written.success());
         folder
     }
 

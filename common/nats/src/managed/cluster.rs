@@ -108,6 +108,9 @@ impl ManagedCluster {
 
     /// Waits until the running nodes have a leader that sees all of them up to date, each has recovered its store, and every
     /// stream they hold has a leader among them.
+    ///
+    /// A publish may be refused for some milliseconds more, for want of responders, by a node that has not heard yet where the
+    /// new leader of the stream listens.
     pub async fn ready(&mut self) -> Result<(), Error> {
         let ready = async {
             let mut poll = tokio::time::interval(READY_POLL);

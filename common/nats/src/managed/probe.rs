@@ -32,7 +32,11 @@ pub(super) async fn cluster_view(monitor_port: u16) -> Option<ClusterView> {
         stream_detail.unwrap_or_default().into_iter().map(named)
     });
     let meta = report.meta_cluster?;
-    let current_others = meta.replicas.iter().filter(|replica| replica.current).count();
+    let current_others = meta
+        .replicas
+        .iter()
+        .filter(|replica| replica.current && !replica.offline)
+        .count();
     Some(ClusterView {
         leader: meta.leader,
         current_others,
@@ -66,6 +70,9 @@ struct Group {
 #[derive(Deserialize)]
 struct Replica {
     current: bool,
+    /// Also for as long as a node has not told the leader about itself: streams cannot be placed there.
+    #[serde(default)]
+    offline: bool,
 }
 
 #[derive(Deserialize)]
