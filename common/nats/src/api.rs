@@ -9,7 +9,6 @@ use bytes::Bytes;
 use everstep_common::ports::{ReadError, TopologyError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::refusal::{self, ApiError};
@@ -37,6 +36,16 @@ pub(crate) enum Failure {
     Silence(String),
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(error) => error.fmt(formatter),
+            Self::NoResponders => formatter.write_str("JetStream does not answer"),
+            Self::Silence(reason) => formatter.write_str(reason),
+        }
+    }
+}
+
 impl Failure {
     /// Whether the server says that the thing asked about does not exist.
     pub(crate) fn is(&self, err_code: u64) -> bool {
@@ -46,24 +55,28 @@ impl Failure {
     pub(crate) fn of_read(self) -> ReadError {
         match self {
             Self::Refused(error) => refusal::of_read(error),
-            Self::NoResponders => ReadError::Unavailable("JetStream does not answer".to_owned()),
-            Self::Silence(reason) => ReadError::Unavailable(reason),
+            Self::NoResponders | Self::Silence(_) => ReadError::Unavailable(self.to_string()),
         }
     }
 
     pub(crate) fn of_topology(self, name: &str) -> TopologyError {
-        let unavailable = |reason| TopologyError::Unavailable { name: name.to_owned(), reason };
         match self {
             Self::Refused(error) => refusal::of_topology(name, error),
-            Self::NoResponders => unavailable("JetStream does not answer".to_owned()),
-            Self::Silence(reason) => unavailable(reason),
+            Self::NoResponders | Self::Silence(_) => TopologyError::Unavailable {
+                name: name.to_owned(),
+                reason: self.to_string(),
+            },
         }
     }
 }
 
 impl Api {
     pub(crate) fn new(replies: Arc<Replies>, connected: watch::Receiver<bool>, prefix: &str) -> Self {
-        Self { replies, connected, prefix: prefix.into() }
+        Self {
+            replies,
+            connected,
+            prefix: prefix.into(),
+        }
     }
 
     /// The full subject of `verb`, such as `STREAM.INFO.X`.
@@ -95,17 +108,19 @@ impl Api {
     pub(crate) async fn connected(&self) -> Result<(), Failure> {
         let mut connected = self.connected.clone();
         let up = tokio::time::timeout(ANSWER_TIMEOUT, connected.wait_for(|connected| *connected)).await;
-        if matches!(up, Ok(Ok(_))) { Ok(()) } else { Err(Failure::Silence("not connected".to_owned())) }
+        if matches!(up, Ok(Ok(_))) {
+            Ok(())
+        } else {
+            Err(Failure::Silence("not connected".to_owned()))
+        }
     }
 }
 
 /// The error in an API answer, if it is one. Every answer is an object, and only an error has an `error`.
 fn error_of(answer: &[u8]) -> Option<ApiError> {
     #[derive(serde::Deserialize)]
-    struct Answer<'a> {
-        #[serde(borrow)]
-        error: Option<&'a RawValue>,
+    struct Answer {
+        error: Option<ApiError>,
     }
-    let answer: Answer<'_> = serde_json::from_slice(answer).ok()?;
-    Some(serde_json::from_str(answer.error?.get()).unwrap_or_default())
+    serde_json::from_slice::<Answer>(answer).ok()?.error
 }

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, watch};
 use everstep_common::ports::ConnectionEvent;
 
 use crate::api::{Api, Failure};
-use crate::broker::NatsBroker;
+use crate::broker::{Link, NatsBroker};
 use crate::context_file::ContextError;
 use crate::options::{ConnectOptions, without_secret};
 use crate::outbox::{Outbox, QUEUED_MESSAGES_MAX};
@@ -89,7 +89,9 @@ pub enum ConnectError {
         needed: (u64, u64, u64),
     },
     /// The server or the account has no JetStream.
-    #[error("the server at {servers} has no JetStream for this account: add `jetstream {{}}` to its configuration, or enable it for the account")]
+    #[error(
+        "the server at {servers} has no JetStream for this account: add `jetstream {{}}` to its configuration, or enable it for the account"
+    )]
     NoJetStream {
         /// Where.
         servers: String,
@@ -110,20 +112,41 @@ impl NatsBroker {
     /// Once connected it reconnects for ever. With [`ConnectOptions::wait_for_server`] it also waits for the first connection.
     pub async fn connect(options: ConnectOptions) -> Result<Arc<Self>, ConnectError> {
         let options = options.resolved()?;
-        let servers = options.addresses().into_iter().map(without_secret).collect::<Vec<_>>().join(", ");
+        let servers = options
+            .addresses()
+            .into_iter()
+            .map(without_secret)
+            .collect::<Vec<_>>()
+            .join(", ");
         let (connected, connected_receiver) = watch::channel(false);
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let (client, inbox_events) = open(&options, &servers, connected, events.clone()).await?;
         let outbox = Outbox::new(client.clone());
         let inbox = client.new_inbox();
-        let closed = |reason: String| ConnectError::Unreachable { servers: servers.clone(), reason };
-        let subscriber = client.subscribe(format!("{inbox}.*")).await.map_err(|error| closed(error.to_string()))?;
+        let closed = |reason: String| ConnectError::Unreachable {
+            servers: servers.clone(),
+            reason,
+        };
+        let subscriber = client
+            .subscribe(format!("{inbox}.*"))
+            .await
+            .map_err(|error| closed(error.to_string()))?;
         let replies = Replies::start(outbox.clone(), &inbox, subscriber);
         let _ = inbox_events.set(Arc::downgrade(&replies));
-        let prefix = options.jetstream_domain.as_ref().map_or_else(|| "$JS.API.".into(), |domain| format!("$JS.{domain}.API."));
+        let prefix = options
+            .jetstream_domain
+            .as_ref()
+            .map_or_else(|| "$JS.API.".into(), |domain| format!("$JS.{domain}.API."));
         let api = Api::new(Arc::clone(&replies), connected_receiver, &prefix);
         check(&client, &api, &servers, options.wait_for_server).await?;
-        Ok(Arc::new(Self::new(client, outbox, replies, api, events)))
+        Ok(Arc::new(Self::over(Link {
+            client,
+            outbox,
+            replies,
+            api,
+            events,
+            stuck_pulls: Arc::default(),
+        })))
     }
 }
 
@@ -144,7 +167,10 @@ async fn open(
         std::future::ready(())
     });
     let addresses: Vec<String> = options.addresses().into_iter().map(str::to_owned).collect();
-    let client = client_options.connect(addresses).await.map_err(|error| not_connected(&error, servers))?;
+    let client = client_options
+        .connect(addresses)
+        .await
+        .map_err(|error| not_connected(&error, servers))?;
     Ok((client, replies))
 }
 
@@ -163,7 +189,10 @@ fn on_event(event: &Event, replies: &LateReplies, connected: &watch::Sender<bool
             let _ = events.send(ConnectionEvent::Disconnected);
         }
         Event::SlowConsumer(subscription) => {
-            tracing::warn!(subscription, "messages were dropped: {UNREAD_MESSAGES_MAX} unread ones were waiting");
+            tracing::warn!(
+                subscription,
+                "messages were dropped: {UNREAD_MESSAGES_MAX} unread ones were waiting"
+            );
         }
         Event::ServerError(error) => tracing::warn!(%error, "the NATS server reports an error"),
         other => tracing::debug!(event = %other, "connection event"),
@@ -225,7 +254,11 @@ async fn with_identity(
 /// At once, then ever slower up to [`RECONNECT_DELAY_MAX`].
 fn reconnect_delay(attempts: usize) -> Duration {
     let exponent = attempts.saturating_sub(1).min(8) as u32;
-    if exponent == 0 { Duration::ZERO } else { Duration::from_millis(1 << exponent).min(RECONNECT_DELAY_MAX) }
+    if exponent == 0 {
+        Duration::ZERO
+    } else {
+        Duration::from_millis(1 << exponent).min(RECONNECT_DELAY_MAX)
+    }
 }
 
 fn not_connected(error: &async_nats::ConnectError, servers: &str) -> ConnectError {
@@ -249,18 +282,28 @@ async fn check(client: &Client, api: &Api, servers: &str, wait: bool) -> Result<
     let servers = servers.to_owned();
     while let Err(failure) = api.connected().await {
         if !wait {
-            return Err(ConnectError::Unreachable { servers, reason: format!("{failure:?}") });
+            return Err(ConnectError::Unreachable {
+                servers,
+                reason: failure.to_string(),
+            });
         }
     }
     let found = client.server_info().version;
     if version(&found).is_none_or(|version| version < MINIMUM_SERVER_VERSION) {
-        return Err(ConnectError::TooOld { servers, found, needed: MINIMUM_SERVER_VERSION });
+        return Err(ConnectError::TooOld {
+            servers,
+            found,
+            needed: MINIMUM_SERVER_VERSION,
+        });
     }
-    match api.ask::<serde_json::Value>("INFO", &()).await {
+    match api.ask::<serde::de::IgnoredAny>("INFO", &()).await {
         Ok(_) => Ok(()),
         Err(Failure::NoResponders) => Err(ConnectError::NoJetStream { servers }),
         Err(Failure::Refused(error)) if matches!(error.err_code, 10_039 | 10_076) => Err(ConnectError::NoJetStream { servers }),
-        Err(Failure::Refused(error)) => Err(ConnectError::NotReady { servers, reason: error.to_string() }),
+        Err(Failure::Refused(error)) => Err(ConnectError::NotReady {
+            servers,
+            reason: error.to_string(),
+        }),
         Err(Failure::Silence(reason)) => Err(ConnectError::NotReady { servers, reason }),
     }
 }

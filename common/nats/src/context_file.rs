@@ -87,11 +87,18 @@ impl Context {
     pub(crate) fn load(name: &str, environment: &impl Fn(&str) -> Option<String>) -> Result<Self, ContextError> {
         let path = path_of(name, environment)?;
         let named = || name.to_owned();
-        let text = std::fs::read(&path)
-            .map_err(|source| ContextError::Unreadable { name: named(), path: path.clone(), source })?;
-        let file: File = serde_json::from_slice(&text)
-            .map_err(|source| ContextError::Malformed { name: named(), path: path.clone(), source })?;
-        file.into_context(environment).map_err(|key| ContextError::Unsupported { name: named(), key })
+        let text = std::fs::read(&path).map_err(|source| ContextError::Unreadable {
+            name: named(),
+            path: path.clone(),
+            source,
+        })?;
+        let file: File = serde_json::from_slice(&text).map_err(|source| ContextError::Malformed {
+            name: named(),
+            path: path.clone(),
+            source,
+        })?;
+        file.into_context(environment)
+            .map_err(|key| ContextError::Unsupported { name: named(), key })
     }
 }
 
@@ -156,7 +163,11 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join(".config/nats/context");
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("dev.json"), r#"{"description":"d","url":"nats://a","creds":"~/x.creds","color_scheme":""}"#).unwrap();
+        std::fs::write(
+            folder.join("dev.json"),
+            r#"{"description":"d","url":"nats://a","creds":"~/x.creds","color_scheme":""}"#,
+        )
+        .unwrap();
         let environment = |name: &str| (name == "HOME").then(|| home.path().to_str().unwrap().to_owned());
 
         let context = Context::load("dev", &environment).unwrap();

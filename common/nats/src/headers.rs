@@ -12,6 +12,12 @@ pub(crate) const EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: HeaderName =
     HeaderName::from_static("Nats-Expected-Last-Subject-Sequence-Subject");
 /// How many more messages match, in an answer to a batched direct get.
 pub(crate) const NUM_PENDING: HeaderName = HeaderName::from_static("Nats-Num-Pending");
+/// The delivery that a heartbeat stands behind.
+pub(crate) const LAST_CONSUMER: HeaderName = HeaderName::from_static("Nats-Last-Consumer");
+/// Where to answer that we keep up, in the heartbeat of a consumer that waits for it.
+pub(crate) const CONSUMER_STALLED: HeaderName = HeaderName::from_static("Nats-Consumer-Stalled");
+/// How much of a pull request was left when it ended.
+pub(crate) const PENDING_MESSAGES: HeaderName = HeaderName::from_static("Nats-Pending-Messages");
 /// The sequence that such an answer speaks of.
 pub(crate) const UP_TO_SEQUENCE: HeaderName = HeaderName::from_static("Nats-UpTo-Sequence");
 
@@ -27,7 +33,10 @@ pub(crate) struct BadHeader(String);
 pub(crate) fn add_user_headers(map: &mut HeaderMap, headers: &Headers) -> Result<(), BadHeader> {
     for (name, value) in &headers.0 {
         let bad = || BadHeader(name.clone());
-        map.append(header_name(name).ok_or_else(bad)?, value.parse::<HeaderValue>().map_err(|_| bad())?);
+        map.append(
+            header_name(name).ok_or_else(bad)?,
+            value.parse::<HeaderValue>().map_err(|_| bad())?,
+        );
     }
     Ok(())
 }
@@ -52,7 +61,9 @@ pub(crate) fn all_headers(map: Option<&HeaderMap>) -> Headers {
 pub(crate) fn user_headers_of_block(block: &str) -> Headers {
     let pairs = block.lines().skip(1).filter_map(|line| line.split_once(':'));
     let pairs = pairs.filter(|(name, _)| !name.starts_with(SERVER_PREFIX));
-    let mut headers: Vec<_> = pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+    let mut headers: Vec<_> = pairs
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
     headers.sort_by(|(one, _), (other, _)| one.cmp(other));
     Headers(headers)
 }

@@ -46,7 +46,10 @@ pub struct ConnectOptions {
 impl ConnectOptions {
     /// Connects to one server, with everything else left to the context and the environment.
     pub fn to(server: impl Into<String>) -> Self {
-        Self { servers: vec![server.into()], ..Self::default() }
+        Self {
+            servers: vec![server.into()],
+            ..Self::default()
+        }
     }
 
     /// The same, with this connection name.
@@ -114,7 +117,10 @@ impl fmt::Debug for ConnectOptions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("ConnectOptions")
-            .field("servers", &self.addresses().into_iter().map(without_secret).collect::<Vec<_>>())
+            .field(
+                "servers",
+                &self.addresses().into_iter().map(without_secret).collect::<Vec<_>>(),
+            )
             .field("credentials", &self.credentials)
             .field("nkey", &self.nkey)
             .field("user", &self.user)
@@ -126,7 +132,9 @@ impl fmt::Debug for ConnectOptions {
 
 /// An address without the user, password or token in it.
 pub(crate) fn without_secret(address: &str) -> String {
-    let (scheme, rest) = address.split_once("://").map_or((None, address), |(scheme, rest)| (Some(scheme), rest));
+    let (scheme, rest) = address
+        .split_once("://")
+        .map_or((None, address), |(scheme, rest)| (Some(scheme), rest));
     let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     scheme.map_or_else(|| host.to_owned(), |scheme| format!("{scheme}://{host}"))
 }
@@ -143,9 +151,16 @@ mod tests {
     fn explicit_beats_context_beats_environment() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("prod.json");
-        std::fs::write(&file, r#"{"url":"nats://context:1","user":"c","password":"p","ca":"/ca.pem","inbox_prefix":"_MINE"}"#).unwrap();
+        std::fs::write(
+            &file,
+            r#"{"url":"nats://context:1","user":"c","password":"p","ca":"/ca.pem","inbox_prefix":"_MINE"}"#,
+        )
+        .unwrap();
         let set = environment(&[("NATS_URL", "nats://env:1"), ("NATS_CREDS", "/env.creds")]);
-        let in_context = ConnectOptions { context: Some(file.to_str().unwrap().to_owned()), ..ConnectOptions::default() };
+        let in_context = ConnectOptions {
+            context: Some(file.to_str().unwrap().to_owned()),
+            ..ConnectOptions::default()
+        };
 
         let from_environment = ConnectOptions::default().resolved_with(&set).unwrap();
         assert_eq!(from_environment.servers, ["nats://env:1"]);
@@ -156,7 +171,11 @@ mod tests {
         assert_eq!((from_context.user.as_deref(), from_context.credentials), (Some("c"), None));
         assert_eq!(from_context.inbox_prefix.as_deref(), Some("_MINE"));
 
-        let explicit = ConnectOptions { servers: vec!["nats://said:1".into()], token: Some("t".into()), ..in_context };
+        let explicit = ConnectOptions {
+            servers: vec!["nats://said:1".into()],
+            token: Some("t".into()),
+            ..in_context
+        };
         let explicit = explicit.resolved_with(&set).unwrap();
         assert_eq!(explicit.servers, ["nats://said:1"]);
         assert_eq!((explicit.token.as_deref(), explicit.user), (Some("t"), None));

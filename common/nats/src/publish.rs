@@ -34,7 +34,7 @@ impl NatsBroker {
     pub(crate) fn publish_now(&self, message: Publish) -> BoxFuture<'static, Result<Stored, PublishError>> {
         match wire_headers(&message) {
             Ok(headers) => {
-                let pending = self.replies.request(message.subject.into(), headers, message.payload);
+                let pending = self.link.replies.request(message.subject.into(), headers, message.payload);
                 async move { acknowledged(pending.await) }.boxed()
             }
             Err(error) => rejected(error.to_string()),
@@ -45,11 +45,19 @@ impl NatsBroker {
     /// is open for no time.
     pub(crate) fn publish_batch_now(&self, messages: Vec<Publish>) -> BoxFuture<'static, Result<Stored, PublishError>> {
         if !(2..=BATCH_MESSAGES_MAX).contains(&messages.len()) {
-            return rejected(format!("a batch holds 2 to {BATCH_MESSAGES_MAX} messages, not {}", messages.len()));
+            return rejected(format!(
+                "a batch holds 2 to {BATCH_MESSAGES_MAX} messages, not {}",
+                messages.len()
+            ));
         }
-        let batch = self.client.new_inbox();
+        let batch = self.link.client.new_inbox();
         let id = batch.rsplit('.').next().unwrap_or_default();
-        let numbered = match messages.into_iter().zip(1..).map(|(message, number)| batched(message, id, number)).collect() {
+        let numbered = match messages
+            .into_iter()
+            .zip(1..)
+            .map(|(message, number)| batched(message, id, number))
+            .collect()
+        {
             Ok(numbered) => numbered,
             Err(error) => return rejected(error.to_string()),
         };
@@ -57,21 +65,23 @@ impl NatsBroker {
     }
 
     fn send_batch(&self, mut messages: Vec<OutboundMessage>) -> BoxFuture<'static, Result<Stored, PublishError>> {
-        let max_payload = self.client.max_payload();
+        let max_payload = self.link.client.max_payload();
         if messages.iter().any(|message| message.payload.len() > max_payload) {
             return future::ready(Err(PublishError::TooLarge)).boxed();
         }
-        let Some(mut last) = messages.pop() else { return rejected("an empty batch".to_owned()) };
+        let Some(mut last) = messages.pop() else {
+            return rejected("an empty batch".to_owned());
+        };
         let commit = last.headers.get_or_insert_default();
         commit.insert(NATS_BATCH_COMMIT, "1");
         let _contiguous = self.batches.lock();
         for message in messages {
-            if let Err(error) = self.outbox.enqueue(message) {
+            if let Err(error) = self.link.outbox.enqueue(message) {
                 // The server forgets the beginning of a batch that is never committed.
                 return future::ready(Err(not_sent(error))).boxed();
             }
         }
-        let pending = self.replies.request(last.subject, last.headers, last.payload);
+        let pending = self.link.replies.request(last.subject, last.headers, last.payload);
         async move { acknowledged(pending.await) }.boxed()
     }
 }
@@ -106,7 +116,12 @@ fn batched(message: Publish, id: &str, number: u64) -> Result<OutboundMessage, B
     let mut map = wire_headers(&message)?.unwrap_or_default();
     map.insert(NATS_BATCH_ID, id);
     map.insert(NATS_BATCH_SEQUENCE, HeaderValue::from(number));
-    Ok(OutboundMessage { subject: message.subject.into(), reply: None, payload: message.payload, headers: Some(map) })
+    Ok(OutboundMessage {
+        subject: message.subject.into(),
+        reply: None,
+        payload: message.payload,
+        headers: Some(map),
+    })
 }
 
 fn acknowledged(answer: Result<Message, NoAnswer>) -> Result<Stored, PublishError> {

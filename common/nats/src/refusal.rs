@@ -64,7 +64,11 @@ pub(crate) fn of_read(error: ApiError) -> ReadError {
 /// Why provisioning `name` was refused.
 pub(crate) fn of_topology(name: &str, error: ApiError) -> TopologyError {
     let (name, reason) = (name.to_owned(), error.to_string());
-    if is_transient(&error) { TopologyError::Unavailable { name, reason } } else { TopologyError::Rejected { name, reason } }
+    if is_transient(&error) {
+        TopologyError::Unavailable { name, reason }
+    } else {
+        TopologyError::Rejected { name, reason }
+    }
 }
 
 /// Whether the same request may succeed a moment later: the server is starting, electing, or short of something for a while.
@@ -81,18 +85,37 @@ mod tests {
     use super::*;
 
     fn refused(code: u16, err_code: u64, description: &str) -> PublishError {
-        of_publish(ApiError { code, err_code, description: description.to_owned() })
+        of_publish(ApiError {
+            code,
+            err_code,
+            description: description.to_owned(),
+        })
     }
 
     #[test]
     fn publish_refusals_are_told_apart_by_code_and_not_by_class() {
         assert_eq!(refused(400, 10_071, "wrong last sequence: 3"), PublishError::Refused);
         assert_eq!(refused(400, 10_164, "wrong last sequence"), PublishError::Refused);
-        assert_eq!(refused(503, 10_077, "maximum messages per subject exceeded"), PublishError::Refused);
+        assert_eq!(
+            refused(503, 10_077, "maximum messages per subject exceeded"),
+            PublishError::Refused
+        );
         assert_eq!(refused(503, 10_077, "maximum bytes exceeded"), PublishError::Full);
-        assert_eq!(refused(500, 10_047, "insufficient storage resources available"), PublishError::Full);
-        assert!(matches!(refused(503, 10_008, "JetStream system temporarily unavailable"), PublishError::Unknown(_)));
-        assert!(matches!(refused(503, 10_039, "JetStream not enabled for account"), PublishError::Rejected(_)));
-        assert!(matches!(refused(400, 10_060, "expected stream does not match"), PublishError::Rejected(_)));
+        assert_eq!(
+            refused(500, 10_047, "insufficient storage resources available"),
+            PublishError::Full
+        );
+        assert!(matches!(
+            refused(503, 10_008, "JetStream system temporarily unavailable"),
+            PublishError::Unknown(_)
+        ));
+        assert!(matches!(
+            refused(503, 10_039, "JetStream not enabled for account"),
+            PublishError::Rejected(_)
+        ));
+        assert!(matches!(
+            refused(400, 10_060, "expected stream does not match"),
+            PublishError::Rejected(_)
+        ));
     }
 }

@@ -85,7 +85,12 @@ struct Slot {
 #[derive(Debug)]
 enum State {
     Free,
-    Waiting { ends: Ends, since: u64, waker: Option<Waker>, gathered: Vec<Message> },
+    Waiting {
+        ends: Ends,
+        since: u64,
+        waker: Option<Waker>,
+        gathered: Vec<Message>,
+    },
     Done(Result<Message, NoAnswer>),
     Gathered(Result<Vec<Message>, NoAnswer>),
 }
@@ -93,8 +98,12 @@ enum State {
 impl Replies {
     /// Starts multiplexing over `subscriber`, which listens on `<inbox>.*`.
     pub(crate) fn start(outbox: Outbox, inbox: &str, subscriber: Subscriber) -> Arc<Self> {
-        let replies =
-            Arc::new(Self { outbox, prefix: format!("{inbox}."), slots: Mutex::default(), tasks: Mutex::default() });
+        let replies = Arc::new(Self {
+            outbox,
+            prefix: format!("{inbox}."),
+            slots: Mutex::default(),
+            tasks: Mutex::default(),
+        });
         let dispatch = tokio::spawn(dispatch(Arc::downgrade(&replies), subscriber));
         let sweep = tokio::spawn(sweep(Arc::downgrade(&replies)));
         *replies.tasks.lock().unwrap_or_else(PoisonError::into_inner) = vec![dispatch.abort_handle(), sweep.abort_handle()];
@@ -122,21 +131,33 @@ impl Replies {
         let mut reply = String::with_capacity(self.prefix.len() + 16);
         reply.push_str(&self.prefix);
         let _ = write!(reply, "{:x}", u64::from(generation) << 32 | u64::from(index));
-        let message = OutboundMessage { subject, reply: Some(reply.into()), payload, headers };
+        let message = OutboundMessage {
+            subject,
+            reply: Some(reply.into()),
+            payload,
+            headers,
+        };
         if let Err(error) = self.outbox.enqueue(message) {
             // Nobody waits yet, so there is nobody to wake.
             let _ = self.lock().all[index as usize].fail(NoAnswer::NotSent(error));
         }
-        Ticket { replies: Arc::clone(self), index }
+        Ticket {
+            replies: Arc::clone(self),
+            index,
+        }
     }
 
     fn answered(&self, message: Message) {
-        let Some(token) = message.subject.strip_prefix(self.prefix.as_str()) else { return };
+        let Some(token) = message.subject.strip_prefix(self.prefix.as_str()) else {
+            return;
+        };
         let Ok(token) = u64::from_str_radix(token, 16) else { return };
         let (index, generation) = (token as u32 as usize, (token >> 32) as u32);
         let waker = {
             let mut slots = self.lock();
-            let Some(slot) = slots.all.get_mut(index).filter(|slot| slot.generation == generation) else { return };
+            let Some(slot) = slots.all.get_mut(index).filter(|slot| slot.generation == generation) else {
+                return;
+            };
             slot.answered(message)
         };
         // Outside the lock, since the woken task may run on another thread at once.
@@ -161,11 +182,19 @@ impl Drop for Replies {
 impl Slots {
     fn take(&mut self, ends: Ends) -> (u32, u32) {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.all.push(Slot { generation: 0, state: State::Free });
+            self.all.push(Slot {
+                generation: 0,
+                state: State::Free,
+            });
             (self.all.len() - 1) as u32
         });
         let slot = &mut self.all[index as usize];
-        slot.state = State::Waiting { ends, since: self.sweep, waker: None, gathered: Vec::new() };
+        slot.state = State::Waiting {
+            ends,
+            since: self.sweep,
+            waker: None,
+            gathered: Vec::new(),
+        };
         (index, slot.generation)
     }
 
@@ -186,7 +215,12 @@ impl Slots {
 impl Slot {
     /// Takes one message; whom to wake if the answer is complete.
     fn answered(&mut self, message: Message) -> Option<Waker> {
-        let State::Waiting { ends, waker, gathered, .. } = &mut self.state else { return None };
+        let State::Waiting {
+            ends, waker, gathered, ..
+        } = &mut self.state
+        else {
+            return None;
+        };
         match ends {
             Ends::AtOnce => {
                 let waker = waker.take();
@@ -207,7 +241,9 @@ impl Slot {
     }
 
     fn fail(&mut self, why: NoAnswer) -> Option<Waker> {
-        let State::Waiting { ends, waker, .. } = &mut self.state else { return None };
+        let State::Waiting { ends, waker, .. } = &mut self.state else {
+            return None;
+        };
         let (ends, waker) = (*ends, waker.take());
         self.state = match ends {
             Ends::AtOnce => State::Done(Err(why)),

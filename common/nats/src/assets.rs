@@ -1,0 +1,167 @@
+//! Streams and consumers: made, compared, described, emptied.
+//!
+//! What exists is never changed: a difference is the operator's to resolve, and is named field by field.
+
+use everstep_common::ports::{Ensured, ReadError, StreamInfo, TopologyError};
+use everstep_common::topology::{ConsumerSpec, StreamSpec};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::api::{Api, Failure};
+use crate::refusal::{CONSUMER_NOT_FOUND, STREAM_NOT_FOUND};
+use crate::wire_config;
+
+/// What `STREAM.INFO` and `STREAM.CREATE` answer, as far as it matters.
+#[derive(Deserialize)]
+pub(crate) struct StreamAnswer {
+    config: Map<String, Value>,
+    pub(crate) created: Timestamp,
+    pub(crate) state: StreamState,
+    /// How many subjects match the filter of the question.
+    #[serde(default)]
+    pub(crate) total: usize,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct StreamState {
+    messages: u64,
+    bytes: u64,
+    first_seq: u64,
+    pub(crate) last_seq: u64,
+    /// Subjects that match the filter of the question.
+    #[serde(default)]
+    pub(crate) subjects: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct ConsumerAnswer {
+    config: Map<String, Value>,
+}
+
+/// The stream as its leader sees it.
+pub(crate) async fn stream(api: &Api, stream: &str) -> Result<StreamAnswer, Failure> {
+    api.ask(&format!("STREAM.INFO.{stream}"), &json!({})).await
+}
+
+pub(crate) async fn stream_info(api: Api, name: String) -> Result<Option<StreamInfo>, ReadError> {
+    match stream(&api, &name).await {
+        Ok(answer) => Ok(Some(StreamInfo {
+            created: answer.created,
+            first_sequence: answer.state.first_seq,
+            last_sequence: answer.state.last_seq,
+            messages: answer.state.messages,
+            bytes: answer.state.bytes,
+        })),
+        Err(failure) if failure.is(STREAM_NOT_FOUND) => Ok(None),
+        Err(failure) => Err(failure.of_read()),
+    }
+}
+
+pub(crate) async fn ensure_stream(api: Api, spec: StreamSpec) -> Result<Ensured, TopologyError> {
+    let name = spec.name.as_str();
+    let wanted = wire_config::of_stream(&spec);
+    match stream(&api, name).await {
+        Ok(answer) => compared(name, &wanted, &answer.config),
+        Err(failure) if failure.is(STREAM_NOT_FOUND) => create_stream(&api, name, wanted).await,
+        Err(failure) => Err(failure.of_topology(name)),
+    }
+}
+
+async fn create_stream(api: &Api, name: &str, wanted: Map<String, Value>) -> Result<Ensured, TopologyError> {
+    // Another process may have been quicker, perhaps with other ideas. The server answers "in use" to those, and to the same
+    // configuration as if it had made it, so what counts as made by us is not worth telling apart.
+    match api.ask::<StreamAnswer>(&format!("STREAM.CREATE.{name}"), &wanted).await {
+        Ok(_) => Ok(Ensured::Created),
+        Err(failure) => match stream(api, name).await {
+            Ok(answer) => compared(name, &wanted, &answer.config),
+            Err(_) => Err(failure.of_topology(name)),
+        },
+    }
+}
+
+pub(crate) async fn ensure_consumer(api: Api, stream: String, spec: ConsumerSpec) -> Result<Ensured, TopologyError> {
+    let name = format!("{stream}/{}", spec.name);
+    let wanted = wire_config::of_consumer(&spec);
+    let info = format!("CONSUMER.INFO.{stream}.{}", spec.name);
+    match api.ask::<ConsumerAnswer>(&info, &json!({})).await {
+        Ok(answer) => return compared(&name, &wanted, &answer.config),
+        Err(failure) if failure.is(CONSUMER_NOT_FOUND) => {}
+        Err(failure) => return Err(failure.of_topology(&name)),
+    }
+    let create = format!("CONSUMER.CREATE.{stream}.{}", spec.name);
+    let question = json!({ "stream_name": stream, "config": wanted, "action": "create" });
+    match api.ask::<ConsumerAnswer>(&create, &question).await {
+        Ok(_) => Ok(Ensured::Created),
+        Err(failure) => match api.ask::<ConsumerAnswer>(&info, &json!({})).await {
+            Ok(answer) => compared(&name, &wanted, &answer.config),
+            Err(_) => Err(failure.of_topology(&name)),
+        },
+    }
+}
+
+fn compared(name: &str, wanted: &Map<String, Value>, found: &Map<String, Value>) -> Result<Ensured, TopologyError> {
+    let differences = wire_config::differences(wanted, found);
+    if differences.is_empty() {
+        Ok(Ensured::Existed)
+    } else {
+        Err(TopologyError::Differs {
+            name: name.to_owned(),
+            differences,
+        })
+    }
+}
+
+pub(crate) async fn delete_consumer(api: Api, stream: String, name: String) -> Result<(), TopologyError> {
+    match api
+        .ask::<serde::de::IgnoredAny>(&format!("CONSUMER.DELETE.{stream}.{name}"), &json!({}))
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.is(CONSUMER_NOT_FOUND) || failure.is(STREAM_NOT_FOUND) => Ok(()),
+        Err(failure) => Err(failure.of_topology(&format!("{stream}/{name}"))),
+    }
+}
+
+pub(crate) async fn consumers(api: Api, stream: String) -> Result<Vec<String>, ReadError> {
+    #[derive(Deserialize)]
+    struct Page {
+        total: usize,
+        #[serde(default)]
+        consumers: Option<Vec<Listed>>,
+    }
+    #[derive(Deserialize)]
+    struct Listed {
+        name: String,
+        config: Map<String, Value>,
+    }
+    let mut names = Vec::new();
+    let mut seen = 0;
+    loop {
+        let page: Page = api
+            .ask(&format!("CONSUMER.LIST.{stream}"), &json!({ "offset": seen }))
+            .await
+            .map_err(Failure::of_read)?;
+        let listed = page.consumers.unwrap_or_default();
+        seen += listed.len();
+        let done = listed.is_empty() || seen >= page.total;
+        names.extend(
+            listed
+                .into_iter()
+                .filter(|one| one.config.contains_key("durable_name"))
+                .map(|one| one.name),
+        );
+        if done {
+            return Ok(names);
+        }
+    }
+}
+
+pub(crate) async fn purge(api: Api, stream: String, filter: String) -> Result<u64, ReadError> {
+    #[derive(Deserialize)]
+    struct Purged {
+        purged: u64,
+    }
+    let purged: Result<Purged, _> = api.ask(&format!("STREAM.PURGE.{stream}"), &json!({ "filter": filter })).await;
+    Ok(purged.map_err(Failure::of_read)?.purged)
+}
