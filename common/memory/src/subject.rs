@@ -39,9 +39,10 @@ pub(crate) fn is_literal(subject: &str) -> bool {
 pub(crate) fn is_filter(subject: &str) -> bool {
     let tokens: Vec<&str> = subject.split('.').collect();
     let last = tokens.len() - 1;
-    tokens.iter().enumerate().all(|(index, token)| {
-        !token.is_empty() && !token.contains([' ', '\t', '\r', '\n']) && (*token != ">" || index == last)
-    })
+    tokens
+        .iter()
+        .enumerate()
+        .all(|(index, token)| !token.is_empty() && !token.contains([' ', '\t', '\r', '\n']) && (*token != ">" || index == last))
 }
 
 /// The subject under which a message is republished: `{{wildcard(n)}}` in `destination` stands for what the n-th wildcard of
@@ -94,7 +95,13 @@ mod tests {
 
     #[test]
     fn filters_overlap_if_one_subject_fits_both() {
-        let cases = [("a.*", "*.b", true), ("a.b", "a.c", false), ("a.>", "a.b.c", true), ("a.>", "a", false), ("a.*", "a.b.c", false)];
+        let cases = [
+            ("a.*", "*.b", true),
+            ("a.b", "a.c", false),
+            ("a.>", "a.b.c", true),
+            ("a.>", "a", false),
+            ("a.*", "a.b.c", false),
+        ];
         for (left, right, expected) in cases {
             assert_eq!(overlap(left, right), expected, "{left} and {right}");
             assert_eq!(overlap(right, left), expected, "{right} and {left}");
@@ -104,7 +111,12 @@ mod tests {
     #[test]
     fn republished_subjects_take_their_tokens_from_the_wildcards() {
         let cases = [
-            ("$KV.cp_0.*.end", "done.0.{{wildcard(1)}}", "$KV.cp_0.r1.end", Some("done.0.r1")),
+            (
+                "$KV.cp_0.*.end",
+                "done.0.{{wildcard(1)}}",
+                "$KV.cp_0.r1.end",
+                Some("done.0.r1"),
+            ),
             ("a.*.*", "b.{{wildcard(2)}}.{{wildcard(1)}}", "a.x.y", Some("b.y.x")),
             ("a.>", "b.>", "a.x.y", Some("b.x.y")),
             ("a.*.end", "b", "a.x.start", None),

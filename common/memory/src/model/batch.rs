@@ -28,7 +28,9 @@ impl Stream {
             return Err(PublishError::Rejected("atomic publish is disabled".into()));
         }
         if messages.len() > BATCH_MESSAGES_MAX {
-            return Err(PublishError::Rejected(format!("more than {BATCH_MESSAGES_MAX} messages in a batch")));
+            return Err(PublishError::Rejected(format!(
+                "more than {BATCH_MESSAGES_MAX} messages in a batch"
+            )));
         }
         let mut staged = Staged::default();
         for message in messages {

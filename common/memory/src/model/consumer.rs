@@ -30,8 +30,10 @@ pub(crate) struct Consumer {
     next: u64,
     /// Deliveries made so far; part of the token.
     deliveries: u64,
-    /// Delivered and not answered, with the time at which each is delivered again.
-    pending: BTreeMap<u64, Timestamp>,
+    /// Delivered and not answered; with the time at which it is delivered again, unless that has come.
+    pending: BTreeMap<u64, Option<Timestamp>>,
+    /// The same by time.
+    deadlines: BTreeSet<(Timestamp, u64)>,
     /// To be delivered again, in this order.
     redeliver: BTreeSet<u64>,
     /// How often each has been delivered.
@@ -45,6 +47,7 @@ impl Consumer {
             next: 1,
             deliveries: 0,
             pending: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
             redeliver: BTreeSet::new(),
             counts: BTreeMap::new(),
         }
@@ -52,7 +55,9 @@ impl Consumer {
 
     /// The message was removed: it is delivered no more.
     pub(super) fn forget(&mut self, sequence: u64) {
-        self.pending.remove(&sequence);
+        if let Some(Some(deadline)) = self.pending.remove(&sequence) {
+            self.deadlines.remove(&(deadline, sequence));
+        }
         self.redeliver.remove(&sequence);
         self.counts.remove(&sequence);
     }
@@ -60,55 +65,102 @@ impl Consumer {
     /// The stream was rolled back to `sequence`: what came after it never was.
     pub(super) fn roll_back(&mut self, sequence: u64) {
         self.next = self.next.min(sequence + 1);
-        let later = sequence + 1;
-        self.pending.split_off(&later);
-        self.redeliver.split_off(&later);
-        self.counts.split_off(&later);
+        let later: Vec<u64> = self.counts.range(sequence + 1..).map(|(later, _)| *later).collect();
+        for sequence in later {
+            self.forget(sequence);
+        }
     }
 
     /// Delivers a pending message again now; `forget_count` as a new leader does that was never told of the delivery.
     pub(crate) fn redeliver_now(&mut self, sequence: u64, forget_count: bool) {
-        if self.pending.contains_key(&sequence) {
-            self.redeliver.insert(sequence);
-            if forget_count {
-                self.counts.remove(&sequence);
-            }
+        if !self.pending.contains_key(&sequence) {
+            return;
+        }
+        self.queue_again(sequence);
+        if forget_count {
+            self.counts.insert(sequence, 0);
         }
     }
 
     /// Delivers everything pending again now.
-    pub(crate) fn redeliver_all(&mut self) {
-        self.redeliver.extend(self.pending.keys().copied());
+    fn redeliver_all(&mut self) {
+        let pending: Vec<u64> = self.pending.keys().copied().collect();
+        for sequence in pending {
+            self.queue_again(sequence);
+        }
     }
 
     /// When the next unanswered delivery is due again.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.pending.iter().filter(|(sequence, _)| !self.redeliver.contains(sequence)).map(|(_, deadline)| *deadline).min()
+        self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
     fn expire(&mut self, now: Timestamp) {
-        let expired = self.pending.iter().filter(|(_, deadline)| **deadline <= now).map(|(sequence, _)| *sequence);
-        self.redeliver.extend(expired);
+        while let Some((_, sequence)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now).copied() {
+            self.queue_again(sequence);
+        }
+    }
+
+    fn queue_again(&mut self, sequence: u64) {
+        self.set_deadline(sequence, None);
+        self.redeliver.insert(sequence);
+    }
+
+    fn set_deadline(&mut self, sequence: u64, deadline: Option<Timestamp>) {
+        if let Some(Some(old)) = self.pending.insert(sequence, deadline) {
+            self.deadlines.remove(&(old, sequence));
+        }
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, sequence));
+        }
+    }
+
+    fn retry(&mut self, now: Timestamp, sequence: u64, delay: Duration) {
+        if !self.pending.contains_key(&sequence) {
+            return;
+        }
+        if delay.is_zero() {
+            self.queue_again(sequence);
+        } else {
+            self.set_deadline(sequence, Some(later(now, delay)));
+        }
+    }
+
+    /// Only a wait that still runs can start anew; what is about to be delivered again is.
+    fn restart_wait(&mut self, now: Timestamp, sequence: u64) {
+        if let Some(Some(_)) = self.pending.get(&sequence) {
+            self.set_deadline(sequence, Some(later(now, self.spec.ack_wait)));
+        }
     }
 }
 
 impl Stream {
     /// Hands out at most `max` messages. `None`: no such consumer.
     pub(super) fn fetch(&mut self, now: Timestamp, consumer: &str, max: usize) -> Option<Vec<Delivery>> {
-        let mut chosen = self.choose_again(now, consumer, max)?;
+        self.expire_deliveries(now);
+        let mut chosen = self.choose_again(consumer, max)?;
         while chosen.len() < max {
-            let consumer = &self.consumers[consumer];
-            let Some(message) = self.next_matching(consumer.next, &consumer.spec.filter) else { break };
-            let sequence = message.sequence;
-            chosen.push(sequence);
-            self.consumers.get_mut(&consumer.spec.name.clone())?.next = sequence + 1;
+            let Consumer { spec, next, .. } = &self.consumers[consumer];
+            let found = self.next_matching(*next, &spec.filter).map(|message| message.sequence);
+            chosen.extend(found);
+            self.consumers.get_mut(consumer)?.next = found.unwrap_or(self.last_sequence) + 1;
+            if found.is_none() {
+                break;
+            }
         }
-        Some(chosen.into_iter().filter_map(|sequence| self.deliver(now, consumer, sequence)).collect())
+        Some(
+            chosen
+                .into_iter()
+                .filter_map(|sequence| self.deliver(now, consumer, sequence))
+                .collect(),
+        )
     }
 
     /// Takes an acknowledgement of `sequence` to `consumer`.
     pub(super) fn acknowledge(&mut self, now: Timestamp, consumer: &str, sequence: u64, ack: Ack) {
-        let Some(consumer) = self.consumers.get_mut(consumer) else { return };
+        let Some(consumer) = self.consumers.get_mut(consumer) else {
+            return;
+        };
         // What this consumer has not come to cannot be acknowledged to it.
         if sequence >= consumer.next {
             return;
@@ -125,6 +177,16 @@ impl Stream {
         }
     }
 
+    /// Delivers everything pending again now, on every consumer.
+    pub(super) fn redeliver_all(&mut self) {
+        self.consumers.values_mut().for_each(Consumer::redeliver_all);
+    }
+
+    /// Queues again what has not been answered in time.
+    pub(super) fn expire_deliveries(&mut self, now: Timestamp) {
+        self.consumers.values_mut().for_each(|consumer| consumer.expire(now));
+    }
+
     /// When something happens of itself: a delivery expires, a schedule is due.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let expiry = self.consumers.values().filter_map(Consumer::next_deadline).min();
@@ -132,9 +194,8 @@ impl Stream {
     }
 
     /// What is to be delivered again comes before anything new.
-    fn choose_again(&mut self, now: Timestamp, consumer: &str, max: usize) -> Option<Vec<u64>> {
+    fn choose_again(&mut self, consumer: &str, max: usize) -> Option<Vec<u64>> {
         let consumer = self.consumers.get_mut(consumer)?;
-        consumer.expire(now);
         let chosen: Vec<u64> = consumer.redeliver.iter().copied().take(max).collect();
         for sequence in &chosen {
             consumer.redeliver.remove(sequence);
@@ -150,26 +211,14 @@ impl Stream {
         let count = consumer.counts.entry(sequence).or_default();
         *count += 1;
         let count = *count;
-        consumer.pending.insert(sequence, later(now, consumer.spec.ack_wait));
-        Some(delivery_of(&message, &stream, &consumer.spec.name, count, consumer.deliveries))
-    }
-}
-
-impl Consumer {
-    fn retry(&mut self, now: Timestamp, sequence: u64, delay: Duration) {
-        let Some(deadline) = self.pending.get_mut(&sequence) else { return };
-        if delay.is_zero() {
-            self.redeliver.insert(sequence);
-        } else {
-            *deadline = later(now, delay);
-        }
-    }
-
-    fn restart_wait(&mut self, now: Timestamp, sequence: u64) {
-        let wait = self.spec.ack_wait;
-        if let Some(deadline) = self.pending.get_mut(&sequence) {
-            *deadline = later(now, wait);
-        }
+        consumer.set_deadline(sequence, Some(later(now, consumer.spec.ack_wait)));
+        Some(delivery_of(
+            &message,
+            &stream,
+            &consumer.spec.name,
+            count,
+            consumer.deliveries,
+        ))
     }
 }
 
@@ -183,7 +232,9 @@ fn delivery_of(message: &Message, stream: &str, consumer: &str, count: u64, deli
         delivery: count,
         sequence,
         time: message.time,
-        ack: AckToken(format!("$JS.ACK.{stream}.{consumer}.{count}.{sequence}.{delivery}.{nanoseconds}.0")),
+        ack: AckToken(format!(
+            "$JS.ACK.{stream}.{consumer}.{count}.{sequence}.{delivery}.{nanoseconds}.0"
+        )),
     }
 }
 
@@ -203,6 +254,10 @@ impl<'a> Token<'a> {
         let mut parts = text.strip_prefix("$JS.ACK.")?.split('.');
         let (stream, consumer) = (parts.next()?, parts.next()?);
         let sequence = parts.nth(1)?.parse().ok()?;
-        Some(Self { stream, consumer, sequence })
+        Some(Self {
+            stream,
+            consumer,
+            sequence,
+        })
     }
 }

@@ -28,7 +28,6 @@ use std::time::Duration;
 use everstep_common::ports::{Ack, CoreMessage, Delivery, Publish, PublishError, Stored};
 use jiff::Timestamp;
 
-pub(crate) use consumer::Consumer;
 pub(crate) use schedule::SCHEDULER_PAUSE;
 pub(crate) use store::Stream;
 
@@ -73,7 +72,12 @@ pub struct Entry {
 impl Model {
     /// A server without streams.
     pub(crate) fn new(nodes: Nodes) -> Self {
-        Self { nodes, streams: BTreeMap::new(), next_incarnation: 1, announcements: Vec::new() }
+        Self {
+            nodes,
+            streams: BTreeMap::new(),
+            next_incarnation: 1,
+            announcements: Vec::new(),
+        }
     }
 
     /// The stream of that name.
@@ -86,15 +90,17 @@ impl Model {
         self.streams.get_mut(name)
     }
 
-    /// The stream that stores what is published on `subject`.
-    pub(crate) fn stream_taking(&self, subject: &str) -> Option<&Stream> {
-        self.streams.values().find(|stream| stream.takes(subject))
-    }
-
     /// Stores a message in the stream that takes its subject.
     pub(crate) fn publish(&mut self, now: Timestamp, message: &Publish) -> Result<Stored, PublishError> {
+        if !subject::is_literal(&message.subject) {
+            return Err(PublishError::Rejected(format!("invalid subject {}", message.subject)));
+        }
         let nodes = self.nodes;
-        let stream = self.streams.values_mut().find(|stream| stream.takes(&message.subject)).ok_or(PublishError::NoStream)?;
+        let stream = self
+            .streams
+            .values_mut()
+            .find(|stream| stream.takes(&message.subject))
+            .ok_or(PublishError::NoStream)?;
         let stored = stream.publish(now, nodes, message)?;
         self.announcements.append(&mut stream.take_republished());
         Ok(stored)
@@ -102,9 +108,15 @@ impl Model {
 
     /// Stores all messages or none.
     pub(crate) fn publish_batch(&mut self, now: Timestamp, messages: &[Publish]) -> Result<Stored, PublishError> {
-        let first = messages.first().ok_or_else(|| PublishError::Rejected("an empty batch".into()))?;
+        let first = messages
+            .first()
+            .ok_or_else(|| PublishError::Rejected("an empty batch".into()))?;
         let nodes = self.nodes;
-        let stream = self.streams.values_mut().find(|stream| stream.takes(&first.subject)).ok_or(PublishError::NoStream)?;
+        let stream = self
+            .streams
+            .values_mut()
+            .find(|stream| stream.takes(&first.subject))
+            .ok_or(PublishError::NoStream)?;
         let stored = stream.publish_batch(now, nodes, messages)?;
         self.announcements.append(&mut stream.take_republished());
         Ok(stored)
@@ -128,16 +140,32 @@ impl Model {
         self.streams.get_mut(stream).map(|stream| stream.purge(filter))
     }
 
-    /// Lets everything happen that is due: schedules fire. `pause` is how long each scheduler rests after having fired.
+    /// Lets everything happen that is due: schedules fire, deliveries expire. `pause` is how long each scheduler rests after having fired.
     pub(crate) fn tick(&mut self, now: Timestamp, pause: Duration) {
         let nodes = self.nodes;
         for stream in self.streams.values_mut() {
             stream.fire_due(now, nodes, pause);
+            stream.expire_deliveries(now);
             self.announcements.append(&mut stream.take_republished());
         }
     }
 
-    /// When [`Model::tick`] or a waiting pull next has something to do.
+    /// Everything delivered and not answered is delivered again, on every consumer.
+    pub(crate) fn redeliver_all(&mut self) {
+        self.streams.values_mut().for_each(Stream::redeliver_all);
+    }
+
+    /// Whether it stands for a cluster.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.nodes == Nodes::Three
+    }
+
+    /// No publish is under way any more.
+    pub(crate) fn settle(&mut self) {
+        self.streams.values_mut().for_each(Stream::settle);
+    }
+
+    /// When [`Model::tick`] next has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         self.streams.values().filter_map(Stream::next_deadline).min()
     }

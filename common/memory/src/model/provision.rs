@@ -26,7 +26,10 @@ impl Model {
 
     /// Creates the consumer, or compares it with the one that is there.
     pub(crate) fn ensure_consumer(&mut self, stream: &str, spec: &ConsumerSpec) -> Result<Ensured, TopologyError> {
-        let stream = self.streams.get_mut(stream).ok_or_else(|| rejected(&spec.name, "stream not found".into()))?;
+        let stream = self
+            .streams
+            .get_mut(stream)
+            .ok_or_else(|| rejected(&spec.name, "stream not found".into()))?;
         if let Some(found) = stream.consumers.get(&spec.name) {
             return compare(&spec.name, consumer_differences(spec, &found.spec));
         }
@@ -42,13 +45,20 @@ impl Model {
 
     /// Deletes a consumer; whether it was there.
     pub(crate) fn delete_consumer(&mut self, stream: &str, name: &str) -> bool {
-        self.streams.get_mut(stream).is_some_and(|stream| stream.consumers.remove(name).is_some())
+        self.streams
+            .get_mut(stream)
+            .is_some_and(|stream| stream.consumers.remove(name).is_some())
     }
 
     /// What the server remembers after having been killed: everything on disk. Memory streams of one replica are forgotten;
     /// replicated ones come back empty, named and dated as before, with their consumers.
     pub(crate) fn restart(&mut self) {
-        let memory: Vec<String> = self.streams.values().filter(|s| s.spec.storage == Storage::Memory).map(|s| s.spec.name.clone()).collect();
+        let memory: Vec<String> = self
+            .streams
+            .values()
+            .filter(|s| s.spec.storage == Storage::Memory)
+            .map(|s| s.spec.name.clone())
+            .collect();
         for name in memory {
             self.wipe(&name);
         }
@@ -60,8 +70,11 @@ impl Model {
         let Some(old) = self.streams.remove(name) else { return false };
         if self.nodes == Nodes::Three && old.spec.replicas > 1 {
             let mut again = Stream::new(old.spec, incarnation, old.created);
-            again.consumers =
-                old.consumers.into_iter().map(|(name, consumer)| (name, Consumer::new(consumer.spec))).collect();
+            again.consumers = old
+                .consumers
+                .into_iter()
+                .map(|(name, consumer)| (name, Consumer::new(consumer.spec)))
+                .collect();
             self.streams.insert(name.to_owned(), again);
         }
         true
@@ -70,7 +83,9 @@ impl Model {
     /// Sets a stream back to what it held when `sequence` was its last; whether it was there.
     pub(crate) fn roll_back(&mut self, name: &str, sequence: u64) -> bool {
         let incarnation = self.take_incarnation();
-        let Some(stream) = self.streams.get_mut(name) else { return false };
+        let Some(stream) = self.streams.get_mut(name) else {
+            return false;
+        };
         stream.roll_back(sequence);
         stream.incarnation = incarnation;
         true
@@ -97,7 +112,11 @@ impl Model {
         if spec.allow_schedules && spec.discard == Discard::New {
             return Err("message scheduling cannot use discard new".into());
         }
-        let taken = |filter: &String| self.streams.values().any(|s| s.spec.subjects.iter().any(|held| subject::overlap(held, filter)));
+        let taken = |filter: &String| {
+            self.streams
+                .values()
+                .any(|s| s.spec.subjects.iter().any(|held| subject::overlap(held, filter)))
+        };
         if spec.subjects.iter().any(taken) {
             return Err("subjects overlap with an existing stream".into());
         }
@@ -127,7 +146,11 @@ impl Stream {
 fn check_republish(spec: &StreamSpec) -> Result<(), String> {
     let Some(rule) = &spec.republish else { return Ok(()) };
     // Placeholders stand for any one token.
-    let tokens: Vec<&str> = rule.destination.split('.').map(|token| if token.starts_with("{{") { "*" } else { token }).collect();
+    let tokens: Vec<&str> = rule
+        .destination
+        .split('.')
+        .map(|token| if token.starts_with("{{") { "*" } else { token })
+        .collect();
     let destination = tokens.join(".");
     if spec.subjects.iter().any(|held| subject::overlap(held, &destination)) {
         return Err("stream configuration for republish destination forms a cycle".into());
@@ -136,14 +159,20 @@ fn check_republish(spec: &StreamSpec) -> Result<(), String> {
 }
 
 fn rejected(name: &str, reason: String) -> TopologyError {
-    TopologyError::Rejected { name: name.to_owned(), reason }
+    TopologyError::Rejected {
+        name: name.to_owned(),
+        reason,
+    }
 }
 
 fn compare(name: &str, differences: Vec<String>) -> Result<Ensured, TopologyError> {
     if differences.is_empty() {
         return Ok(Ensured::Existed);
     }
-    Err(TopologyError::Differs { name: name.to_owned(), differences })
+    Err(TopologyError::Differs {
+        name: name.to_owned(),
+        differences,
+    })
 }
 
 /// Every field that matters, but not the description.
@@ -159,10 +188,18 @@ fn stream_differences(wanted: &StreamSpec, found: &StreamSpec) -> Vec<String> {
     check("retention", &wanted.retention, &found.retention);
     check("storage", &wanted.storage, &found.storage);
     check("replicas", &wanted.replicas, &found.replicas);
-    check("max_messages_per_subject", &wanted.max_messages_per_subject, &found.max_messages_per_subject);
+    check(
+        "max_messages_per_subject",
+        &wanted.max_messages_per_subject,
+        &found.max_messages_per_subject,
+    );
     check("max_bytes", &wanted.max_bytes, &found.max_bytes);
     check("discard", &wanted.discard, &found.discard);
-    check("discard_new_per_subject", &wanted.discard_new_per_subject, &found.discard_new_per_subject);
+    check(
+        "discard_new_per_subject",
+        &wanted.discard_new_per_subject,
+        &found.discard_new_per_subject,
+    );
     check("allow_direct", &wanted.allow_direct, &found.allow_direct);
     check("allow_atomic", &wanted.allow_atomic, &found.allow_atomic);
     check("allow_schedules", &wanted.allow_schedules, &found.allow_schedules);

@@ -41,7 +41,9 @@ impl Stream {
             return Ok(Stored { sequence });
         }
         self.check_limits(message, 0, 0)?;
-        Ok(Stored { sequence: self.accept(now, message) })
+        Ok(Stored {
+            sequence: self.accept(now, message),
+        })
     }
 
     /// What is wrong with the message, whatever the stream holds.
@@ -79,12 +81,19 @@ impl Stream {
             return Err(PublishError::Refused);
         }
         let found = self.last_sequence_of(filter);
-        if found == expected { Ok(()) } else { Err(PublishError::Refused) }
+        if found == expected {
+            Ok(())
+        } else {
+            Err(PublishError::Refused)
+        }
     }
 
     /// The last sequence on any subject that matches; 0 if there is none.
     pub(super) fn last_sequence_of(&self, filter: &str) -> u64 {
-        self.subjects_matching(filter).filter_map(|(_, sequences)| sequences.last().copied()).max().unwrap_or(0)
+        self.subjects_matching(filter)
+            .filter_map(|(_, sequences)| sequences.last().copied())
+            .max()
+            .unwrap_or(0)
     }
 
     /// Whether the limits leave room, with so many bytes and messages on the same subject already promised to a batch.
@@ -120,7 +129,10 @@ impl Stream {
         if let Some(id) = message.headers.get(server_header::MESSAGE_ID) {
             self.message_ids.insert(id.to_owned(), (stored.sequence, now));
         }
-        self.store(Kept { message: Arc::clone(&stored), schedule: message.schedule.clone() });
+        self.store(Kept {
+            message: Arc::clone(&stored),
+            schedule: message.schedule.clone(),
+        });
         self.roll_up(&stored, message.schedule.is_some());
         self.end_schedule(&stored);
         self.enforce_limits(&stored.subject);
@@ -129,7 +141,7 @@ impl Stream {
     }
 
     /// No publish is under way any more; guards may be used again.
-    pub(crate) fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         self.guards_in_flight.clear();
     }
 
@@ -166,9 +178,11 @@ impl Stream {
     /// fires early.
     fn end_schedule(&mut self, stored: &Message) {
         let scheduler = stored.headers.get(server_header::SCHEDULER);
-        if let (true, Some("purge"), Some(schedule)) =
-            (self.spec.allow_schedules, stored.headers.get(server_header::SCHEDULE_NEXT), scheduler)
-        {
+        if let (true, Some("purge"), Some(schedule)) = (
+            self.spec.allow_schedules,
+            stored.headers.get(server_header::SCHEDULE_NEXT),
+            scheduler,
+        ) {
             self.purge(schedule);
         }
     }
@@ -178,12 +192,17 @@ impl Stream {
         if self.spec.max_messages_per_subject > 0 {
             let limit = self.spec.max_messages_per_subject as usize;
             while self.subjects.get(subject).is_some_and(|sequences| sequences.len() > limit) {
-                let oldest = self.subjects[subject].first().copied().expect("more than the limit are there");
+                let oldest = self.subjects[subject]
+                    .first()
+                    .copied()
+                    .expect("more than the limit are there");
                 self.remove(oldest);
             }
         }
         while self.spec.max_bytes >= 0 && self.bytes > self.spec.max_bytes as u64 {
-            let Some(oldest) = self.messages.keys().next().copied() else { return };
+            let Some(oldest) = self.messages.keys().next().copied() else {
+                return;
+            };
             self.remove(oldest);
         }
     }
@@ -191,7 +210,9 @@ impl Stream {
     /// Says on core NATS what was stored, if the stream does so.
     fn republish(&mut self, stored: &Message) {
         let Some(rule) = &self.spec.republish else { return };
-        let Some(subject) = subject::destination(&rule.source, &rule.destination, &stored.subject) else { return };
+        let Some(subject) = subject::destination(&rule.source, &rule.destination, &stored.subject) else {
+            return;
+        };
         let mut headers = stored
             .headers
             .clone()
@@ -202,8 +223,17 @@ impl Stream {
         if rule.headers_only {
             headers = headers.with("Nats-Msg-Size", stored.payload.len().to_string());
         }
-        let payload = if rule.headers_only { bytes::Bytes::new() } else { stored.payload.clone() };
-        self.republished.push(CoreMessage { subject, headers: Headers(headers.0), payload, reply: None });
+        let payload = if rule.headers_only {
+            bytes::Bytes::new()
+        } else {
+            stored.payload.clone()
+        };
+        self.republished.push(CoreMessage {
+            subject,
+            headers: Headers(headers.0),
+            payload,
+            reply: None,
+        });
     }
 }
 

@@ -1,13 +1,12 @@
 //! Reads of the last message of each subject, at any position, by a replica that may be behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use everstep_common::ports::{Message, ReadError, Snapshot};
 
 use super::any_matches;
 use super::store::Stream;
-use crate::subject;
 
 /// Subjects that one answer speaks of at most.
 const ANSWER_SUBJECTS_MAX: usize = 1_000;
@@ -21,25 +20,45 @@ impl Stream {
         if subjects.len() > ANSWER_SUBJECTS_MAX {
             return Err(ReadError::TooMany);
         }
-        if behind == 0 && up_to.is_none_or(|up_to| up_to >= self.last_sequence) && subjects.iter().all(|s| subject::is_literal(s)) {
-            return self.get_last_literal(subjects, up_to);
+        if behind > 0 {
+            return self.get_last_behind(subjects, up_to, behind);
         }
+        let horizon = position_of_answer(up_to, self.last_sequence)?;
+        let sequences: BTreeSet<u64> = subjects
+            .iter()
+            .flat_map(|filter| self.subjects_matching(filter))
+            .filter_map(|(_, sequences)| sequences.range(..=horizon).next_back().copied())
+            .collect();
+        let messages = sequences
+            .into_iter()
+            .filter_map(|sequence| self.get(sequence))
+            .map(Arc::as_ref)
+            .cloned()
+            .collect();
+        self.answer(messages, horizon)
+    }
+
+    fn get_last_behind(&self, subjects: &[String], up_to: Option<u64>, behind: usize) -> Result<Snapshot, ReadError> {
         let (held, position) = self.replica(behind);
         let horizon = position_of_answer(up_to, position)?;
         let mut last: BTreeMap<&str, &Arc<Message>> = BTreeMap::new();
-        for message in held.iter().filter(|message| message.sequence <= horizon && any_matches(subjects, &message.subject)) {
+        for message in held
+            .iter()
+            .filter(|message| message.sequence <= horizon && any_matches(subjects, &message.subject))
+        {
             last.insert(&message.subject, message);
         }
-        answer(last.into_values().map(Arc::as_ref).cloned().collect(), horizon, self)
+        let mut messages: Vec<Message> = last.into_values().map(Arc::as_ref).cloned().collect();
+        messages.sort_by_key(|message| message.sequence);
+        self.answer(messages, horizon)
     }
 
-    /// The common case without wildcards, as of now, by the index.
-    fn get_last_literal(&self, subjects: &[String], up_to: Option<u64>) -> Result<Snapshot, ReadError> {
-        let position = position_of_answer(up_to, self.last_sequence)?;
-        let sequences = subjects.iter().filter_map(|subject| self.subjects.get(subject)?.last());
-        let unique: BTreeMap<u64, Message> =
-            sequences.filter_map(|sequence| Some((*sequence, self.get(*sequence)?.as_ref().clone()))).collect();
-        answer(unique.into_values().collect(), position, self)
+    fn answer(&self, messages: Vec<Message>, up_to: u64) -> Result<Snapshot, ReadError> {
+        let bytes: u64 = messages.iter().map(|message| self.size_of(message)).sum();
+        if messages.len() > ANSWER_SUBJECTS_MAX || bytes > ANSWER_BYTES_MAX {
+            return Err(ReadError::TooMany);
+        }
+        Ok(Snapshot { messages, up_to })
     }
 }
 
@@ -50,13 +69,4 @@ fn position_of_answer(up_to: Option<u64>, position: u64) -> Result<u64, ReadErro
         Some(up_to) => Ok(up_to),
         None => Ok(position),
     }
-}
-
-fn answer(mut messages: Vec<Message>, up_to: u64, stream: &Stream) -> Result<Snapshot, ReadError> {
-    let bytes: u64 = messages.iter().map(|message| stream.size_of(message)).sum();
-    if messages.len() > ANSWER_SUBJECTS_MAX || bytes > ANSWER_BYTES_MAX {
-        return Err(ReadError::TooMany);
-    }
-    messages.sort_by_key(|message| message.sequence);
-    Ok(Snapshot { messages, up_to })
 }

@@ -20,7 +20,11 @@ impl Stream {
         if now < self.scheduler_rests_until {
             return;
         }
-        let due: Vec<u64> = self.schedules.range(..=(now, u64::MAX)).map(|(_, sequence)| *sequence).collect();
+        let due: Vec<u64> = self
+            .schedules
+            .range(..=(now, u64::MAX))
+            .map(|(_, sequence)| *sequence)
+            .collect();
         if due.is_empty() {
             return;
         }
@@ -33,11 +37,6 @@ impl Stream {
     /// When the scheduler next has something to fire.
     pub(super) fn next_firing(&self) -> Option<Timestamp> {
         self.schedules.first().map(|(at, _)| (*at).max(self.scheduler_rests_until))
-    }
-
-    /// Lets the scheduler rest until then: what is due meanwhile is late.
-    pub(crate) fn rest_scheduler(&mut self, until: Timestamp) {
-        self.scheduler_rests_until = self.scheduler_rests_until.max(until);
     }
 
     fn fire(&mut self, now: Timestamp, nodes: Nodes, sequence: u64) {
@@ -67,5 +66,7 @@ fn fired_headers(headers: &Headers, schedule_subject: &str) -> Headers {
         .filter(|(name, _)| !dropped.contains(&name.as_str()) && !name.starts_with("Nats-Expected-"))
         .cloned()
         .collect();
-    Headers(own).with(server_header::SCHEDULER, schedule_subject).with(server_header::SCHEDULE_NEXT, "purge")
+    Headers(own)
+        .with(server_header::SCHEDULER, schedule_subject)
+        .with(server_header::SCHEDULE_NEXT, "purge")
 }

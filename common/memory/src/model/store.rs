@@ -61,8 +61,8 @@ pub(crate) struct Stream {
     pub(super) scheduler_rests_until: Timestamp,
     /// Message ids seen, with the sequence stored and when.
     pub(super) message_ids: BTreeMap<String, (u64, Timestamp)>,
-    /// The guards of writes taken at the current instant (three nodes; see `publish.rs`).
-    pub(super) guards_in_flight: (Timestamp, BTreeSet<String>),
+    /// The guards of writes that are under way (three nodes; see `publish.rs`).
+    pub(super) guards_in_flight: BTreeSet<String>,
     /// What is to be republished, until the model takes it.
     pub(super) republished: Vec<CoreMessage>,
     /// What was stored, until the model takes it.
@@ -86,7 +86,7 @@ impl Stream {
             schedules: BTreeSet::new(),
             scheduler_rests_until: created,
             message_ids: BTreeMap::new(),
-            guards_in_flight: (created, BTreeSet::new()),
+            guards_in_flight: BTreeSet::new(),
             republished: Vec::new(),
             entries: Vec::new(),
         }
@@ -110,11 +110,6 @@ impl Stream {
     /// The last sequence given out.
     pub(crate) fn last_sequence(&self) -> u64 {
         self.last_sequence
-    }
-
-    /// Its configuration.
-    pub(crate) fn spec(&self) -> &StreamSpec {
-        &self.spec
     }
 
     /// What `stream info` tells.
@@ -149,12 +144,32 @@ impl Stream {
 
     /// The first message at or after `sequence` whose subject matches.
     pub(crate) fn next_matching(&self, sequence: u64, filter: &str) -> Option<&Arc<Message>> {
-        self.messages.range(sequence..).map(|(_, kept)| &kept.message).find(|message| subject::matches(filter, &message.subject))
+        self.messages
+            .range(sequence..)
+            .map(|(_, kept)| &kept.message)
+            .find(|message| subject::matches(filter, &message.subject))
+    }
+
+    /// All its messages.
+    pub(crate) fn all(&self) -> Vec<Message> {
+        self.all_matching(">", u64::MAX)
+    }
+
+    /// The messages up to `end` whose subjects match.
+    pub(crate) fn all_matching(&self, filter: &str, end: u64) -> Vec<Message> {
+        let messages = self.messages.range(..=end).map(|(_, kept)| kept.message.as_ref());
+        messages
+            .filter(|message| subject::matches(filter, &message.subject))
+            .cloned()
+            .collect()
     }
 
     /// The last sequence under each subject that matches.
     pub(crate) fn last_per_subject(&self, filter: &str) -> Vec<u64> {
-        let mut sequences: Vec<u64> = self.subjects_matching(filter).filter_map(|(_, all)| all.last().copied()).collect();
+        let mut sequences: Vec<u64> = self
+            .subjects_matching(filter)
+            .filter_map(|(_, all)| all.last().copied())
+            .collect();
         sequences.sort_unstable();
         sequences
     }
@@ -165,7 +180,10 @@ impl Stream {
     }
 
     /// The subjects held that match, each with its sequences.
-    pub(super) fn subjects_matching<'a>(&'a self, filter: &'a str) -> Box<dyn Iterator<Item = (&'a String, &'a BTreeSet<u64>)> + 'a> {
+    pub(super) fn subjects_matching<'a>(
+        &'a self,
+        filter: &'a str,
+    ) -> Box<dyn Iterator<Item = (&'a String, &'a BTreeSet<u64>)> + 'a> {
         if subject::is_literal(filter) {
             return Box::new(self.subjects.get_key_value(filter).into_iter());
         }
@@ -180,7 +198,11 @@ impl Stream {
 
     /// Stores a message under the next sequence.
     pub(super) fn store(&mut self, kept: Kept) {
-        debug_assert_eq!(kept.message.sequence, self.last_sequence + 1, "sequences are given out one by one");
+        debug_assert_eq!(
+            kept.message.sequence,
+            self.last_sequence + 1,
+            "sequences are given out one by one"
+        );
         self.last_sequence = kept.message.sequence;
         self.newest = kept.message.time;
         self.entries.push(Entry {
@@ -204,7 +226,10 @@ impl Stream {
 
     /// Removes every message whose subject matches; how many they were.
     pub(super) fn purge(&mut self, filter: &str) -> u64 {
-        let doomed: BTreeSet<u64> = self.subjects_matching(filter).flat_map(|(_, sequences)| sequences.iter().copied()).collect();
+        let doomed: BTreeSet<u64> = self
+            .subjects_matching(filter)
+            .flat_map(|(_, sequences)| sequences.iter().copied())
+            .collect();
         doomed.iter().filter(|sequence| self.remove(**sequence)).count() as u64
     }
 
@@ -214,7 +239,11 @@ impl Stream {
             let change = self.history.pop().expect("every sequence given out stands in the history");
             self.undo(change);
         }
-        self.newest = self.messages.values().next_back().map_or(self.created, |kept| kept.message.time);
+        self.newest = self
+            .messages
+            .values()
+            .next_back()
+            .map_or(self.created, |kept| kept.message.time);
         self.message_ids.retain(|_, (stored, _)| *stored <= sequence);
         for consumer in self.consumers.values_mut() {
             consumer.roll_back(sequence);
@@ -223,8 +252,11 @@ impl Stream {
 
     /// The messages as a replica holds them that is `changes` behind, and the last sequence it knows.
     pub(super) fn replica(&self, changes: usize) -> (Vec<Arc<Message>>, u64) {
-        let mut held: BTreeMap<u64, Arc<Message>> =
-            self.messages.iter().map(|(sequence, kept)| (*sequence, Arc::clone(&kept.message))).collect();
+        let mut held: BTreeMap<u64, Arc<Message>> = self
+            .messages
+            .iter()
+            .map(|(sequence, kept)| (*sequence, Arc::clone(&kept.message)))
+            .collect();
         let mut last = self.last_sequence;
         for change in self.history.iter().rev().take(changes) {
             match change {
@@ -280,7 +312,10 @@ impl Stream {
     fn link(&mut self, kept: Kept) {
         let sequence = kept.message.sequence;
         self.bytes += self.size_of(&kept.message);
-        self.subjects.entry(kept.message.subject.clone()).or_default().insert(sequence);
+        self.subjects
+            .entry(kept.message.subject.clone())
+            .or_default()
+            .insert(sequence);
         if let Some(schedule) = &kept.schedule {
             self.schedules.insert((schedule.at, sequence));
         }
