@@ -1,0 +1,204 @@
+//! What the shell is told to do. Commands are data: the shell performs them in one `match`.
+//!
+//! Each is safe to perform again: what they lead to is create-only under keys that follow from the run's own history.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use everstep_common::digest::InputDigest;
+use everstep_common::failure::Failure;
+use everstep_common::ids::{FunctionName, QueueName};
+use everstep_common::key::StepKey;
+use everstep_common::task::StepOptions;
+use jiff::Timestamp;
+
+use crate::{Closure, Parked};
+
+/// What follows from all that has been applied.
+#[derive(Debug)]
+pub enum Decision {
+    /// These commands, in this order; none if everything has been said before.
+    Go(Vec<Command>),
+    /// Nothing, and no command may be performed: the run stands still until someone acts.
+    Parked(Parked),
+}
+
+/// Something to be done for a run.
+pub enum Command {
+    /// Publish the task of one attempt.
+    Dispatch {
+        /// The step.
+        key: StepKey,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// The function to call.
+        function: FunctionName,
+        /// What to call it with.
+        input: Bytes,
+        /// The digest of the input.
+        digest: InputDigest,
+        /// How the step is to be done.
+        options: StepOptions,
+        /// When the step must be over.
+        deadline: Timestamp,
+        /// Asked for by an entry that no owner has acted on before, so that no task of it can exist. Otherwise the task must
+        /// be marked to be checked against the journal.
+        fresh: bool,
+    },
+    /// Call [`crate::Run::retry_due`] at that time.
+    RetryAt {
+        /// The step.
+        key: StepKey,
+        /// The attempt to be made then.
+        attempt: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// Call [`crate::Run::deadline_passed`] at that time if the step is still open.
+    Deadline {
+        /// The step.
+        key: StepKey,
+        /// When the step must be over.
+        at: Timestamp,
+    },
+    /// Run the closure off the partition's thread and create its `local` entry.
+    RunLocal {
+        /// The closure's key.
+        key: StepKey,
+        /// What to run.
+        closure: Closure,
+        /// How long it may take, if the workflow said so.
+        timeout: Option<Duration>,
+    },
+    /// Create the `timer` entry when it is due, never earlier.
+    StartTimer {
+        /// The timer.
+        key: StepKey,
+        /// When; may have passed already.
+        due: Timestamp,
+    },
+    /// Nobody waits for the step any more: record it as cancelled and take its task away.
+    CancelStep {
+        /// The step.
+        key: StepKey,
+        /// The function, for the record.
+        function: FunctionName,
+        /// The digest of the input, for the record.
+        digest: InputDigest,
+        /// The attempt it was at, for the record.
+        attempt: u32,
+        /// Where its task is.
+        queue: QueueName,
+    },
+    /// Nobody waits for the timer any more.
+    CancelTimer {
+        /// The timer.
+        key: StepKey,
+    },
+    /// Nobody waits for the closure any more.
+    CancelLocal {
+        /// The closure's key.
+        key: StepKey,
+    },
+    /// The step failed without a worker's word: create its outcome.
+    Record {
+        /// The step.
+        key: StepKey,
+        /// The function, for the record.
+        function: FunctionName,
+        /// The digest of the input, for the record.
+        digest: InputDigest,
+        /// The last attempt made, for the record.
+        attempt: u32,
+        /// Where its task may still be.
+        queue: QueueName,
+        /// The outcome.
+        failure: Failure,
+    },
+    /// The run is over: create its `end` entry.
+    End {
+        /// How it ended.
+        outcome: RunEnd,
+    },
+}
+
+/// How a run ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// The workflow returned a value.
+    Completed(Bytes),
+    /// The workflow returned an error.
+    Failed(Failure),
+    /// The workflow gave in to a cancel.
+    Cancelled(Failure),
+}
+
+impl Command {
+    /// The step, timer or closure it speaks of; `None` for [`Command::End`].
+    pub fn key(&self) -> Option<&StepKey> {
+        match self {
+            Self::Dispatch { key, .. }
+            | Self::RetryAt { key, .. }
+            | Self::Deadline { key, .. }
+            | Self::RunLocal { key, .. }
+            | Self::StartTimer { key, .. }
+            | Self::CancelStep { key, .. }
+            | Self::CancelTimer { key }
+            | Self::CancelLocal { key }
+            | Self::Record { key, .. } => Some(key),
+            Self::End { .. } => None,
+        }
+    }
+}
+
+/// One line that says all that two replays of a run must agree on: everything but `fresh` and the inside of closures.
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dispatch {
+                key,
+                attempt,
+                function,
+                digest,
+                options,
+                deadline,
+                ..
+            } => {
+                write!(
+                    f,
+                    "dispatch {key} attempt {attempt}: {function}({digest}) on {} until {deadline}",
+                    options.queue
+                )
+            }
+            Self::RetryAt { key, attempt, at } => write!(f, "retry {key} attempt {attempt} at {at}"),
+            Self::Deadline { key, at } => write!(f, "deadline {key} at {at}"),
+            Self::RunLocal { key, timeout: None, .. } => write!(f, "run {key}"),
+            Self::RunLocal {
+                key,
+                timeout: Some(timeout),
+                ..
+            } => write!(f, "run {key} within {timeout:?}"),
+            Self::StartTimer { key, due } => write!(f, "timer {key} due {due}"),
+            Self::CancelStep { key, .. } => write!(f, "cancel step {key}"),
+            Self::CancelTimer { key } => write!(f, "cancel timer {key}"),
+            Self::CancelLocal { key } => write!(f, "cancel closure {key}"),
+            Self::Record { key, failure, .. } => write!(f, "record {key}: {failure}"),
+            Self::End {
+                outcome: RunEnd::Completed(value),
+            } => write!(f, "end: completed with {}", InputDigest::of(value)),
+            Self::End {
+                outcome: RunEnd::Failed(failure),
+            } => write!(f, "end: failed: {failure}"),
+            Self::End {
+                outcome: RunEnd::Cancelled(failure),
+            } => write!(f, "end: cancelled: {failure}"),
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,97 @@
+//! What a workflow sees of its run, untyped.
+
+use std::fmt;
+use std::future::Future;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use everstep_common::failure::Failure;
+use everstep_common::ids::{FunctionName, RunId};
+use everstep_common::journal::Start;
+use everstep_common::task::StepOptions;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::chance;
+use crate::scope::Scoped;
+use crate::state::Shared;
+use crate::waits::{Ask, NewLocal, NewStep, NewTimer};
+use crate::{Closure, Due, Local, Step, Timer};
+
+/// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
+///
+/// Keys are numbered when a future is made, in the scope that is current then; the request goes out at its first poll.
+#[derive(Clone)]
+pub struct Context(Rc<Shared>);
+
+impl Context {
+    pub(crate) fn new(shared: Rc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// The run.
+    pub fn run_id(&self) -> &RunId {
+        &self.0.run
+    }
+
+    /// How the run was started: workflow, session, tags, trace parent and so on.
+    pub fn start(&self) -> &Start {
+        self.0.start.get().expect("contexts are made by the run's start")
+    }
+
+    /// The time of the entry being applied; never goes back.
+    pub fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    /// A number that looks random and is the same on every replay.
+    pub fn random(&self) -> u64 {
+        chance::random(&self.0.run, &self.0.scope())
+    }
+
+    /// A UUID (version 4) that is the same on every replay.
+    pub fn uuid(&self) -> Uuid {
+        chance::uuid(&self.0.run, &self.0.scope())
+    }
+
+    /// Whether the entry being applied may have been applied by an owner before. For logs only.
+    pub fn is_replaying(&self) -> bool {
+        self.0.is_replaying()
+    }
+
+    /// A step: `function` is done by a worker with `input`.
+    ///
+    /// An input that could not be encoded, or is over the limit, is recorded as the step's outcome.
+    pub fn step(&self, name: &str, function: FunctionName, input: Result<Bytes, Failure>, options: StepOptions) -> Step {
+        Step(Ask::new(
+            self.0.clone(),
+            name,
+            Box::new(NewStep {
+                function,
+                input,
+                options,
+            }),
+        ))
+    }
+
+    /// A closure whose result is recorded.
+    pub fn local(&self, name: &str, closure: Closure) -> Local {
+        Local(Ask::new(self.0.clone(), name, NewLocal { closure, timeout: None }))
+    }
+
+    /// A durable sleep.
+    pub fn timer(&self, name: &str, due: Due) -> Timer {
+        Timer(Ask::new(self.0.clone(), name, NewTimer { due }))
+    }
+
+    /// `future` in a scope of its own: keys made while it is polled begin with the scope's path, numbered there.
+    pub fn scope<F: Future>(&self, name: &str, future: F) -> Scoped<F> {
+        Scoped::new(self.0.clone(), name, future)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Context({})", self.0.run)
+    }
+}

@@ -1,0 +1,62 @@
+//! A workflow as the core sees it: a name, a version, and a factory of futures over bytes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use everstep_common::failure::Failure;
+use everstep_common::ids::WorkflowName;
+use futures::future::LocalBoxFuture;
+
+use crate::Context;
+
+/// Makes the future of one run from its context and input. The factory crosses threads, what it makes does not.
+pub type Factory = Arc<dyn Fn(Context, Bytes) -> LocalBoxFuture<'static, Result<Bytes, WorkflowFailure>> + Send + Sync>;
+
+/// A workflow: the code, under a name and a version.
+#[derive(Clone)]
+pub struct Definition {
+    /// What starts name it by.
+    pub name: WorkflowName,
+    /// Which version of the code this is; runs are pinned to theirs.
+    pub version: u32,
+    /// Makes the future of a run.
+    pub factory: Factory,
+}
+
+impl fmt::Debug for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} v{}", self.name, self.version)
+    }
+}
+
+/// Why a workflow returned without a value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WorkflowFailure {
+    /// It failed: the run ends as failed.
+    #[error("{0}")]
+    Failed(Failure),
+    /// It gave in to a cancel: the run ends as cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Why a wait brought no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WaitError {
+    /// The step or closure failed for good, or could not be asked for.
+    #[error("{0}")]
+    Failed(Failure),
+    /// The run was asked to cancel; every wait from then on brings this.
+    #[error("the run is being cancelled")]
+    Cancelled,
+}
+
+impl From<WaitError> for WorkflowFailure {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::Failed(failure) => Self::Failed(failure),
+            WaitError::Cancelled => Self::Cancelled,
+        }
+    }
+}

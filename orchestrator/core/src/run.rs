@@ -1,0 +1,377 @@
+//! One run in memory: applies entries, polls, decides.
+//!
+//! ```text
+//!   new ──start──▶ Running ──future returns──▶ Returned ──`end`──▶ Ended
+//!                     └──panic, livelock, mismatch──▶ Parked
+//! ```
+//!
+//! Between two calls of [`Run::apply`] the future is quiescent, and exactly one entry lies between two such moments.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use bytes::Bytes;
+use everstep_common::failure::{Failure, FailureKind};
+use everstep_common::ids::{FunctionName, RunId};
+use everstep_common::journal::{Inbound, InboundKind, Start};
+use everstep_common::key::StepKey;
+use everstep_common::limits::PAYLOAD_BYTES_MAX;
+use everstep_common::payload::TooLarge;
+use futures::future::LocalBoxFuture;
+use jiff::Timestamp;
+
+use crate::guard::guarded;
+use crate::parked::{Parked, TooMany};
+use crate::root::Root;
+use crate::state::{Aftermath, Shared};
+use crate::{Command, Context, Decision, Definition, Event, EventBody, Limits, RunEnd, WorkflowFailure};
+
+type WorkflowFuture = LocalBoxFuture<'static, Result<Bytes, WorkflowFailure>>;
+
+/// One execution of a workflow in memory.
+///
+/// Dropping it is an eviction: nothing is cancelled, and a new one that is given the same entries stands where it stood.
+/// It stays on the thread that made it, and must be driven outside every tokio context, since tokio's cooperative budget would
+/// leak into the workflow.
+pub struct Run {
+    definition: Definition,
+    limits: Limits,
+    shared: Rc<Shared>,
+    root: Arc<Root>,
+    waker: Waker,
+    stage: Stage,
+    /// Why it was asked to cancel, once it was.
+    cancelled: Option<String>,
+    applied: u64,
+    entries: usize,
+}
+
+enum Stage {
+    /// Its start is not applied.
+    New,
+    Running(WorkflowFuture),
+    /// Its code is done; `told` once the shell has the end.
+    Returned {
+        outcome: RunEnd,
+        told: bool,
+    },
+    /// Not polled again; a new run in memory may be.
+    Parked(Parked),
+    /// Its end is in the journal.
+    Ended,
+}
+
+/// Something a run waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenWait {
+    /// Its key.
+    pub key: StepKey,
+    /// The time of the entry that made the workflow ask for it.
+    pub since: Timestamp,
+    /// What it is.
+    pub kind: OpenKind,
+}
+
+/// What a run waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenKind {
+    /// A step.
+    Step {
+        /// The function.
+        function: FunctionName,
+        /// The attempt being made, or to be made at `retry_at`.
+        attempt: u32,
+        /// When the next attempt is due, between two attempts.
+        retry_at: Option<Timestamp>,
+        /// When the step must be over.
+        deadline: Option<Timestamp>,
+    },
+    /// A timer.
+    Timer {
+        /// When it is due.
+        due: Timestamp,
+    },
+    /// A closure.
+    Closure,
+}
+
+impl Run {
+    /// A run before its first entry.
+    ///
+    /// Entries up to sequence `known_until` may have been acted on by an owner before: while they are applied the run counts as
+    /// replaying, and tasks that follow from them are not fresh. 0 for a run that begins here and now.
+    pub fn new(run: RunId, definition: &Definition, limits: Limits, known_until: u64) -> Self {
+        let root = Root::new();
+        Self {
+            definition: definition.clone(),
+            limits,
+            shared: Shared::new(run, limits, known_until),
+            waker: root.waker(),
+            root,
+            stage: Stage::New,
+            cancelled: None,
+            applied: 0,
+            entries: 0,
+        }
+    }
+
+    /// Applies the next entry and polls the workflow to quiescence.
+    ///
+    /// Entries come in stream order; one at or below [`Run::applied`] is applied already and is ignored. The first is the start.
+    pub fn apply(&mut self, event: Event) {
+        if let Some(aftermath) = self.note(event) {
+            self.drive(aftermath);
+        }
+    }
+
+    /// What is to be done now that everything known is applied: call it at the head of the journal only.
+    ///
+    /// Each command comes once while the run lives in memory. After a reload all that is still open comes again.
+    pub fn decide(&mut self) -> Decision {
+        if let Some(obstacle) = self.obstacle() {
+            return Decision::Parked(obstacle);
+        }
+        let mut commands = match self.stage {
+            Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.commands(),
+            _ => Vec::new(),
+        };
+        if let Stage::Returned {
+            outcome,
+            told: told @ false,
+        } = &mut self.stage
+        {
+            *told = true;
+            commands.push(Command::End {
+                outcome: outcome.clone(),
+            });
+        }
+        Decision::Go(commands)
+    }
+
+    /// The time of a [`Command::RetryAt`] has come; the next [`Run::decide`] dispatches. Late or repeated calls do nothing.
+    pub fn retry_due(&mut self, key: &StepKey, attempt: u32) {
+        self.shared.change_step(key, |step| step.retry_due(attempt));
+    }
+
+    /// The time of a [`Command::Deadline`] has come; the next [`Run::decide`] records it if the step is still open.
+    pub fn deadline_passed(&mut self, key: &StepKey) {
+        self.shared.change_step(key, |step| step.deadline_passed());
+    }
+
+    /// What the workflow waits for, in the order asked.
+    pub fn waits(&self) -> Vec<OpenWait> {
+        self.shared.open(|wait| OpenWait {
+            key: wait.key.clone(),
+            since: wait.since,
+            kind: wait.family.open_kind(),
+        })
+    }
+
+    /// The run.
+    pub fn id(&self) -> &RunId {
+        &self.shared.run
+    }
+
+    /// The code it runs.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// The sequence of the newest entry applied; 0 before the first.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// How many entries were applied.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// The time of the newest entry, never going back: what the workflow calls now.
+    pub fn now(&self) -> Timestamp {
+        self.shared.now()
+    }
+
+    /// Whether its start is applied.
+    pub fn is_started(&self) -> bool {
+        !matches!(self.stage, Stage::New)
+    }
+
+    /// Whether it was asked to cancel.
+    pub fn is_cancelling(&self) -> bool {
+        self.cancelled.is_some()
+    }
+
+    /// Whether its end is applied.
+    pub fn is_ended(&self) -> bool {
+        matches!(self.stage, Stage::Ended)
+    }
+
+    /// Takes an entry in without polling; what is to be woken is handed back.
+    pub(crate) fn note(&mut self, event: Event) -> Option<Aftermath> {
+        if event.sequence <= self.applied {
+            return None;
+        }
+        self.applied = event.sequence;
+        self.entries += 1;
+        self.shared.turn(event.sequence, event.time);
+        match (event.body, &self.stage) {
+            (_, Stage::Ended) => None,
+            (EventBody::End, _) => self.end(),
+            (EventBody::Start(start, input), Stage::New) => self.begin(start, input),
+            (EventBody::Start(..), _) | (_, Stage::New) => None,
+            (EventBody::About(key, record), _) => Some(self.shared.record(key, record)),
+            (EventBody::In(inbound), _) => self.inbound(inbound),
+        }
+    }
+
+    /// Wakes what is to be woken, and polls the workflow to quiescence.
+    pub(crate) fn drive(&mut self, aftermath: Aftermath) {
+        if let Stage::Parked(_) = self.stage {
+            return;
+        }
+        let driving = self.root.drive();
+        let settled = guarded(|| self.settle(aftermath));
+        drop(driving);
+        let parked = settled.map_err(|message| Parked::Panicked { message });
+        match parked {
+            Err(parked) | Ok(Some(parked)) => self.park(parked),
+            Ok(None) => {}
+        }
+    }
+
+    fn begin(&mut self, start: Box<Start>, input: Bytes) -> Option<Aftermath> {
+        self.shared.start.set(start).expect("a run begins once");
+        let context = Context::new(self.shared.clone());
+        match guarded(|| (self.definition.factory)(context, input)) {
+            Ok(future) => {
+                self.stage = Stage::Running(future);
+                Some(Aftermath::waking(self.waker.clone()))
+            }
+            Err(message) => {
+                self.park(Parked::Panicked { message });
+                None
+            }
+        }
+    }
+
+    fn inbound(&mut self, inbound: Inbound) -> Option<Aftermath> {
+        match inbound.kind {
+            InboundKind::Cancel => {
+                self.cancelled.get_or_insert(inbound.reason.unwrap_or_default());
+                Some(self.shared.cancel())
+            }
+            InboundKind::Resume { accept_unasked } => {
+                if accept_unasked {
+                    self.shared.accept_unasked();
+                }
+                None
+            }
+        }
+    }
+
+    fn end(&mut self) -> Option<Aftermath> {
+        self.leave(Stage::Ended);
+        None
+    }
+
+    fn settle(&mut self, mut aftermath: Aftermath) -> Option<Parked> {
+        let mut polls = 0;
+        loop {
+            aftermath.act();
+            while self.root.take_woken() {
+                polls += 1;
+                if polls > self.limits.polls_per_entry {
+                    return Some(Parked::Livelock {
+                        polls: self.limits.polls_per_entry,
+                    });
+                }
+                self.poll();
+            }
+            // A record that fits no ask shows without a poll, too.
+            if let Some(trouble) = self.shared.trouble() {
+                return Some(trouble);
+            }
+            aftermath = self.shared.grant_next()?;
+        }
+    }
+
+    fn poll(&mut self) {
+        let Stage::Running(future) = &mut self.stage else { return };
+        if let Poll::Ready(returned) = future.as_mut().poll(&mut TaskContext::from_waker(&self.waker)) {
+            let outcome = self.outcome(returned);
+            self.stage = Stage::Returned { outcome, told: false };
+        }
+    }
+
+    fn outcome(&self, returned: Result<Bytes, WorkflowFailure>) -> RunEnd {
+        match returned {
+            Ok(value) if value.len() > PAYLOAD_BYTES_MAX => RunEnd::Failed(Failure::new(
+                FailureKind::Invalid,
+                TooLarge { bytes: value.len() }.to_string(),
+            )),
+            Ok(value) => RunEnd::Completed(value),
+            Err(WorkflowFailure::Failed(failure)) => RunEnd::Failed(failure),
+            Err(WorkflowFailure::Cancelled) => RunEnd::Cancelled(Failure::new(
+                FailureKind::Cancelled,
+                self.cancelled.clone().unwrap_or_default(),
+            )),
+        }
+    }
+
+    /// Why nothing may be done for the run as it stands.
+    fn obstacle(&self) -> Option<Parked> {
+        match &self.stage {
+            Stage::New | Stage::Ended => return None,
+            Stage::Parked(parked) => return Some(parked.clone()),
+            Stage::Running(_) | Stage::Returned { .. } => {}
+        }
+        if self.root.is_foreign() {
+            return Some(Parked::ForeignWake);
+        }
+        if let Some(objection) = self.shared.objection() {
+            return Some(objection);
+        }
+        let Stage::Running(_) = self.stage else { return None };
+        if self.entries > self.limits.entries {
+            return Some(Parked::TooManySteps(TooMany::Entries {
+                limit: self.limits.entries,
+            }));
+        }
+        (!self.shared.has_open()).then_some(Parked::Stuck)
+    }
+
+    fn park(&mut self, parked: Parked) {
+        self.leave(Stage::Parked(parked));
+    }
+
+    /// Drops the future for good. Whatever its drop does, no cancel follows, and no panic gets out.
+    fn leave(&mut self, stage: Stage) {
+        let foreign = self.shared.close();
+        let left = std::mem::replace(&mut self.stage, stage);
+        // That it panics while it is dropped tells nobody anything: it is not polled again, and its journal is whole.
+        let _ = guarded(|| drop(left));
+        let _ = guarded(|| drop(foreign));
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.leave(Stage::Ended);
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Run({} of {:?}, {} entries to {})",
+            self.id(),
+            self.definition,
+            self.entries,
+            self.applied
+        )
+    }
+}

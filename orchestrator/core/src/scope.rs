@@ -1,0 +1,168 @@
+//! Scopes: the paths in step keys, and the numbers that tell equal names apart.
+//!
+//! A scope is dynamic: while a [`Scoped`] future is polled it is the run's current one, so helpers and captured contexts are
+//! right whatever they were made with. What is made outside keeps the scope it was made in.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{self, Poll};
+
+use everstep_common::key::StepKey;
+
+use crate::state::Shared;
+
+/// One scope of a run: its path, and what has been used of it.
+pub(crate) struct Scope {
+    path: Box<str>,
+    used: RefCell<HashMap<Box<str>, u32>>,
+    drawn: Cell<u64>,
+}
+
+impl Scope {
+    /// The scope of the workflow itself.
+    pub(crate) fn root() -> Rc<Self> {
+        Self::at(String::new())
+    }
+
+    /// A scope inside this one. Takes the next number of `name`.
+    pub(crate) fn child(&self, name: &str) -> Rc<Self> {
+        let number = self.take_number(name);
+        Self::at(self.path_of(name, number))
+    }
+
+    fn at(path: String) -> Rc<Self> {
+        Rc::new(Self {
+            path: path.into(),
+            used: RefCell::default(),
+            drawn: Cell::new(0),
+        })
+    }
+
+    /// Where the scope is; empty at the root.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Which draw of random numbers in this scope is next.
+    pub(crate) fn draw(&self) -> u64 {
+        self.drawn.replace(self.drawn.get() + 1)
+    }
+
+    fn take_number(&self, name: &str) -> u32 {
+        let mut used = self.used.borrow_mut();
+        if let Some(number) = used.get_mut(name) {
+            *number += 1;
+            return *number;
+        }
+        used.insert(name.into(), 1);
+        1
+    }
+
+    fn path_of(&self, name: &str, number: u32) -> String {
+        let mut path = String::with_capacity(self.path.len() + name.len() + 8);
+        if !self.path.is_empty() {
+            path.push_str(&self.path);
+            path.push('/');
+        }
+        path.push_str(name);
+        if number > 1 {
+            path.push('~');
+            path.push_str(&number.to_string());
+        }
+        path
+    }
+}
+
+/// What a key will be made of once the future that holds it is polled. Its number is taken when it is made.
+pub(crate) enum KeySeed {
+    /// A name in a scope, and its number there.
+    Numbered { scope: Rc<Scope>, name: Box<str>, number: u32 },
+    /// A key that the workflow chose, as it is.
+    Explicit(Box<str>),
+}
+
+impl KeySeed {
+    /// The next key of that name in the scope.
+    pub(crate) fn take(scope: Rc<Scope>, name: &str) -> Self {
+        let number = scope.take_number(name);
+        Self::Numbered {
+            scope,
+            name: name.into(),
+            number,
+        }
+    }
+
+    /// The next key of another name in the same scope; the number taken before stays used.
+    pub(crate) fn rename(&mut self, name: &str) {
+        if let Self::Numbered { scope, .. } = self {
+            *self = Self::take(scope.clone(), name);
+        }
+    }
+
+    /// The key itself.
+    pub(crate) fn key(&self) -> StepKey {
+        match self {
+            Self::Numbered { scope, name, number } => StepKey::from_path(&scope.path_of(name, *number)),
+            Self::Explicit(path) => StepKey::from_path(path),
+        }
+    }
+}
+
+/// A future whose polls happen in a scope of their own.
+pub struct Scoped<F> {
+    shared: Rc<Shared>,
+    scope: Rc<Scope>,
+    future: Pin<Box<F>>,
+}
+
+impl<F> Scoped<F> {
+    pub(crate) fn new(shared: Rc<Shared>, name: &str, future: F) -> Self {
+        let scope = shared.scope().child(name);
+        Self {
+            shared,
+            scope,
+            future: Box::pin(future),
+        }
+    }
+}
+
+impl<F: Future> Future for Scoped<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
+        let _entered = Entered::enter(&this.shared, this.scope.clone());
+        this.future.as_mut().poll(cx)
+    }
+}
+
+impl<F> fmt::Debug for Scoped<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scoped({})", self.scope.path())
+    }
+}
+
+/// Puts the scope that was current before back when dropped, also by a panic.
+struct Entered<'a> {
+    shared: &'a Shared,
+    outer: Rc<Scope>,
+}
+
+impl<'a> Entered<'a> {
+    fn enter(shared: &'a Shared, scope: Rc<Scope>) -> Self {
+        Self {
+            shared,
+            outer: shared.swap_scope(scope),
+        }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.shared.swap_scope(self.outer.clone());
+    }
+}

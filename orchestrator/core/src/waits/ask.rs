@@ -1,0 +1,102 @@
+//! The future behind every wait: the request is made at the first poll, the cancel at the drop.
+
+use std::mem;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use everstep_common::key::StepKey;
+
+use super::{Answer, Family, WaitId};
+use crate::scope::KeySeed;
+use crate::state::{Asked, Shared};
+
+/// What a future will ask for, before it is polled.
+pub(crate) trait Request {
+    /// The wait that it becomes, now.
+    fn into_family(self, now: jiff::Timestamp) -> Family;
+}
+
+/// A wait from its creation to its answer.
+pub(crate) struct Ask<R> {
+    shared: Rc<Shared>,
+    stage: Stage<R>,
+}
+
+enum Stage<R> {
+    /// Not polled yet: the key's number is taken, nothing is asked.
+    New(KeySeed, R),
+    /// Asked for.
+    Waiting(WaitId),
+    /// Answered, or can never be.
+    Done,
+}
+
+impl<R> Ask<R> {
+    pub(crate) fn new(shared: Rc<Shared>, name: &str, request: R) -> Self {
+        let seed = KeySeed::take(shared.scope(), name);
+        Self {
+            shared,
+            stage: Stage::New(seed, request),
+        }
+    }
+
+    /// Changes key or request while nothing is asked; later it has no effect.
+    pub(crate) fn revise(&mut self, change: impl FnOnce(&mut KeySeed, &mut R)) {
+        if let Stage::New(seed, request) = &mut self.stage {
+            change(seed, request);
+        }
+    }
+
+    /// The request, while nothing is asked.
+    pub(crate) fn request_mut(&mut self) -> Option<&mut R> {
+        match &mut self.stage {
+            Stage::New(_, request) => Some(request),
+            Stage::Waiting(_) | Stage::Done => None,
+        }
+    }
+
+    /// The key under which it asks or has asked.
+    pub(crate) fn key(&self) -> Option<StepKey> {
+        match &self.stage {
+            Stage::New(seed, _) => Some(seed.key()),
+            Stage::Waiting(id) => Some(self.shared.key_of(*id)),
+            Stage::Done => None,
+        }
+    }
+
+    /// Whether it has answered; polled again it stays pending.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.stage, Stage::Done)
+    }
+}
+
+impl<R: Request> Ask<R> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        if let Stage::New(..) = self.stage {
+            let Stage::New(seed, request) = mem::replace(&mut self.stage, Stage::Done) else {
+                unreachable!("matched above")
+            };
+            match self.shared.ask(seed.key(), request.into_family(self.shared.now())) {
+                Asked::Waiting(id) => self.stage = Stage::Waiting(id),
+                Asked::Refused(error) => return Poll::Ready(Err(error)),
+                Asked::Never => return Poll::Pending,
+            }
+        }
+        let Stage::Waiting(id) = self.stage else {
+            return Poll::Pending;
+        };
+        let answer = self.shared.poll_wait(id, cx);
+        if answer.is_ready() {
+            self.stage = Stage::Done;
+        }
+        answer
+    }
+}
+
+impl<R> Drop for Ask<R> {
+    fn drop(&mut self) {
+        if let Stage::Waiting(id) = self.stage {
+            self.shared.abandon(id);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What the families have in common: they are compared with what is recorded, and say what is to be done for them.
+
+use bytes::Bytes;
+use everstep_common::digest::InputDigest;
+use everstep_common::failure::Failure;
+use everstep_common::ids::{FunctionName, RunId};
+use everstep_common::key::StepKey;
+use jiff::Timestamp;
+
+use super::locals::LocalWait;
+use super::steps::StepWait;
+use super::timers::TimerWait;
+use crate::event::Record;
+use crate::parked::{Mismatch, WaitKind};
+use crate::{Closure, Command, OpenKind};
+
+/// One wait, by family.
+pub(crate) enum Family {
+    Step(StepWait),
+    Timer(TimerWait),
+    Local(LocalWait),
+}
+
+/// Whose wait it is, and when.
+pub(crate) struct Moment<'a> {
+    /// The run.
+    pub(crate) run: &'a RunId,
+    /// The time of the entry.
+    pub(crate) time: Timestamp,
+}
+
+/// What a record means for the wait it speaks of.
+pub(crate) enum Received {
+    /// Nothing new.
+    Nothing,
+    /// There may be something to be done.
+    Changed,
+    /// This is its answer.
+    Answer(Result<Bytes, Failure>),
+}
+
+/// How a record differs from what was asked.
+pub(crate) enum Difference {
+    Function {
+        recorded: FunctionName,
+        asked: FunctionName,
+    },
+    Input {
+        function: FunctionName,
+        recorded: InputDigest,
+        asked: InputDigest,
+    },
+    Kind {
+        recorded: WaitKind,
+        asked: WaitKind,
+    },
+}
+
+impl Family {
+    pub(crate) fn kind(&self) -> WaitKind {
+        match self {
+            Self::Step(_) => WaitKind::Step,
+            Self::Timer(_) => WaitKind::Timer,
+            Self::Local(_) => WaitKind::Closure,
+        }
+    }
+
+    pub(crate) fn function(&self) -> Option<&FunctionName> {
+        match self {
+            Self::Step(step) => Some(step.function()),
+            Self::Timer(_) | Self::Local(_) => None,
+        }
+    }
+
+    /// Compares a record with what was asked, and takes it in.
+    pub(crate) fn receive(&mut self, key: &StepKey, record: Record, at: &Moment<'_>) -> Result<Received, Difference> {
+        match (self, record) {
+            (
+                Self::Step(step),
+                Record::Step {
+                    function,
+                    digest,
+                    result,
+                },
+            ) => step.ended(function, digest, result),
+            (Self::Step(step), Record::Try(number, attempt)) => step.tried(key, number, *attempt, at),
+            (Self::Step(step), Record::Begun(attempt)) => Ok(step.begun(attempt)),
+            (Self::Timer(_), Record::Timer) => Ok(Received::Answer(Ok(Bytes::new()))),
+            (Self::Local(_), Record::Local(_, result)) => Ok(Received::Answer(result)),
+            (family, record) => Err(Difference::Kind {
+                recorded: record.kind(),
+                asked: family.kind(),
+            }),
+        }
+    }
+
+    /// What is to be done for it and has not been said yet.
+    pub(crate) fn commands(&mut self, key: &StepKey, fresh: bool, commands: &mut Vec<Command>) {
+        match self {
+            Self::Step(step) => step.commands(key, fresh, commands),
+            Self::Timer(timer) => timer.commands(key, commands),
+            Self::Local(local) => local.commands(key, commands),
+        }
+    }
+
+    /// What is to be done now that nobody waits for it.
+    pub(crate) fn cancel(&mut self, key: &StepKey) -> Option<Command> {
+        match self {
+            Self::Step(step) => step.cancel(key),
+            Self::Timer(_) => Some(Command::CancelTimer { key: key.clone() }),
+            Self::Local(_) => Some(Command::CancelLocal { key: key.clone() }),
+        }
+    }
+
+    /// Gives up what only an open wait needs. A closure is the user's and is handed out, to be dropped where nothing is borrowed.
+    pub(crate) fn close(&mut self) -> Option<Closure> {
+        if let Self::Step(step) = self {
+            step.close();
+        }
+        self.take_closure()
+    }
+
+    /// The closure that was not handed to the shell yet.
+    pub(crate) fn take_closure(&mut self) -> Option<Closure> {
+        match self {
+            Self::Local(local) => local.take(),
+            Self::Step(_) | Self::Timer(_) => None,
+        }
+    }
+
+    /// What it waits for, for people.
+    pub(crate) fn open_kind(&self) -> OpenKind {
+        match self {
+            Self::Step(step) => step.open_kind(),
+            Self::Timer(timer) => OpenKind::Timer { due: timer.due() },
+            Self::Local(_) => OpenKind::Closure,
+        }
+    }
+}
+
+impl Record {
+    pub(crate) fn kind(&self) -> WaitKind {
+        match self {
+            Self::Step { .. } | Self::Try(..) | Self::Begun(_) => WaitKind::Step,
+            Self::Local(..) => WaitKind::Closure,
+            Self::Timer => WaitKind::Timer,
+        }
+    }
+
+    pub(crate) fn function(&self) -> Option<&FunctionName> {
+        match self {
+            Self::Step { function, .. } => Some(function),
+            Self::Try(_, attempt) => Some(&attempt.function),
+            Self::Begun(_) | Self::Local(..) | Self::Timer => None,
+        }
+    }
+}
+
+impl Difference {
+    /// The same with key and entry.
+    pub(crate) fn at(self, key: StepKey, sequence: u64) -> Mismatch {
+        match self {
+            Self::Function { recorded, asked } => Mismatch::Function {
+                key,
+                recorded,
+                asked,
+                sequence,
+            },
+            Self::Input {
+                function,
+                recorded,
+                asked,
+            } => Mismatch::Input {
+                key,
+                function,
+                recorded,
+                asked,
+                sequence,
+            },
+            Self::Kind { recorded, asked } => Mismatch::Kind {
+                key,
+                recorded,
+                asked,
+                sequence,
+            },
+        }
+    }
+}

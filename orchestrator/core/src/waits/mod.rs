@@ -1,0 +1,31 @@
+//! What a workflow can wait for: one file per family, and what all families share.
+//!
+//! ```text
+//!   created ──first poll──▶ Open ──its entry──▶ Ready ──polled──▶ Taken
+//!                            │ └────in.cancel──▶ Ready
+//!                            └──dropped──▶ Abandoned
+//! ```
+
+mod ask;
+mod family;
+mod locals;
+mod steps;
+mod table;
+mod timers;
+
+pub(crate) use ask::Ask;
+pub(crate) use family::{Family, Moment, Received};
+pub(crate) use locals::NewLocal;
+pub use locals::{Closure, Local};
+pub use steps::Step;
+pub(crate) use steps::{NewStep, StepWait};
+pub(crate) use table::{Status, Wait, WaitId, Waits};
+pub(crate) use timers::NewTimer;
+pub use timers::{Due, Timer};
+
+use bytes::Bytes;
+
+use crate::WaitError;
+
+/// What a wait brings.
+pub(crate) type Answer = Result<Bytes, WaitError>;

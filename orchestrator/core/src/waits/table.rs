@@ -1,0 +1,168 @@
+//! Everything a run has asked for, in the order asked. Asked is for ever: nothing is removed.
+
+use std::collections::HashMap;
+use std::mem;
+use std::ops::{Index, IndexMut};
+use std::task::Waker;
+
+use everstep_common::key::StepKey;
+use jiff::Timestamp;
+
+use super::{Answer, Family};
+use crate::Closure;
+use crate::parked::WaitKind;
+
+/// Which wait of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WaitId(usize);
+
+/// One wait.
+pub(crate) struct Wait {
+    pub(crate) key: StepKey,
+    /// The entry in whose application it was asked for.
+    pub(crate) asked_at: u64,
+    /// The time of that entry.
+    pub(crate) since: Timestamp,
+    pub(crate) status: Status,
+    /// Its answer is recorded, granted or not: there is nothing left to do for it or to cancel.
+    pub(crate) recorded: bool,
+    /// It is in the list of those that may have something to be done.
+    pub(crate) listed: bool,
+    /// Who polls it.
+    pub(crate) waker: Option<Waker>,
+    pub(crate) family: Family,
+}
+
+impl Wait {
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.status, Status::Open)
+    }
+}
+
+/// Where a wait stands between the workflow and its journal.
+pub(crate) enum Status {
+    /// Asked for and not answered.
+    Open,
+    /// Answered, and not yet polled.
+    Ready(Answer),
+    /// Answered, and the workflow has it.
+    Taken,
+    /// Nobody waits for it any more; what was sent out is to be called back.
+    Abandoned {
+        /// Something may have been sent out: it was asked for by an earlier entry.
+        sent: bool,
+    },
+}
+
+/// The waits of a run.
+#[derive(Default)]
+pub(crate) struct Waits {
+    all: Vec<Wait>,
+    by_key: HashMap<StepKey, usize>,
+    changed: Vec<WaitId>,
+    open: usize,
+    open_steps: usize,
+}
+
+impl Waits {
+    /// Adds a wait that is open, or settled from the start. The key must not be asked for already.
+    pub(crate) fn add(&mut self, key: StepKey, asked_at: u64, since: Timestamp, status: Status, family: Family) -> WaitId {
+        let id = WaitId(self.all.len());
+        if let Status::Open = status {
+            self.count_open(family.kind(), 1);
+        }
+        self.by_key.insert(key.clone(), id.0);
+        self.all.push(Wait {
+            key,
+            asked_at,
+            since,
+            status,
+            recorded: false,
+            listed: false,
+            waker: None,
+            family,
+        });
+        id
+    }
+
+    pub(crate) fn find(&self, key: &StepKey) -> Option<WaitId> {
+        self.by_key.get(key).map(|at| WaitId(*at))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// How many are neither answered nor dropped.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// How many of those are steps.
+    pub(crate) fn open_steps(&self) -> usize {
+        self.open_steps
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Wait> {
+        self.all.iter()
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = WaitId> + use<> {
+        (0..self.all.len()).map(WaitId)
+    }
+
+    /// An open wait gets another status; its waker is handed out, to be woken or dropped where nothing is borrowed.
+    pub(crate) fn settle(&mut self, id: WaitId, status: Status) -> Option<Waker> {
+        let wait = &mut self.all[id.0];
+        debug_assert!(matches!(wait.status, Status::Open), "only open waits are settled");
+        wait.status = status;
+        let (waker, kind) = (wait.waker.take(), wait.family.kind());
+        self.count_open(kind, -1);
+        waker
+    }
+
+    /// There may be something to be done for it.
+    pub(crate) fn list(&mut self, id: WaitId) {
+        let wait = &mut self.all[id.0];
+        if !mem::replace(&mut wait.listed, true) {
+            self.changed.push(id);
+        }
+    }
+
+    /// Those for which something may have to be done, in the order in which that came about.
+    pub(crate) fn take_changed(&mut self) -> Vec<WaitId> {
+        let changed = mem::take(&mut self.changed);
+        for id in &changed {
+            self.all[id.0].listed = false;
+        }
+        changed
+    }
+
+    /// All that is the user's: wakers and closures, to be dropped where nothing is borrowed.
+    pub(crate) fn take_foreign(&mut self) -> (Vec<Waker>, Vec<Closure>) {
+        let wakers = self.all.iter_mut().filter_map(|wait| wait.waker.take()).collect();
+        let closures = self.all.iter_mut().filter_map(|wait| wait.family.take_closure()).collect();
+        (wakers, closures)
+    }
+
+    fn count_open(&mut self, kind: WaitKind, change: isize) {
+        self.open = self.open.strict_add_signed(change);
+        if kind == WaitKind::Step {
+            self.open_steps = self.open_steps.strict_add_signed(change);
+        }
+    }
+}
+
+impl Index<WaitId> for Waits {
+    type Output = Wait;
+
+    fn index(&self, id: WaitId) -> &Wait {
+        &self.all[id.0]
+    }
+}
+
+impl IndexMut<WaitId> for Waits {
+    fn index_mut(&mut self, id: WaitId) -> &mut Wait {
+        &mut self.all[id.0]
+    }
+}
