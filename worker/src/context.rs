@@ -1,0 +1,266 @@
+//! What a function is given beside its input: [`FunctionContext`].
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use everstep_common::ids::RunId;
+use everstep_common::key::StepKey;
+use everstep_common::ports::{CoreMessage, Headers};
+use everstep_common::subject::idempotency_key;
+use everstep_common::wire;
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::Notify;
+use tracing::{Level, Span};
+
+use crate::holding::Holding;
+use crate::live::{Live, LiveKind};
+use crate::options::HEARTBEAT_PAUSE;
+use crate::resources::Resources;
+
+/// Where a function learns what it is doing and for whom. A cheap clone.
+///
+/// ```
+/// # use everstep_worker::{FunctionContext, Resources, StepError};
+/// # struct Payments;
+/// # impl Payments { async fn charge(&self, _: u32, _: &str) -> Result<u32, StepError> { Ok(1) } }
+/// async fn charge(ctx: FunctionContext, amount: u32) -> Result<u32, StepError> {
+///     let payments = ctx.resource::<Payments>();
+///     // The same key on every attempt, process and deploy: the receiver can tell a repeated request.
+///     payments.charge(amount, ctx.idempotency_key()).await
+/// }
+/// ```
+#[derive(Clone)]
+pub struct FunctionContext(pub(crate) Arc<Call>);
+
+/// One call of a function, whoever makes it.
+pub(crate) struct Call {
+    pub(crate) run: RunId,
+    pub(crate) key: StepKey,
+    pub(crate) attempt: u32,
+    /// When the step as a whole must be over; a call in place has no deadline of its own.
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) span: Span,
+    /// Made when first asked for: not every function passes it on.
+    pub(crate) idempotency_key: OnceLock<String>,
+    pub(crate) cancellation: Cancellation,
+    pub(crate) resources: Arc<Resources>,
+    /// The task behind the call; none behind a call in place.
+    pub(crate) holding: Option<Holding>,
+}
+
+/// Whether the call's result is still wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Cancellation {
+    cancelled: AtomicBool,
+    waiters: Notify,
+}
+
+impl Cancellation {
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+        self.waiters.notify_waiters();
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    async fn cancelled(&self) {
+        let waiter = self.waiters.notified();
+        let mut waiter = std::pin::pin!(waiter);
+        // Listening before looking: a cancel between the two would be missed.
+        waiter.as_mut().enable();
+        if !self.is_cancelled() {
+            waiter.await;
+        }
+    }
+}
+
+impl FunctionContext {
+    /// The context of a function called in place, as part of step `key`: nothing is recorded, nobody can cancel it, and what it
+    /// reports goes to the log only.
+    pub fn inline(run: RunId, key: StepKey, resources: Arc<Resources>) -> Self {
+        Self(Arc::new(Call {
+            run,
+            key,
+            attempt: 1,
+            deadline: None,
+            traceparent: None,
+            span: Span::current(),
+            idempotency_key: OnceLock::new(),
+            cancellation: Cancellation::default(),
+            resources,
+            holding: None,
+        }))
+    }
+
+    /// The run that the step belongs to.
+    pub fn run_id(&self) -> &RunId {
+        &self.0.run
+    }
+
+    /// The step's key within its run.
+    pub fn step_key(&self) -> &StepKey {
+        &self.0.key
+    }
+
+    /// What to hand to the outside world so that it can tell a repeated request: the same on every attempt, process and deploy.
+    pub fn idempotency_key(&self) -> &str {
+        self.0
+            .idempotency_key
+            .get_or_init(|| idempotency_key(&self.0.run, &self.0.key))
+    }
+
+    /// Which attempt this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.0.attempt
+    }
+
+    /// When the step as a whole must be over, retries included; `None` for a call in place.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.0.deadline
+    }
+
+    /// The W3C trace parent of the step, to be passed on to services that are called.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.0.traceparent.as_deref()
+    }
+
+    /// The span that the function runs in; it carries run, step and attempt.
+    pub fn span(&self) -> &Span {
+        &self.0.span
+    }
+
+    /// The shared thing of that type.
+    ///
+    /// # Panics
+    ///
+    /// If none is registered; the attempt then fails with a message that names the type.
+    pub fn resource<T: Send + Sync + 'static>(&self) -> Arc<T> {
+        self.0.resources.expect()
+    }
+
+    /// The shared thing of that type, if one is registered.
+    pub fn try_resource<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.resources.get()
+    }
+
+    /// Says that the function is alive and how far it is. Whoever watches the run sees it; nobody stores it.
+    ///
+    /// The worker keeps the task by itself while the function runs; heartbeats are for people.
+    pub fn heartbeat(&self, details: impl Serialize) {
+        let Some(holding) = &self.0.holding else { return };
+        holding.in_progress_unless(HEARTBEAT_PAUSE);
+        match wire::encode_value(&details) {
+            Ok(details) => self.tell(holding, LiveKind::Progress(details)),
+            Err(error) => tracing::warn!(parent: &self.0.span, %error, "heartbeat details cannot be encoded"),
+        }
+    }
+
+    /// Logs a line, to the process's log and to whoever watches the run.
+    pub fn log(&self, message: impl fmt::Display) {
+        self.log_at(Level::INFO, message);
+    }
+
+    /// The same with a level.
+    pub fn log_at(&self, level: Level, message: impl fmt::Display) {
+        let message = message.to_string();
+        let span = &self.0.span;
+        match level {
+            Level::ERROR => tracing::error!(target: "everstep::function", parent: span, "{message}"),
+            Level::WARN => tracing::warn!(target: "everstep::function", parent: span, "{message}"),
+            Level::INFO => tracing::info!(target: "everstep::function", parent: span, "{message}"),
+            Level::DEBUG => tracing::debug!(target: "everstep::function", parent: span, "{message}"),
+            Level::TRACE => tracing::trace!(target: "everstep::function", parent: span, "{message}"),
+        }
+        if let Some(holding) = &self.0.holding {
+            self.tell(
+                holding,
+                LiveKind::Log {
+                    level: level.as_str().to_ascii_lowercase(),
+                    message,
+                },
+            );
+        }
+    }
+
+    /// Whether the step's result is no longer wanted: it was cancelled, or has an outcome already.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancellation.is_cancelled()
+    }
+
+    /// Returns when the step's result is no longer wanted. The function then has 10 s to tidy up before it is dropped.
+    pub async fn cancelled(&self) {
+        self.0.cancellation.cancelled().await;
+    }
+
+    fn tell(&self, holding: &Holding, kind: LiveKind) {
+        let store = holding.store();
+        let live = Live {
+            attempt: self.0.attempt,
+            at: store.clock().wall(),
+            kind,
+        };
+        let payload = wire::encode(&live).unwrap_or_else(|_| Bytes::new());
+        let subject = store.names().live(&self.0.run, &self.0.key);
+        store.broker().send(CoreMessage {
+            subject,
+            headers: Headers::new(),
+            payload,
+            reply: None,
+        });
+    }
+}
+
+impl fmt::Debug for FunctionContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Call { run, key, attempt, .. } = &*self.0;
+        f.debug_struct("FunctionContext")
+            .field("run", run)
+            .field("key", key)
+            .field("attempt", attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn inline() -> FunctionContext {
+        let run = "3-0123456789abcdef0123456789abcdef".parse().unwrap();
+        FunctionContext::inline(run, StepKey::from_path("charge"), Arc::default())
+    }
+
+    #[test]
+    fn the_idempotency_key_says_nothing_of_the_attempt() {
+        assert_eq!(inline().idempotency_key(), "3-0123456789abcdef0123456789abcdef.step.charge");
+    }
+
+    #[test]
+    fn a_call_in_place_reports_to_nobody() {
+        let context = inline();
+        context.heartbeat(0.5);
+        context.log("half way");
+        assert_eq!(
+            (context.attempt(), context.deadline(), context.traceparent()),
+            (1, None, None)
+        );
+    }
+
+    #[test]
+    fn cancellation_wakes_who_waits_and_is_seen_by_who_comes_late() {
+        let context = inline();
+        let mut early = Box::pin(context.cancelled());
+        assert!(early.as_mut().now_or_never().is_none());
+        context.0.cancellation.cancel();
+        assert!(early.now_or_never().is_some());
+        assert!(context.cancelled().now_or_never().is_some() && context.is_cancelled());
+    }
+}

@@ -1,0 +1,214 @@
+//! One execution from its first look into the journal to its acknowledgement.
+//!
+//! The order is the promise: what the journal says first, `begun` before the first line where that counts, the function, its outcome
+//! in the journal, and only then the acknowledgement.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use everstep_common::journal::{Begun, Entry, EntryKey};
+use everstep_common::ports::{Ack, Instant};
+use everstep_common::store::Created;
+use futures::FutureExt;
+use tracing::Instrument;
+
+use crate::context::FunctionContext;
+use crate::execution::{Execution, Stage};
+use crate::functions::Handler;
+use crate::held::Alarm;
+use crate::record::{self, Standing, Unstorable};
+use crate::step_error::StepError;
+use crate::telemetry::Ending;
+use crate::worker::{Shared, Ticket};
+
+/// What came of an execution.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The function returned a value.
+    Value(Bytes),
+    /// The function returned an error.
+    Failed(StepError),
+    /// The function panicked.
+    Panicked(String),
+    /// The function took too long.
+    TimedOut(Duration),
+    /// The function was cancelled, and brought no value.
+    Cancelled,
+    /// The function was never called: the task or its input cannot be read.
+    Unreadable(String),
+    /// The function was never called: it may run once only, and another execution began.
+    Interrupted,
+    /// The function was never called: the journal has the outcome, or this attempt's failure.
+    Over,
+    /// The function was never called: the run is finished and purged.
+    Gone,
+    /// Another worker shall do it.
+    HandedBack,
+    /// The worker is gone.
+    Killed,
+}
+
+/// Does the task.
+pub(crate) async fn perform(ticket: Ticket, handler: Handler) {
+    let (shared, execution) = (ticket.shared(), &*ticket.execution);
+    let outcome = match prepare(shared, execution).await {
+        Ok(input) => run(shared, execution, &handler, input).await,
+        Err(outcome) => outcome,
+    };
+    settle(shared, execution, outcome).await;
+}
+
+/// Records that the task cannot be read, and removes it.
+pub(crate) async fn refuse(ticket: Ticket, reason: String) {
+    settle(ticket.shared(), &ticket.execution, Outcome::Unreadable(reason)).await;
+}
+
+/// The input, once the function may be called.
+async fn prepare(shared: &Shared, execution: &Execution) -> Result<Bytes, Outcome> {
+    let input = execution
+        .until_stopped(pin!(look_first(shared, execution)))
+        .await
+        .map_err(|stop| stopped(execution, stop))??;
+    execution.enter(Stage::Running).map_err(|stop| stopped(execution, stop))?;
+    if execution.call.cancellation.is_cancelled() {
+        return Err(Outcome::Cancelled);
+    }
+    execution
+        .until_stopped(pin!(begin(shared, execution)))
+        .await
+        .map_err(|stop| stopped(execution, stop))??;
+    Ok(input)
+}
+
+async fn look_first(shared: &Shared, execution: &Execution) -> Result<Bytes, Outcome> {
+    let task = &execution.task;
+    if task.attempt > 1 || execution.delivery > 1 || task.check {
+        match record::standing(shared, execution).await {
+            Standing::Open => {}
+            Standing::Over => return Err(Outcome::Over),
+            Standing::Gone => return Err(Outcome::Gone),
+        }
+    }
+    record::fetch_input(shared, execution).await
+}
+
+/// Records that execution begins, where that counts: before a function that may run once, and whenever the task was delivered before.
+async fn begin(shared: &Shared, execution: &Execution) -> Result<(), Outcome> {
+    let task = &execution.task;
+    // What may begin once has one key for all deliveries.
+    let delivery = if task.at_most_once { 1 } else { execution.delivery };
+    if !task.at_most_once && delivery == 1 {
+        return Ok(());
+    }
+    let by = shared.options.process.clone();
+    let entry = Entry::Begun(Begun {
+        by,
+        incarnation: execution.binding.mark.incarnation.clone(),
+    });
+    let key = EntryKey::Begun(task.key.clone(), task.attempt, delivery);
+    let created = record::create(shared, execution, key, &entry).await;
+    if execution.delivery > 1 {
+        shared.metrics.crashes.add(1, &execution.binding.labels.queue);
+    }
+    match created {
+        Ok(Created::Theirs(_)) if task.at_most_once => Err(Outcome::Interrupted),
+        Ok(_) => Ok(()),
+        Err(Unstorable(reason)) => Err(Outcome::Unreadable(reason)),
+    }
+}
+
+/// Calls the function and waits for what comes of it.
+async fn run(shared: &Shared, execution: &Execution, handler: &Handler, input: Bytes) -> Outcome {
+    let clock = shared.store.clock();
+    execution.began.get_or_init(|| clock.wall());
+    if let Some(timeout) = execution.task.timeout {
+        let end = Instant(clock.now().0.saturating_add(timeout));
+        shared.held.set_alarm(execution.serial, end, Alarm::Timeout);
+    }
+    let outcome = match call(execution, handler, input).await {
+        Ok(Ok(Ok(value))) => Outcome::Value(value),
+        Ok(Ok(Err(error))) => Outcome::Failed(error),
+        Ok(Err(panic)) => Outcome::Panicked(panic_message(panic)),
+        Err(stop) => stopped(execution, stop),
+    };
+    shared.metrics.steps.add(1, execution.binding.labels.ending(ending(&outcome)));
+    let cancellation = &execution.call.cancellation;
+    let unwanted = cancellation.is_cancelled() && !matches!(outcome, Outcome::Value(_) | Outcome::HandedBack | Outcome::Killed);
+    // What the function has spawned may still run, and must learn that nobody waits for it.
+    cancellation.cancel();
+    if unwanted { Outcome::Cancelled } else { outcome }
+}
+
+/// What a function did, if it was not stopped: returned, or panicked.
+type Called = Result<Result<Bytes, StepError>, Panic>;
+type Panic = Box<dyn Any + Send>;
+
+/// A function may panic before it has made its future, while it runs, and while its future is dropped.
+async fn call(execution: &Execution, handler: &Handler, input: Bytes) -> Result<Called, Stage> {
+    let context = FunctionContext(execution.call.clone());
+    let span = &execution.call.span;
+    let mut future = match catch_unwind(AssertUnwindSafe(|| span.in_scope(|| handler(context, input)))) {
+        Ok(future) => future.instrument(span.clone()),
+        Err(panic) => return Ok(Err(panic)),
+    };
+    let called = execution
+        .until_stopped(pin!(AssertUnwindSafe(&mut future).catch_unwind()))
+        .await;
+    if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+        tracing::warn!(parent: span, "the function panicked while it was dropped");
+    }
+    called
+}
+
+fn panic_message(panic: Panic) -> String {
+    match panic.downcast::<String>() {
+        Ok(message) => *message,
+        Err(panic) => panic
+            .downcast_ref::<&str>()
+            .copied()
+            .unwrap_or("it panicked without a message")
+            .to_owned(),
+    }
+}
+
+fn stopped(execution: &Execution, stop: Stage) -> Outcome {
+    match stop {
+        Stage::HandedBack => Outcome::HandedBack,
+        Stage::TimedOut => Outcome::TimedOut(execution.task.timeout.unwrap_or_default()),
+        Stage::Abandoned => Outcome::Cancelled,
+        Stage::Killed | Stage::Preparing | Stage::Running | Stage::Settling => Outcome::Killed,
+    }
+}
+
+fn ending(outcome: &Outcome) -> Ending {
+    match outcome {
+        Outcome::Value(_) => Ending::Value,
+        Outcome::Failed(error) if error.is_retryable() => Ending::Retryable,
+        Outcome::Failed(_) => Ending::Failure,
+        Outcome::Panicked(_) => Ending::Panic,
+        Outcome::TimedOut(_) => Ending::Timeout,
+        _ => Ending::Dropped,
+    }
+}
+
+/// Records what came of it and answers the task's deliveries.
+async fn settle(shared: &Shared, execution: &Execution, outcome: Outcome) {
+    let outcome = match execution.enter(Stage::Settling) {
+        Ok(()) => outcome,
+        Err(stop) => stopped(execution, stop),
+    };
+    let ack = match execution
+        .until_stopped(pin!(record::outcome(shared, execution, outcome)))
+        .await
+    {
+        Ok(ack) => ack,
+        Err(Stage::HandedBack) => Some(Ack::Retry(Duration::ZERO)),
+        Err(_) => None,
+    };
+    if let Some(ack) = ack {
+        execution.answer(ack);
+    }
+}

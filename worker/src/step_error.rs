@@ -1,0 +1,155 @@
+//! How a function says that it failed, and whether trying again can help.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// A function's failure.
+///
+/// Every error converts into a retryable one, so `?` works in functions; what no retry can mend is said with [`StepError::fatal`].
+/// It is no [`Error`] itself, for otherwise that conversion could not exist.
+///
+/// ```
+/// use everstep_worker::StepError;
+///
+/// fn amount(text: &str) -> Result<u32, StepError> {
+///     let amount: u32 = text.parse()?;
+///     if amount == 0 {
+///         return Err(StepError::fatal("nothing to charge"));
+///     }
+///     Ok(amount)
+/// }
+/// assert!(amount("x").unwrap_err().is_retryable());
+/// assert!(!amount("0").unwrap_err().is_retryable());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepError {
+    kind: StepErrorKind,
+    message: String,
+    retry_after: Option<Duration>,
+}
+
+/// Whether trying again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepErrorKind {
+    /// It may: the step's retry policy decides.
+    Retryable,
+    /// It cannot: the step fails at once.
+    Fatal,
+    /// It cannot, for what was given or returned is not what it must be; the step fails at once.
+    Invalid,
+}
+
+impl StepError {
+    /// A failure that may go away: a text, or an error, whose sources are told too.
+    pub fn retryable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(StepErrorKind::Retryable, error)
+    }
+
+    /// A failure that no retry can mend.
+    pub fn fatal(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(StepErrorKind::Fatal, error)
+    }
+
+    /// A value that is not what it must be: of another type, over a limit, impossible to encode.
+    pub fn invalid(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(StepErrorKind::Invalid, error)
+    }
+
+    /// With a wish for the delay before the next attempt, such as an HTTP `Retry-After`.
+    #[must_use]
+    pub fn retry_after(self, delay: Duration) -> Self {
+        Self {
+            retry_after: Some(delay),
+            ..self
+        }
+    }
+
+    /// What was said.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether trying again can help, and if not why.
+    pub fn kind(&self) -> StepErrorKind {
+        self.kind
+    }
+
+    /// Whether trying again can help.
+    pub fn is_retryable(&self) -> bool {
+        self.kind == StepErrorKind::Retryable
+    }
+
+    /// The wish for the delay before the next attempt.
+    pub fn delay(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    pub(crate) fn into_message(self) -> String {
+        self.message
+    }
+
+    fn new(kind: StepErrorKind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind,
+            message: chain(error.into().as_ref()),
+            retry_after: None,
+        }
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self::retryable(error)
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// The error and its sources in one line; a source that the error has printed already is not told twice.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if !message.ends_with(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        source = error.source();
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("charging the card")]
+    struct Charging(#[source] std::io::Error);
+
+    #[test]
+    fn any_error_is_retryable_and_tells_its_sources() {
+        let attempt = || -> Result<(), StepError> { Err(Charging(std::io::Error::other("connection reset")))? };
+        let error = attempt().unwrap_err();
+        assert_eq!(
+            (error.kind(), error.message()),
+            (StepErrorKind::Retryable, "charging the card: connection reset")
+        );
+    }
+
+    #[test]
+    fn texts_and_errors_make_any_kind() {
+        assert_eq!(StepError::fatal("no such card").kind(), StepErrorKind::Fatal);
+        assert_eq!(StepError::invalid(format!("{} bytes", 3)).message(), "3 bytes");
+        assert_eq!(
+            StepError::retryable("busy").retry_after(Duration::from_secs(9)).delay(),
+            Some(Duration::from_secs(9))
+        );
+    }
+}
