@@ -16,7 +16,9 @@ pub const MINIMUM_VERSION: &str = "2.15.1";
 const TOOL: &str = ".tools/nats-server";
 
 /// The nats-server to run: the given one, else `EVERSTEP_NATS_SERVER`, else the first good one on `PATH`, else the project's own.
-pub(super) fn find(given: Option<&Path>) -> Result<PathBuf, Error> {
+///
+/// Runs each candidate to see its version, so it blocks for some milliseconds.
+pub fn find_server(given: Option<&Path>) -> Result<PathBuf, Error> {
     Search::of_this_process(given).run()
 }
 

@@ -34,7 +34,7 @@ use std::path::PathBuf;
 
 use everstep_common::topology::Durability;
 
-pub use self::binary::MINIMUM_VERSION;
+pub use self::binary::{MINIMUM_VERSION, find_server};
 pub use self::cluster::{ManagedCluster, NODES};
 pub use self::error::Error;
 pub use self::server::ManagedServer;

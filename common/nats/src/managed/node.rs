@@ -189,7 +189,7 @@ impl Setup {
     /// Finds the binary and makes the folder.
     pub(super) async fn new(options: Options) -> Result<Self, Error> {
         let given = options.binary;
-        let search = tokio::task::spawn_blocking(move || binary::find(given.as_deref()));
+        let search = tokio::task::spawn_blocking(move || binary::find_server(given.as_deref()));
         let binary = search.await.expect("the search for nats-server does not panic")?;
         let folder = match options.store {
             Some(path) => Folder::Kept(path),
