@@ -1,1 +1,38 @@
-//! Durable workflows on NATS JetStream.
+//! Durable workflows on NATS JetStream: the crate that users import.
+//!
+//! A workflow is an ordinary async function; each step it awaits is run by some worker, its outcome recorded once and never
+//! replaced. Write `use everstep::prelude::*;`, put [`#[function]`](macro@function) on what has effects and
+//! [`#[workflow]`](macro@workflow) on what orders them.
+//!
+//! *Architecture invariant:* this crate adds types and assembly, no semantics. What a run does is decided in `everstep-core`, how
+//! a step is run in `everstep-worker`, and how both reach NATS in `everstep-orchestrator` and `everstep-nats`.
+
+// The macros' expansions say `::everstep`, here too.
+extern crate self as everstep;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+mod context;
+mod error;
+mod function;
+pub mod prelude;
+mod registration;
+mod select;
+mod waits;
+mod workflow;
+
+pub use everstep_common::retry::RetryPolicy;
+pub use everstep_worker::{FunctionContext, StepError};
+
+pub use context::WorkflowContext;
+pub use error::{WorkflowError, WorkflowErrorKind};
+pub use function::{Function, FunctionBody, FunctionCall, FunctionDeclaration, IntoFunction};
+pub use registration::{definition, handler};
+pub use waits::{IntoRetries, RunFuture, SleepFuture, StepFuture};
+pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
+
+#[doc = include_str!("function.md")]
+pub use everstep_macros::function;
+#[doc = include_str!("workflow.md")]
+pub use everstep_macros::workflow;

@@ -1,0 +1,260 @@
+//! What a workflow is given beside its input: the typed face of the core's context.
+//!
+//! Knows nothing of journals and orchestrators: it encodes what goes in, decodes what comes out, and leaves keys, order and
+//! replay to [`everstep_core::Context`]. The futures it gives out are in `waits`, one file each.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use everstep_common::ids::RunId;
+use everstep_common::key::StepKey;
+use everstep_core::Due;
+use everstep_worker::{FunctionContext, Resources};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing::Level;
+use uuid::Uuid;
+
+use crate::error::WorkflowError;
+use crate::function::{Function, IntoFunction};
+use crate::waits::{RunFuture, SleepFuture, StepFuture};
+
+/// A workflow's way to everything outside itself. A cheap clone, by value; helpers and branches may borrow it.
+///
+/// What it gives out are futures: asked for when first polled, cancelled when dropped unanswered. Their keys are taken when they
+/// are *made*, so a future made inside a loop is another one each round.
+///
+/// It stays on the thread of its run, since a run moves by being replayed and not by being sent. So it cannot be spawned away,
+/// and a workflow may hold an `Rc` across an `await`.
+///
+/// ```
+/// use everstep::prelude::*;
+///
+/// #[function]
+/// async fn price(ctx: FunctionContext, article: String) -> Result<u64, StepError>;
+///
+/// async fn total(ctx: &WorkflowContext, articles: &[String]) -> Result<u64, WorkflowError> {
+///     let prices = articles.iter().map(|article| ctx.step(price, article.clone()));
+///     Ok(futures::future::try_join_all(prices).await?.iter().sum())
+/// }
+///
+/// #[workflow]
+/// async fn quote(ctx: WorkflowContext, articles: Vec<String>) -> Result<u64, WorkflowError> {
+///     total(&ctx, &articles).await
+/// }
+/// ```
+#[derive(Clone)]
+pub struct WorkflowContext {
+    core: everstep_core::Context,
+    /// For functions that are called in place.
+    resources: Arc<Resources>,
+}
+
+impl WorkflowContext {
+    pub(crate) fn new(core: everstep_core::Context, resources: Arc<Resources>) -> Self {
+        Self { core, resources }
+    }
+
+    /// Has a worker run `function` with `input`; its outcome is recorded once and never replaced.
+    ///
+    /// One argument is itself the input, several are a tuple, none is `()`.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn reserve(ctx: FunctionContext, article: String, pieces: u32) -> Result<u64, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn order(ctx: WorkflowContext, article: String) -> Result<u64, WorkflowError> {
+    ///     let reserved = ctx.step(reserve, (article, 2)).key("reserve-pair").timeout(Duration::from_secs(5));
+    ///     reserved.await
+    /// }
+    /// ```
+    pub fn step<F, Marker>(&self, function: F, input: <F::Function as Function>::Input) -> StepFuture<<F::Function as Function>::Output>
+    where
+        F: IntoFunction<Marker>,
+    {
+        // The value only stands for the function; its type says everything.
+        let _ = function;
+        StepFuture::new(&self.core, F::Function::declaration(), &input)
+    }
+
+    /// Runs `closure` here, in the orchestrator, and records what it returns: a step without a queue, for quick local work.
+    ///
+    /// It runs off the run's thread, where clocks, random numbers, files and sockets are allowed. It may run again if the process
+    /// dies before its result is recorded; only the recorded one is seen. It is not tried again when it fails.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn configured(ctx: WorkflowContext, path: String) -> Result<usize, WorkflowError> {
+    ///     let text = ctx.run("configuration", move || async move { Ok(std::fs::read_to_string(path)?) }).await?;
+    ///     Ok(text.lines().count())
+    /// }
+    /// ```
+    pub fn run<T, C, Fut>(&self, name: &str, closure: C) -> RunFuture<T>
+    where
+        C: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, WorkflowError>> + Send + 'static,
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        RunFuture::new(&self.core, name, closure)
+    }
+
+    /// Waits, without holding a process. Due at [`now`](Self::now), when first polled, plus `duration`; never early.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn reminder(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    ///     ctx.sleep(Duration::from_secs(7 * 24 * 60 * 60)).named("a week later").await
+    /// }
+    /// ```
+    pub fn sleep(&self, duration: Duration) -> SleepFuture {
+        SleepFuture::new(&self.core, Due::After(duration))
+    }
+
+    /// Waits until `time`, without holding a process. At once if that is past; never early.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn on_the_day(ctx: WorkflowContext, day: Timestamp) -> Result<(), WorkflowError> {
+    ///     ctx.sleep_until(day).named("the day").await
+    /// }
+    /// ```
+    pub fn sleep_until(&self, time: Timestamp) -> SleepFuture {
+        SleepFuture::new(&self.core, Due::At(time))
+    }
+
+    /// The time of what the workflow last saw: that of a journal entry, the same on every replay. Never goes back.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn is_late(ctx: WorkflowContext, due: Timestamp) -> Result<bool, WorkflowError> {
+    ///     Ok(ctx.now() > due)
+    /// }
+    /// ```
+    pub fn now(&self) -> Timestamp {
+        self.core.now()
+    }
+
+    /// A random number, the same on every replay. Not secret: who knows the run's id can compute it.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn dice(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    ///     Ok(1 + ctx.random() % 6)
+    /// }
+    /// ```
+    pub fn random(&self) -> u64 {
+        self.core.random()
+    }
+
+    /// A unique id, the same on every replay. Not secret: who knows the run's id can compute it.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn invoice(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+    ///     Ok(format!("invoice-{}", ctx.uuid()))
+    /// }
+    /// ```
+    pub fn uuid(&self) -> Uuid {
+        self.core.uuid()
+    }
+
+    /// The run's id.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn who_am_i(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+    ///     Ok(ctx.run_id().to_string())
+    /// }
+    /// ```
+    pub fn run_id(&self) -> RunId {
+        self.core.run_id().clone()
+    }
+
+    /// Logs a line when the workflow gets here for the first time, and not when it is replayed.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn talkative(ctx: WorkflowContext, name: String) -> Result<(), WorkflowError> {
+    ///     ctx.log(format_args!("waiting for {name}"));
+    ///     ctx.sleep(Duration::from_secs(60)).await
+    /// }
+    /// ```
+    pub fn log(&self, message: impl fmt::Display) {
+        self.log_at(Level::INFO, message);
+    }
+
+    /// The same with a level.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn careful(ctx: WorkflowContext, stock: u32) -> Result<(), WorkflowError> {
+    ///     if stock < 10 {
+    ///         ctx.log_at(Level::WARN, format_args!("only {stock} left"));
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn log_at(&self, level: Level, message: impl fmt::Display) {
+        if self.core.is_replaying() {
+            return;
+        }
+        let run = self.core.run_id();
+        match level {
+            Level::ERROR => tracing::error!(target: "everstep::workflow", %run, "{message}"),
+            Level::WARN => tracing::warn!(target: "everstep::workflow", %run, "{message}"),
+            Level::INFO => tracing::info!(target: "everstep::workflow", %run, "{message}"),
+            Level::DEBUG => tracing::debug!(target: "everstep::workflow", %run, "{message}"),
+            Level::TRACE => tracing::trace!(target: "everstep::workflow", %run, "{message}"),
+        }
+    }
+
+    /// The context with which a function is called in place: part of the workflow's own code, unrecorded, and done again on
+    /// every replay. For functions that only compute.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn vat(ctx: FunctionContext, cents: u64) -> Result<u64, StepError> {
+    ///     Ok(cents * 19 / 100)
+    /// }
+    ///
+    /// #[workflow]
+    /// async fn gross(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
+    ///     Ok(cents + vat(ctx.inline(), cents).await?)
+    /// }
+    /// ```
+    pub fn inline(&self) -> FunctionContext {
+        let key = StepKey::from_path(&format!("inline/{}", self.core.uuid()));
+        FunctionContext::inline(self.run_id(), key, self.resources.clone())
+    }
+}
+
+impl fmt::Debug for WorkflowContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkflowContext").field("run", &self.core.run_id()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,39 @@
+//! What the context gives out to be awaited: one file per family.
+//!
+//! Each wraps the core's future of the same family and adds types. All are `Unpin` and `'static`, their setters take and
+//! return the future itself, and each is a plain [`Future`], so that it can stand in `join!`, `select!` and a
+//! `FuturesUnordered` as it is.
+
+mod run;
+mod sleep;
+mod step;
+
+use std::any::type_name;
+
+use bytes::Bytes;
+use everstep_common::failure::{Failure, FailureKind};
+use everstep_common::wire;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use run::RunFuture;
+pub use sleep::SleepFuture;
+pub use step::{IntoRetries, StepFuture};
+
+use crate::error::WorkflowError;
+
+/// The encoded value, or why the journal cannot have it.
+pub(crate) fn encode<T: Serialize>(what: &str, value: &T) -> Result<Bytes, Failure> {
+    let described = |error| format!("{what} ({}) cannot be encoded: {error}", type_name::<T>());
+    wire::encode_value(value).map_err(|error| Failure::new(FailureKind::Invalid, described(error)))
+}
+
+/// The value that was recorded, if it is of the type expected.
+pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, WorkflowError> {
+    wire::decode_value(bytes).map_err(|error| {
+        WorkflowError::invalid(format!(
+            "{what} was recorded, but is not a {}: {error}; was its type changed? A changed type must still read what was written, or take a new version of the workflow",
+            type_name::<T>()
+        ))
+    })
+}

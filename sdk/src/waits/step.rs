@@ -1,0 +1,159 @@
+//! A step: the call of a function, done by a worker.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use everstep_common::ids::QueueName;
+use everstep_common::retry::RetryPolicy;
+use everstep_common::task::StepOptions;
+use everstep_core::Step;
+use futures::future::FusedFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{decode, encode};
+use crate::error::WorkflowError;
+use crate::function::FunctionDeclaration;
+
+/// A step that is asked for when first polled; made by `ctx.step(…)`. What it says overrides what the function declares.
+///
+/// ```
+/// use everstep::prelude::*;
+///
+/// #[function(queue = "cpu", retries(max_attempts = 10))]
+/// async fn render(ctx: FunctionContext, page: u32) -> Result<String, StepError>;
+///
+/// #[workflow]
+/// async fn preview(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+///     ctx.step(render, 1).key("cover").queue("gpu").retries(2).timeout(Duration::from_secs(30)).await
+/// }
+/// ```
+#[must_use = "a step is asked for when it is awaited"]
+pub struct StepFuture<T> {
+    step: Step,
+    /// For messages: the function's name, or the key of its own.
+    name: String,
+    /// A setter was given what cannot be; told when the step is awaited.
+    refused: Option<WorkflowError>,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> StepFuture<T> {
+    pub(crate) fn new(core: &everstep_core::Context, declaration: &FunctionDeclaration, input: &impl Serialize) -> Self {
+        let name = declaration.name.as_str();
+        let input = encode(&format!("the input of step `{name}`"), input);
+        let step = core.step(name, declaration.name.clone(), input, declaration.options.clone());
+        Self { step, name: name.to_owned(), refused: None, output: PhantomData }
+    }
+
+    /// Names it in the journal; else it is called after the function, and numbered from the second use on.
+    ///
+    /// A key may be asked for once only in a run.
+    pub fn key(mut self, key: impl AsRef<str>) -> Self {
+        self.name = key.as_ref().to_owned();
+        self.step = self.step.key(key.as_ref());
+        self
+    }
+
+    /// The queue whose workers do it.
+    pub fn queue(mut self, queue: impl AsRef<str>) -> Self {
+        match QueueName::new(queue) {
+            Ok(queue) => self.with(|options| options.queue = queue),
+            Err(error) => {
+                self.refused = Some(WorkflowError::invalid(format!("step `{}`: {error}", self.name)));
+                self
+            }
+        }
+    }
+
+    /// How often it is attempted in all, as a number, or a whole [`RetryPolicy`].
+    pub fn retries(self, retries: impl IntoRetries) -> Self {
+        self.with(|options| options.retries = retries.into_retries(options.retries.clone()))
+    }
+
+    /// How long one attempt may take from its start.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(|options| options.timeout = Some(timeout))
+    }
+
+    /// How long it may take in all, retries and waiting included.
+    pub fn total_timeout(self, timeout: Duration) -> Self {
+        self.with(|options| options.total_timeout = timeout)
+    }
+
+    /// Never begin it twice: an attempt that was interrupted, or that failed, is the last.
+    pub fn at_most_once(self) -> Self {
+        self.with(|options| {
+            options.at_most_once = true;
+            options.retries = RetryPolicy::never();
+        })
+    }
+
+    /// Changes how it is done; once it has been asked for, that is settled.
+    fn with(mut self, change: impl FnOnce(&mut StepOptions)) -> Self {
+        if let Some(options) = self.step.options_mut() {
+            change(options);
+        }
+        self
+    }
+}
+
+impl<T: DeserializeOwned> Future for StepFuture<T> {
+    type Output = Result<T, WorkflowError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(refused) = self.refused.take() {
+            return Poll::Ready(Err(refused));
+        }
+        let outcome = ready!(Pin::new(&mut self.step).poll(context));
+        Poll::Ready(match outcome {
+            Ok(bytes) => decode(&format!("the result of step `{}`", self.name), &bytes),
+            Err(error) => Err(WorkflowError::of_step(&self.name, error)),
+        })
+    }
+}
+
+impl<T: DeserializeOwned> FusedFuture for StepFuture<T> {
+    fn is_terminated(&self) -> bool {
+        self.step.is_terminated()
+    }
+}
+
+impl<T> fmt::Debug for StepFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {}", self.name)
+    }
+}
+
+/// What [`StepFuture::retries`] takes: the number of attempts in all, or a [`RetryPolicy`].
+///
+/// ```
+/// use everstep::{IntoRetries, RetryPolicy};
+///
+/// let declared = RetryPolicy::default();
+/// assert_eq!(3.into_retries(declared.clone()), RetryPolicy { max_attempts: 3, ..declared.clone() });
+/// assert_eq!(RetryPolicy::never().into_retries(declared), RetryPolicy::never());
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say how often to retry",
+    label = "write the number of attempts, or a `RetryPolicy`"
+)]
+pub trait IntoRetries {
+    /// The policy, given the one that the function declares.
+    fn into_retries(self, declared: RetryPolicy) -> RetryPolicy;
+}
+
+impl IntoRetries for u32 {
+    fn into_retries(self, declared: RetryPolicy) -> RetryPolicy {
+        RetryPolicy { max_attempts: self.max(1), ..declared }
+    }
+}
+
+impl IntoRetries for RetryPolicy {
+    fn into_retries(self, _: RetryPolicy) -> RetryPolicy {
+        self
+    }
+}

@@ -1,0 +1,245 @@
+//! What authors may write: it compiles, and the names, types and options are what was written.
+//!
+//! What they may not write is in `tests/refused`.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use everstep::prelude::*;
+use everstep::{StepFuture, WorkflowBody};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Order {
+    total: u64,
+    valid: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Charge {
+    receipt: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct OrderDone {
+    receipt: Option<String>,
+}
+
+impl OrderDone {
+    fn invalid(_: Order) -> Self {
+        Self { receipt: None }
+    }
+}
+
+struct Payments;
+
+impl Payments {
+    async fn charge(&self, _cents: u64, key: &str) -> Result<Charge, StepError> {
+        Ok(Charge { receipt: key.to_owned() })
+    }
+}
+
+#[function]
+async fn validate_order(_ctx: FunctionContext, order_id: String) -> Result<Order, StepError> {
+    Ok(Order { total: order_id.parse()?, valid: true })
+}
+
+#[function(retries(max_attempts = 3, initial = "1s", max = "60s"), timeout = "10s")]
+async fn charge_customer(ctx: FunctionContext, order: Order) -> Result<Charge, StepError> {
+    let payments = ctx.resource::<Payments>();
+    payments.charge(order.total, ctx.idempotency_key()).await
+}
+
+#[function]
+async fn send_confirmation(_: FunctionContext, _order: Order, charge: Charge) -> Result<OrderDone, StepError> {
+    Ok(OrderDone { receipt: Some(charge.receipt) })
+}
+
+#[workflow]
+async fn order_workflow(ctx: WorkflowContext, order_id: String) -> Result<OrderDone, WorkflowError> {
+    let order = ctx.step(validate_order, order_id).await?;
+    if !order.valid {
+        return Ok(OrderDone::invalid(order));
+    }
+    let charge = ctx.step(charge_customer, order.clone()).await?;
+    ctx.sleep(Duration::from_secs(2)).named("settle").await?;
+    ctx.step(send_confirmation, (order, charge)).await
+}
+
+#[function]
+async fn none(_ctx: FunctionContext) -> Result<(), StepError> {
+    Ok(())
+}
+
+#[function]
+async fn one(_ctx: FunctionContext, mut number: u64) -> Result<u64, StepError> {
+    number += 1;
+    Ok(number)
+}
+
+#[function]
+async fn pair(_ctx: FunctionContext, (left, right): (u8, u8)) -> Result<u16, StepError> {
+    Ok(u16::from(left) + u16::from(right))
+}
+
+#[function]
+async fn three(_ctx: FunctionContext, ctx: String, input: Option<u16>, _: Vec<f32>) -> Result<String, StepError> {
+    Ok(format!("{ctx}{input:?}"))
+}
+
+/// Lives in another binary.
+#[function(name = "mail.send", queue = "mail-1", max_crashes = 2, total_timeout = "1h 30m", at_most_once)]
+pub async fn send_mail(ctx: FunctionContext, to: String) -> Result<(), StepError>;
+
+#[function(retries(multiplier = 3))]
+async fn r#match(_ctx: FunctionContext) -> Result<(), StepError> {
+    Ok(())
+}
+
+#[workflow]
+async fn with_literals(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+    ctx.step(none, ()).await?;
+    let _: u64 = ctx.step(one, 1).await?;
+    let _: u16 = ctx.step(pair, (1, 2)).await?;
+    ctx.step(send_mail, "a@example.com".into()).await?;
+    ctx.step(r#match, ()).await?;
+    ctx.step(three, ("x".to_owned(), None, vec![1.0])).await
+}
+
+#[workflow]
+async fn shadows_the_name(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    let one = ctx.step(one, 1);
+    let none = ctx.step(none, ());
+    none.await?;
+    one.await
+}
+
+#[workflow]
+async fn holds_an_rc_across_an_await(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    let seen = Rc::new(Cell::new(0));
+    for number in 0..3 {
+        seen.set(seen.get() + ctx.step(one, number).await?);
+    }
+    Ok(seen.get())
+}
+
+async fn borrows(ctx: &WorkflowContext, number: u64) -> Result<u64, WorkflowError> {
+    ctx.step(one, number).await
+}
+
+#[workflow]
+async fn borrows_the_context_in_branches(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    let (left, right) = join!(borrows(&ctx, 1), borrows(&ctx, 2));
+    let (first, second) = try_join!(borrows(&ctx, 3), ctx.step(one, 4))?;
+    let raced = select! {
+        number = borrows(&ctx, 5) => number?,
+        slept = ctx.sleep(Duration::from_secs(1)) => { slept?; 0 }
+    };
+    let mut all: FuturesUnordered<StepFuture<u64>> = (0..3).map(|number| ctx.step(one, number)).collect();
+    let mut sum = left? + right? + first + second + raced;
+    while let Some(number) = all.next().await {
+        sum += number?;
+    }
+    Ok(sum)
+}
+
+#[workflow]
+async fn awaits_the_same_step_again_in_a_loop(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    let mut step =
+        ctx.step(one, 1).key("only").queue("slow").retries(3).timeout(Duration::from_secs(5)).total_timeout(Duration::from_secs(60));
+    loop {
+        select! {
+            biased;
+            number = &mut step => return number,
+            slept = ctx.sleep(Duration::from_secs(1)).named("tick") => slept?,
+        }
+    }
+}
+
+#[workflow(name = "shop.everything", version = 2)]
+async fn uses_the_rest(ctx: WorkflowContext, due: Timestamp, retries: u32) -> Result<String, WorkflowError> {
+    ctx.sleep_until(due).key("due").await?;
+    let drawn: u64 = ctx.run("draw", move || async move { Ok(u64::from(retries)) }).timeout(Duration::from_secs(1)).await?;
+    let text = ctx.run("read", || async { Ok(std::fs::read_to_string("/etc/hostname")?) }).await?;
+    let _ = ctx.step(one, drawn).retries(RetryPolicy::never()).at_most_once().await?;
+    let doubled = one(ctx.inline(), drawn).await?;
+    if doubled == 0 {
+        Err("nothing drawn")?;
+    }
+    let parsed: u32 = "7".parse()?;
+    ctx.log(format_args!("{parsed} at {}", ctx.now()));
+    ctx.log_at(Level::DEBUG, text);
+    with_literals(ctx.clone()).await.map_err(|error| error.context("inside"))?;
+    Ok(format!("{} {} {}", ctx.run_id(), ctx.uuid(), ctx.random()))
+}
+
+/// Driven by another binary.
+#[workflow]
+async fn elsewhere(ctx: WorkflowContext, input: Order) -> Result<Charge, WorkflowError>;
+
+mod inner {
+    use everstep::prelude::*;
+
+    /// Imported by its name, a function comes as type and as value.
+    #[function]
+    pub(crate) async fn visible(_ctx: FunctionContext) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+use inner::visible;
+
+#[workflow]
+async fn imports(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    ctx.step(visible, ()).await
+}
+
+fn input_of<F: Function>() -> &'static str {
+    std::any::type_name::<F::Input>()
+}
+
+#[test]
+fn one_argument_is_the_input_several_are_a_tuple_none_is_unit() {
+    assert_eq!(input_of::<none>(), "()");
+    assert_eq!(input_of::<one>(), "u64");
+    assert_eq!(input_of::<pair>(), "(u8, u8)");
+    assert!(input_of::<three>().starts_with("(alloc::string::String, core::option::Option<u16>, "));
+}
+
+#[test]
+fn what_is_declared_is_what_is_known() {
+    let charge = charge_customer::declaration();
+    assert_eq!(charge.name.as_str(), "charge_customer");
+    assert_eq!(charge.options.retries, RetryPolicy { max_attempts: 3, ..RetryPolicy::default() });
+    assert_eq!(charge.options.timeout, Some(Duration::from_secs(10)));
+
+    let mail = send_mail::declaration();
+    assert_eq!((mail.name.as_str(), send_mail::NAME), ("mail.send", "mail.send"));
+    assert_eq!((mail.options.queue.as_str(), mail.options.max_crashes), ("mail-1", 2));
+    assert_eq!(mail.options.total_timeout, Duration::from_secs(5400));
+    assert_eq!((mail.options.at_most_once, mail.options.retries.max_attempts), (true, 1));
+
+    assert_eq!(r#match::NAME, "match");
+    assert_eq!(r#match::declaration().options.retries.multiplier, 3.0);
+    assert_eq!((uses_the_rest::NAME, uses_the_rest::VERSION), ("shop.everything", 2));
+    assert_eq!((elsewhere::NAME, elsewhere::VERSION), ("elsewhere", 1));
+}
+
+#[test]
+fn workflows_have_their_code_here() {
+    fn here<W: WorkflowBody>() -> &'static str {
+        W::NAME
+    }
+    let names = [
+        here::<order_workflow>(),
+        here::<with_literals>(),
+        here::<shadows_the_name>(),
+        here::<holds_an_rc_across_an_await>(),
+        here::<borrows_the_context_in_branches>(),
+        here::<awaits_the_same_step_again_in_a_loop>(),
+        here::<imports>(),
+    ];
+    assert_eq!(names[0], "order_workflow");
+}
