@@ -73,7 +73,11 @@ impl WorkflowContext {
     ///     reserved.await
     /// }
     /// ```
-    pub fn step<F, Marker>(&self, function: F, input: <F::Function as Function>::Input) -> StepFuture<<F::Function as Function>::Output>
+    pub fn step<F, Marker>(
+        &self,
+        function: F,
+        input: <F::Function as Function>::Input,
+    ) -> StepFuture<<F::Function as Function>::Output>
     where
         F: IntoFunction<Marker>,
     {
@@ -255,6 +259,8 @@ impl WorkflowContext {
 
 impl fmt::Debug for WorkflowContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkflowContext").field("run", &self.core.run_id()).finish_non_exhaustive()
+        f.debug_struct("WorkflowContext")
+            .field("run", &self.core.run_id())
+            .finish_non_exhaustive()
     }
 }

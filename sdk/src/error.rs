@@ -139,12 +139,18 @@ impl WorkflowError {
 
     /// The error of a wait for the step `name`.
     pub(crate) fn of_step(name: &str, error: WaitError) -> Self {
-        Self::of_wait(error, |failure| WorkflowErrorKind::Step { step: name.to_owned(), failure })
+        Self::of_wait(error, |failure| WorkflowErrorKind::Step {
+            step: name.to_owned(),
+            failure,
+        })
     }
 
     /// The error of a wait for the closure `name`.
     pub(crate) fn of_run(name: &str, error: WaitError) -> Self {
-        Self::of_wait(error, |failure| WorkflowErrorKind::Run { name: name.to_owned(), failure })
+        Self::of_wait(error, |failure| WorkflowErrorKind::Run {
+            name: name.to_owned(),
+            failure,
+        })
     }
 
     /// The error of a wait for a timer, which cannot fail but only be refused.
@@ -173,7 +179,11 @@ impl WorkflowError {
 
     /// The message, with `failure` saying how a step's failure reads in it.
     fn told(&self, failure_text: impl Fn(&Failure) -> String) -> String {
-        let doing = self.context.iter().rev().fold(String::new(), |doing, next| doing + next + ": ");
+        let doing = self
+            .context
+            .iter()
+            .rev()
+            .fold(String::new(), |doing, next| doing + next + ": ");
         match self.kind() {
             WorkflowErrorKind::Step { step, failure } => format!("{doing}step `{step}` failed: {}", failure_text(failure)),
             WorkflowErrorKind::Run { name, failure } => format!("{doing}closure `{name}` failed: {}", failure_text(failure)),
@@ -185,7 +195,10 @@ impl WorkflowError {
 
 impl From<WorkflowErrorKind> for WorkflowError {
     fn from(kind: WorkflowErrorKind) -> Self {
-        Self { kind: Box::new(kind), context: Vec::new() }
+        Self {
+            kind: Box::new(kind),
+            context: Vec::new(),
+        }
     }
 }
 
@@ -197,7 +210,11 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for WorkflowError {
 
 impl From<WorkflowError> for WorkflowFailure {
     fn from(error: WorkflowError) -> Self {
-        if error.is_cancelled() { Self::Cancelled } else { Self::Failed(error.into_failure(FailureKind::Workflow)) }
+        if error.is_cancelled() {
+            Self::Cancelled
+        } else {
+            Self::Failed(error.into_failure(FailureKind::Workflow))
+        }
     }
 }
 
@@ -212,20 +229,32 @@ mod tests {
     use super::*;
 
     fn declined() -> WorkflowError {
-        WorkflowError::of_step("charge", WaitError::Failed(Failure::new(FailureKind::Exhausted, "card declined")))
+        WorkflowError::of_step(
+            "charge",
+            WaitError::Failed(Failure::new(FailureKind::Exhausted, "card declined")),
+        )
     }
 
     #[test]
     fn the_message_names_the_step_and_how_it_ended() {
-        assert_eq!(declined().to_string(), "step `charge` failed: attempts exhausted: card declined");
+        assert_eq!(
+            declined().to_string(),
+            "step `charge` failed: attempts exhausted: card declined"
+        );
         let deposit = declined().context("taking the deposit").context("booking");
-        assert_eq!(deposit.to_string(), "booking: taking the deposit: step `charge` failed: attempts exhausted: card declined");
+        assert_eq!(
+            deposit.to_string(),
+            "booking: taking the deposit: step `charge` failed: attempts exhausted: card declined"
+        );
     }
 
     #[test]
     fn a_failed_step_ends_the_run_with_its_own_kind() {
         let failure = Failure::new(FailureKind::Exhausted, "booking: step `charge` failed: card declined");
-        assert_eq!(WorkflowFailure::from(declined().context("booking")), WorkflowFailure::Failed(failure));
+        assert_eq!(
+            WorkflowFailure::from(declined().context("booking")),
+            WorkflowFailure::Failed(failure)
+        );
     }
 
     #[test]
@@ -238,7 +267,10 @@ mod tests {
     #[test]
     fn errors_and_texts_become_failures_of_the_workflow() {
         let check = |error: WorkflowError, message: &str| {
-            assert_eq!(WorkflowFailure::from(error), WorkflowFailure::Failed(Failure::new(FailureKind::Workflow, message)));
+            assert_eq!(
+                WorkflowFailure::from(error),
+                WorkflowFailure::Failed(Failure::new(FailureKind::Workflow, message))
+            );
         };
         check("out of stock".into(), "out of stock");
         check(format!("{} left", 0).into(), "0 left");

@@ -111,7 +111,9 @@ pub struct FunctionCall<F: Function> {
 impl<F: FunctionBody> FunctionCall<F> {
     #[doc(hidden)]
     pub fn new(ctx: FunctionContext, input: F::Input) -> Self {
-        Self { future: Some(F::call(ctx, input)) }
+        Self {
+            future: Some(F::call(ctx, input)),
+        }
     }
 }
 

@@ -13,5 +13,8 @@ use everstep_common::ids::FunctionName;
 
 /// A declaration whose name and options `#[function]` has checked.
 pub fn declare(name: &str, options: StepOptions) -> FunctionDeclaration {
-    FunctionDeclaration { name: FunctionName::new(name).expect("checked when it was compiled"), options }
+    FunctionDeclaration {
+        name: FunctionName::new(name).expect("checked when it was compiled"),
+        options,
+    }
 }

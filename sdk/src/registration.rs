@@ -39,7 +39,11 @@ where
     let _ = workflow;
     let name = WorkflowName::new(W::Workflow::NAME).expect("the name of a workflow");
     let factory = move |core, input: Bytes| run::<W::Workflow>(WorkflowContext::new(core, resources.clone()), input).boxed_local();
-    Definition { name, version: W::Workflow::VERSION, factory: Arc::new(factory) }
+    Definition {
+        name,
+        version: W::Workflow::VERSION,
+        factory: Arc::new(factory),
+    }
 }
 
 /// The function as a worker runs it, with the name that tasks call it by.
@@ -70,13 +74,22 @@ async fn run<W: WorkflowBody>(ctx: WorkflowContext, input: Bytes) -> Result<Byte
 }
 
 fn invalid_input<W: Workflow>(error: &wire::Error) -> WorkflowFailure {
-    let message = format!("the input is not what workflow `{}` v{} takes ({}): {error}", W::NAME, W::VERSION, type_name::<W::Input>());
+    let message = format!(
+        "the input is not what workflow `{}` v{} takes ({}): {error}",
+        W::NAME,
+        W::VERSION,
+        type_name::<W::Input>()
+    );
     WorkflowFailure::Failed(Failure::new(FailureKind::Invalid, message))
 }
 
 async fn attempt<F: FunctionBody>(ctx: FunctionContext, input: Bytes) -> Result<Bytes, StepError> {
     let input = wire::decode_value(&input).map_err(|error| {
-        StepError::invalid(format!("the input is not what function `{}` takes ({}): {error}", F::NAME, type_name::<F::Input>()))
+        StepError::invalid(format!(
+            "the input is not what function `{}` takes ({}): {error}",
+            F::NAME,
+            type_name::<F::Input>()
+        ))
     })?;
     let output = F::call(ctx, input).await?;
     encode(&format!("the result of function `{}`", F::NAME), &output).map_err(|failure| StepError::invalid(failure.message))

@@ -83,7 +83,9 @@ pub struct WorkflowCall<W: Workflow> {
 impl<W: WorkflowBody> WorkflowCall<W> {
     #[doc(hidden)]
     pub fn new(ctx: WorkflowContext, input: W::Input) -> Self {
-        Self { future: Some(W::call(ctx, input)) }
+        Self {
+            future: Some(W::call(ctx, input)),
+        }
     }
 }
 

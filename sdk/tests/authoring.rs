@@ -43,7 +43,10 @@ impl Payments {
 
 #[function]
 async fn validate_order(_ctx: FunctionContext, order_id: String) -> Result<Order, StepError> {
-    Ok(Order { total: order_id.parse()?, valid: true })
+    Ok(Order {
+        total: order_id.parse()?,
+        valid: true,
+    })
 }
 
 #[function(retries(max_attempts = 3, initial = "1s", max = "60s"), timeout = "10s")]
@@ -54,7 +57,9 @@ async fn charge_customer(ctx: FunctionContext, order: Order) -> Result<Charge, S
 
 #[function]
 async fn send_confirmation(_: FunctionContext, _order: Order, charge: Charge) -> Result<OrderDone, StepError> {
-    Ok(OrderDone { receipt: Some(charge.receipt) })
+    Ok(OrderDone {
+        receipt: Some(charge.receipt),
+    })
 }
 
 #[workflow]
@@ -90,7 +95,13 @@ async fn three(_ctx: FunctionContext, ctx: String, input: Option<u16>, _: Vec<f3
 }
 
 /// Lives in another binary.
-#[function(name = "mail.send", queue = "mail-1", max_crashes = 2, total_timeout = "1h 30m", at_most_once)]
+#[function(
+    name = "mail.send",
+    queue = "mail-1",
+    max_crashes = 2,
+    total_timeout = "1h 30m",
+    at_most_once
+)]
 pub async fn send_mail(ctx: FunctionContext, to: String) -> Result<(), StepError>;
 
 #[function(retries(multiplier = 3))]
@@ -147,8 +158,13 @@ async fn borrows_the_context_in_branches(ctx: WorkflowContext) -> Result<u64, Wo
 
 #[workflow]
 async fn awaits_the_same_step_again_in_a_loop(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
-    let mut step =
-        ctx.step(one, 1).key("only").queue("slow").retries(3).timeout(Duration::from_secs(5)).total_timeout(Duration::from_secs(60));
+    let mut step = ctx
+        .step(one, 1)
+        .key("only")
+        .queue("slow")
+        .retries(3)
+        .timeout(Duration::from_secs(5))
+        .total_timeout(Duration::from_secs(60));
     loop {
         select! {
             biased;
@@ -161,8 +177,13 @@ async fn awaits_the_same_step_again_in_a_loop(ctx: WorkflowContext) -> Result<u6
 #[workflow(name = "shop.everything", version = 2)]
 async fn uses_the_rest(ctx: WorkflowContext, due: Timestamp, retries: u32) -> Result<String, WorkflowError> {
     ctx.sleep_until(due).key("due").await?;
-    let drawn: u64 = ctx.run("draw", move || async move { Ok(u64::from(retries)) }).timeout(Duration::from_secs(1)).await?;
-    let text = ctx.run("read", || async { Ok(std::fs::read_to_string("/etc/hostname")?) }).await?;
+    let drawn: u64 = ctx
+        .run("draw", move || async move { Ok(u64::from(retries)) })
+        .timeout(Duration::from_secs(1))
+        .await?;
+    let text = ctx
+        .run("read", || async { Ok(std::fs::read_to_string("/etc/hostname")?) })
+        .await?;
     let _ = ctx.step(one, drawn).retries(RetryPolicy::never()).at_most_once().await?;
     let doubled = one(ctx.inline(), drawn).await?;
     if doubled == 0 {
@@ -212,7 +233,13 @@ fn one_argument_is_the_input_several_are_a_tuple_none_is_unit() {
 fn what_is_declared_is_what_is_known() {
     let charge = charge_customer::declaration();
     assert_eq!(charge.name.as_str(), "charge_customer");
-    assert_eq!(charge.options.retries, RetryPolicy { max_attempts: 3, ..RetryPolicy::default() });
+    assert_eq!(
+        charge.options.retries,
+        RetryPolicy {
+            max_attempts: 3,
+            ..RetryPolicy::default()
+        }
+    );
     assert_eq!(charge.options.timeout, Some(Duration::from_secs(10)));
 
     let mail = send_mail::declaration();

@@ -101,9 +101,15 @@ impl FunctionArguments {
             None => quote!(defaults.queue),
         };
         let retries = self.policy();
-        let timeout = self.timeout.map_or_else(|| quote!(defaults.timeout), |(timeout, _)| some(timeout));
-        let total_timeout = self.total_timeout.map_or_else(|| quote!(defaults.total_timeout), duration::expression);
-        let max_crashes = self.max_crashes.map_or_else(|| quote!(defaults.max_crashes), |crashes| quote!(#crashes));
+        let timeout = self
+            .timeout
+            .map_or_else(|| quote!(defaults.timeout), |(timeout, _)| some(timeout));
+        let total_timeout = self
+            .total_timeout
+            .map_or_else(|| quote!(defaults.total_timeout), duration::expression);
+        let max_crashes = self
+            .max_crashes
+            .map_or_else(|| quote!(defaults.max_crashes), |crashes| quote!(#crashes));
         let at_most_once = self.at_most_once;
         quote! {{
             let defaults = ::everstep::__private::StepOptions::default();
@@ -127,7 +133,8 @@ impl FunctionArguments {
     }
 }
 
-const RETRIED_AT_MOST_ONCE: &str = "a function that begins at most once is never tried again; remove either `retries` or `at_most_once`";
+const RETRIED_AT_MOST_ONCE: &str =
+    "a function that begins at most once is never tried again; remove either `retries` or `at_most_once`";
 
 impl Retries {
     fn parse(meta: &ParseNestedMeta<'_>) -> syn::Result<Self> {
@@ -154,10 +161,16 @@ impl Retries {
     }
 
     fn policy(&self) -> TokenStream {
-        let max_attempts = self.max_attempts.map_or_else(|| quote!(defaults.retries.max_attempts), |attempts| quote!(#attempts));
-        let initial = self.initial.map_or_else(|| quote!(defaults.retries.initial), duration::expression);
+        let max_attempts = self
+            .max_attempts
+            .map_or_else(|| quote!(defaults.retries.max_attempts), |attempts| quote!(#attempts));
+        let initial = self
+            .initial
+            .map_or_else(|| quote!(defaults.retries.initial), duration::expression);
         let max = self.max.map_or_else(|| quote!(defaults.retries.max), duration::expression);
-        let multiplier = self.multiplier.map_or_else(|| quote!(defaults.retries.multiplier), |multiplier| quote!(#multiplier));
+        let multiplier = self
+            .multiplier
+            .map_or_else(|| quote!(defaults.retries.multiplier), |multiplier| quote!(#multiplier));
         quote! {
             ::everstep::RetryPolicy { max_attempts: #max_attempts, initial: #initial, multiplier: #multiplier, max: #max }
         }
@@ -193,7 +206,11 @@ fn unknown(meta: &ParseNestedMeta<'_>, place: &str, known: &str) -> syn::Error {
 }
 
 /// Fills `slot`, which must be empty, with what `read` makes of the value.
-fn once<T>(slot: &mut Option<T>, meta: &ParseNestedMeta<'_>, read: impl FnOnce(&ParseNestedMeta<'_>) -> syn::Result<T>) -> syn::Result<()> {
+fn once<T>(
+    slot: &mut Option<T>,
+    meta: &ParseNestedMeta<'_>,
+    read: impl FnOnce(&ParseNestedMeta<'_>) -> syn::Result<T>,
+) -> syn::Result<()> {
     if slot.is_some() {
         return Err(meta.error(format!("`{}` is given twice", word(meta))));
     }
@@ -246,7 +263,14 @@ fn name(meta: &ParseNestedMeta<'_>) -> syn::Result<LitStr> {
     let text = text(meta, "\"charge\"")?;
     let value = text.value();
     let right = !value.is_empty() && value.chars().count() <= NAME_CHARS_MAX && !value.chars().any(char::is_control);
-    if right { Ok(text) } else { Err(syn::Error::new(text.span(), "a name has 1 to 128 characters, none of them a control character")) }
+    if right {
+        Ok(text)
+    } else {
+        Err(syn::Error::new(
+            text.span(),
+            "a name has 1 to 128 characters, none of them a control character",
+        ))
+    }
 }
 
 /// A queue's name: the rule of `everstep_common::ids`.
@@ -258,6 +282,9 @@ fn queue(meta: &ParseNestedMeta<'_>) -> syn::Result<LitStr> {
     if right {
         Ok(text)
     } else {
-        Err(syn::Error::new(text.span(), "a queue's name has 1 to 128 letters, digits, `_` and `-`, for it names a stream"))
+        Err(syn::Error::new(
+            text.span(),
+            "a queue's name has 1 to 128 letters, digits, `_` and `-`, for it names a stream",
+        ))
     }
 }

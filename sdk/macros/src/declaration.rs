@@ -75,7 +75,12 @@ impl Parse for Written {
         } else {
             Some(input.parse()?)
         };
-        Ok(Self { attributes, visibility, signature, body })
+        Ok(Self {
+            attributes,
+            visibility,
+            signature,
+            body,
+        })
     }
 }
 
@@ -135,9 +140,14 @@ impl Written {
         let inputs = self.inputs(words, &mut errors);
         let output = self.output(words, &mut errors);
         errors.into_result()?;
-        let (documentation, rest) = self.attributes.into_iter().partition(|attribute| is(attribute, &["doc", "deprecated"]));
+        let (documentation, rest) = self
+            .attributes
+            .into_iter()
+            .partition(|attribute| is(attribute, &["doc", "deprecated"]));
         let (conditions, attributes) = Vec::into_iter(rest).partition(|attribute| is(attribute, &["cfg"]));
-        let (Some(context), Some(output)) = (context, output) else { unreachable!("each absence is an error of its own") };
+        let (Some(context), Some(output)) = (context, output) else {
+            unreachable!("each absence is an error of its own")
+        };
         Ok(Declaration {
             documentation,
             conditions,
@@ -154,7 +164,10 @@ impl Written {
     fn check_qualifiers(&self, words: &Words, errors: &mut Errors) {
         let signature = &self.signature;
         if signature.asyncness.is_none() {
-            errors.add(signature.fn_token.span(), format!("{} is async; write `async fn {}`", words.noun, signature.ident));
+            errors.add(
+                signature.fn_token.span(),
+                format!("{} is async; write `async fn {}`", words.noun, signature.ident),
+            );
         }
         if let Some(constness) = &signature.constness {
             errors.add(constness.span(), format!("{} is not const; remove `const`", words.noun));
@@ -163,7 +176,10 @@ impl Written {
             errors.add(abi.span(), format!("{} has no foreign ABI; remove `extern`", words.noun));
         }
         if !matches!(signature.safety, syn::Safety::Default) {
-            errors.add(signature.fn_token.span(), format!("{} is safe to call; remove `unsafe`", words.noun));
+            errors.add(
+                signature.fn_token.span(),
+                format!("{} is safe to call; remove `unsafe`", words.noun),
+            );
         }
     }
 
@@ -172,7 +188,11 @@ impl Written {
         if generics.params.is_empty() && generics.where_clause.is_none() {
             return;
         }
-        let span = if generics.params.is_empty() { generics.where_clause.span() } else { generics.params.span() };
+        let span = if generics.params.is_empty() {
+            generics.where_clause.span()
+        } else {
+            generics.params.span()
+        };
         errors.add(
             span,
             format!(
@@ -194,7 +214,9 @@ impl Written {
                 errors.add(receiver.span(), format!("{} takes no `self`; {}", words.noun, words.shared));
                 None
             }
-            FnArg::Typed(PatType { ty, .. }) if last_segment(ty).is_some_and(|ident| ident == words.context) => Some(ty.as_ref().clone()),
+            FnArg::Typed(PatType { ty, .. }) if last_segment(ty).is_some_and(|ident| ident == words.context) => {
+                Some(ty.as_ref().clone())
+            }
             FnArg::Typed(PatType { ty, .. }) => {
                 errors.add(ty.span(), cure);
                 None
@@ -206,7 +228,10 @@ impl Written {
         if self.signature.inputs.len() > ARGUMENTS_MAX + 1 {
             errors.add(
                 self.signature.inputs.span(),
-                format!("{} takes at most {ARGUMENTS_MAX} arguments after the context; put them into a struct", words.noun),
+                format!(
+                    "{} takes at most {ARGUMENTS_MAX} arguments after the context; put them into a struct",
+                    words.noun
+                ),
             );
         }
         let typed = self.signature.inputs.iter().skip(1).filter_map(|argument| match argument {
@@ -216,7 +241,10 @@ impl Written {
         let mut inputs = Vec::new();
         for (position, PatType { pat, ty, .. }) in typed.enumerate() {
             check_owned(ty, "an argument", words, errors);
-            inputs.push(Input { name: argument_name(pat, position), ty: ty.as_ref().clone() });
+            inputs.push(Input {
+                name: argument_name(pat, position),
+                ty: ty.as_ref().clone(),
+            });
         }
         inputs
     }
@@ -225,7 +253,10 @@ impl Written {
         let ReturnType::Type(_, ty) = &self.signature.output else {
             errors.add(
                 self.signature.ident.span(),
-                format!("{} returns `Result<T, {}>`; write `-> Result<(), {}>` if there is no value", words.noun, words.error, words.error),
+                format!(
+                    "{} returns `Result<T, {}>`; write `-> Result<(), {}>` if there is no value",
+                    words.noun, words.error, words.error
+                ),
             );
             return None;
         };
@@ -258,7 +289,10 @@ fn check_owned(ty: &Type, what: &str, words: &Words, errors: &mut Errors) {
         errors.add(span, format!("{what} is stored and read by another process, so it cannot be a reference; take an owned value (`String` for `&str`, `Vec<T>` for `&[T]`); {}", words.shared));
     }
     if let Some(span) = find(ty, "impl") {
-        errors.add(span, format!("{what} is stored and read by another process, so its type has a name; `impl Trait` has none"));
+        errors.add(
+            span,
+            format!("{what} is stored and read by another process, so its type has a name; `impl Trait` has none"),
+        );
     }
 }
 
@@ -299,5 +333,8 @@ fn bare(noun: &str) -> &str {
 }
 
 fn example(words: &Words) -> String {
-    format!("`async fn name(ctx: {}, input: Input) -> Result<Output, {}>`", words.context, words.error)
+    format!(
+        "`async fn name(ctx: {}, input: Input) -> Result<Output, {}>`",
+        words.context, words.error
+    )
 }

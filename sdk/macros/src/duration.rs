@@ -22,7 +22,10 @@ const UNITS: [(&str, u64); 10] = [
 /// The duration that a literal stands for; never zero.
 pub(crate) fn of(literal: &Lit) -> syn::Result<Duration> {
     let Lit::Str(text) = literal else {
-        return Err(syn::Error::new(literal.span(), "a duration is written as text with its unit, such as \"10s\""));
+        return Err(syn::Error::new(
+            literal.span(),
+            "a duration is written as text with its unit, such as \"10s\"",
+        ));
     };
     parse(&text.value()).map_err(|reason| syn::Error::new(text.span(), reason))
 }
@@ -78,7 +81,18 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused_with_an_example() {
-        for text in ["", " ", "10", "s", "1.5s", "-1s", "10 parsecs", "1h 30", "99999999999999999999s", "18446744073709551615d"] {
+        for text in [
+            "",
+            " ",
+            "10",
+            "s",
+            "1.5s",
+            "-1s",
+            "10 parsecs",
+            "1h 30",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
             let reason = parse(text).unwrap_err();
             assert!(reason.contains("\"10s\""), "{text:?}: {reason}");
         }

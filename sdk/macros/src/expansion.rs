@@ -22,14 +22,30 @@ struct Expansion<'a> {
 pub(crate) fn expand(declaration: &Declaration, words: &Words, facts: TokenStream) -> TokenStream {
     let name = &declaration.signature.ident;
     let (ctx, input) = (Ident::new("ctx", Span::mixed_site()), Ident::new("input", Span::mixed_site()));
-    let expansion = Expansion { declaration, words, name, ctx, input };
-    let items = [expansion.structure(), expansion.implementation(facts), expansion.body(), expansion.call()];
+    let expansion = Expansion {
+        declaration,
+        words,
+        name,
+        ctx,
+        input,
+    };
+    let items = [
+        expansion.structure(),
+        expansion.implementation(facts),
+        expansion.body(),
+        expansion.call(),
+    ];
     items.into_iter().collect()
 }
 
 impl Expansion<'_> {
     fn structure(&self) -> TokenStream {
-        let Declaration { documentation, conditions, visibility, .. } = self.declaration;
+        let Declaration {
+            documentation,
+            conditions,
+            visibility,
+            ..
+        } = self.declaration;
         let name = self.name;
         quote! {
             #(#documentation)*
@@ -58,7 +74,9 @@ impl Expansion<'_> {
     }
 
     fn body(&self) -> TokenStream {
-        let Some(code) = self.declaration.code() else { return TokenStream::new() };
+        let Some(code) = self.declaration.code() else {
+            return TokenStream::new();
+        };
         let conditions = &self.declaration.conditions;
         let (name, ctx, input) = (self.name, &self.ctx, &self.input);
         let (value, names) = (self.declaration.input_value(), self.declaration.input_names());
@@ -80,11 +98,21 @@ impl Expansion<'_> {
     }
 
     fn call(&self) -> TokenStream {
-        let Declaration { documentation, conditions, visibility, context, .. } = self.declaration;
+        let Declaration {
+            documentation,
+            conditions,
+            visibility,
+            context,
+            ..
+        } = self.declaration;
         let (name, ctx, call) = (self.name, &self.ctx, self.item("Call"));
         let (value, names) = (self.declaration.input_value(), self.declaration.input_names());
         let types = self.declaration.inputs.iter().map(|input| &input.ty);
-        let made = if self.declaration.body.is_some() { format_ident!("new") } else { format_ident!("elsewhere") };
+        let made = if self.declaration.body.is_some() {
+            format_ident!("new")
+        } else {
+            format_ident!("elsewhere")
+        };
         quote! {
             #(#documentation)*
             #(#conditions)*

@@ -28,7 +28,15 @@ const FORBIDDEN: &[(&[&[&str]], &str)] = &[
         "is not recorded and ends with the process; use `ctx.sleep(…)`, and `select!` with a sleep for a timeout",
     ),
     (
-        &[&["tokio", "fs"], &["tokio", "net"], &["tokio", "process"], &["std", "fs"], &["std", "net"], &["std", "process"], &["reqwest"]],
+        &[
+            &["tokio", "fs"],
+            &["tokio", "net"],
+            &["tokio", "process"],
+            &["std", "fs"],
+            &["std", "net"],
+            &["std", "process"],
+            &["reqwest"],
+        ],
         "reaches outside, which a replay would do again; do it in a `#[function]` and `ctx.step(…)` it, or in `ctx.run(\"name\", || async { … })`",
     ),
     (
@@ -47,8 +55,19 @@ const FORBIDDEN: &[(&[&[&str]], &str)] = &[
         ],
         "is another time on replay; use `ctx.now()`",
     ),
-    (&[&["rand"], &["fastrand"], &["getrandom"], &["thread_rng"], &["OsRng"]], "is another number on replay; use `ctx.random()`"),
-    (&[&["Uuid", "new_v4"], &["Uuid", "now_v7"], &["Uuid", "now_v1"], &["Uuid", "now_v6"]], "is another id on replay; use `ctx.uuid()`"),
+    (
+        &[&["rand"], &["fastrand"], &["getrandom"], &["thread_rng"], &["OsRng"]],
+        "is another number on replay; use `ctx.random()`",
+    ),
+    (
+        &[
+            &["Uuid", "new_v4"],
+            &["Uuid", "now_v7"],
+            &["Uuid", "now_v1"],
+            &["Uuid", "now_v6"],
+        ],
+        "is another id on replay; use `ctx.uuid()`",
+    ),
 ];
 
 /// Refuses a body that names something forbidden; says all of them at once.
@@ -63,7 +82,10 @@ fn look(tokens: TokenStream, found: &mut Option<syn::Error>) {
     let mut at = 0;
     while at < tokens.len() {
         if let Some((length, message)) = forbidden_at(&tokens[at..]) {
-            add(found, syn::Error::new_spanned(tokens[at..at + length].iter().cloned().collect::<TokenStream>(), message));
+            add(
+                found,
+                syn::Error::new_spanned(tokens[at..at + length].iter().cloned().collect::<TokenStream>(), message),
+            );
             at += length;
             continue;
         }
@@ -91,7 +113,11 @@ fn forbidden_at(tokens: &[TokenTree]) -> Option<(usize, String)> {
         let length = 3 * path.len() - 2;
         // A crate's name alone is a path only if something of it is named.
         let named = path.len() > 1 || path[0].chars().any(char::is_uppercase) || is_path_or_call(&tokens[length..]);
-        let bang = if matches!(tokens.get(length), Some(TokenTree::Punct(punct)) if punct.as_char() == '!') { "!" } else { "" };
+        let bang = if matches!(tokens.get(length), Some(TokenTree::Punct(punct)) if punct.as_char() == '!') {
+            "!"
+        } else {
+            ""
+        };
         named.then(|| (length, format!("`{}{bang}` {cure}", path.join("::"))))
     })
 }
@@ -108,12 +134,15 @@ fn is_path_separator(tokens: &[TokenTree]) -> bool {
 }
 
 fn is_path_or_call(tokens: &[TokenTree]) -> bool {
-    is_path_separator(tokens) || matches!(tokens.first(), Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis)
+    is_path_separator(tokens)
+        || matches!(tokens.first(), Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis)
 }
 
 /// Whether a group that follows `before` is what `.run(…)` is given: recorded once, and never replayed.
 fn is_recorded(before: &[TokenTree], delimiter: Delimiter) -> bool {
-    let [.., TokenTree::Punct(dot), TokenTree::Ident(run)] = before else { return false };
+    let [.., TokenTree::Punct(dot), TokenTree::Ident(run)] = before else {
+        return false;
+    };
     delimiter == Delimiter::Parenthesis && dot.as_char() == '.' && run == "run"
 }
 
@@ -123,7 +152,10 @@ mod tests {
 
     fn messages(body: &str) -> Vec<String> {
         let found = check(body.parse().unwrap());
-        found.err().map(|errors| errors.into_iter().map(|error| error.to_string()).collect()).unwrap_or_default()
+        found
+            .err()
+            .map(|errors| errors.into_iter().map(|error| error.to_string()).collect())
+            .unwrap_or_default()
     }
 
     #[test]
@@ -131,10 +163,17 @@ mod tests {
         let check = |body: &str, named: &str, cure: &str| {
             let messages = messages(body);
             assert_eq!(messages.len(), 1, "{body}: {messages:?}");
-            assert!(messages[0].starts_with(&format!("`{named}` ")) && messages[0].contains(cure), "{body}: {messages:?}");
+            assert!(
+                messages[0].starts_with(&format!("`{named}` ")) && messages[0].contains(cure),
+                "{body}: {messages:?}"
+            );
         };
         check("tokio::select! { _ = a => {} }", "tokio::select!", "`everstep::select!`");
-        check("let x = { ::futures::select! {} };", "futures::select!", "`everstep::select!`");
+        check(
+            "let x = { ::futures::select! {} };",
+            "futures::select!",
+            "`everstep::select!`",
+        );
         check("use tokio::select;", "tokio::select", "`everstep::select!`");
         check("tokio::spawn(async {})", "tokio::spawn", "`#[function]`");
         check("join!(tokio::time::sleep(d))", "tokio::time", "`ctx.sleep(…)`");

@@ -20,11 +20,15 @@ use proc_macro::TokenStream;
 /// Makes an `async fn` a function that workers run as a step. Documented where it is used: `everstep::function`.
 #[proc_macro_attribute]
 pub fn function(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    function::expand(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+    function::expand(arguments.into(), item.into())
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
 }
 
 /// Makes an `async fn` a workflow. Documented where it is used: `everstep::workflow`.
 #[proc_macro_attribute]
 pub fn workflow(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    workflow::expand(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+    workflow::expand(arguments.into(), item.into())
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
 }

@@ -46,10 +46,19 @@ impl<T> RunFuture<T> {
         let what = format!("the result of closure `{name}`");
         let encoded = move || {
             let result = closure();
-            async move { result.await.map_err(|error| error.into_failure(FailureKind::Fatal)).and_then(|value| encode(&what, &value)) }
-                .boxed()
+            async move {
+                result
+                    .await
+                    .map_err(|error| error.into_failure(FailureKind::Fatal))
+                    .and_then(|value| encode(&what, &value))
+            }
+            .boxed()
         };
-        Self { local: core.local(name, Box::new(encoded)), name: name.to_owned(), output: PhantomData }
+        Self {
+            local: core.local(name, Box::new(encoded)),
+            name: name.to_owned(),
+            output: PhantomData,
+        }
     }
 
     /// Names it in the journal exactly so, and unnumbered. A key may be asked for once only in a run.

@@ -35,7 +35,9 @@ pub struct SleepFuture {
 
 impl SleepFuture {
     pub(crate) fn new(core: &everstep_core::Context, due: Due) -> Self {
-        Self { timer: core.timer(UNNAMED, due) }
+        Self {
+            timer: core.timer(UNNAMED, due),
+        }
     }
 
     /// Names it in the journal exactly so, and unnumbered. A key may be asked for once only in a run.

@@ -46,7 +46,12 @@ impl<T> StepFuture<T> {
         let name = declaration.name.as_str();
         let input = encode(&format!("the input of step `{name}`"), input);
         let step = core.step(name, declaration.name.clone(), input, declaration.options.clone());
-        Self { step, name: name.to_owned(), refused: None, output: PhantomData }
+        Self {
+            step,
+            name: name.to_owned(),
+            refused: None,
+            output: PhantomData,
+        }
     }
 
     /// Names it in the journal; else it is called after the function, and numbered from the second use on.
@@ -148,7 +153,10 @@ pub trait IntoRetries {
 
 impl IntoRetries for u32 {
     fn into_retries(self, declared: RetryPolicy) -> RetryPolicy {
-        RetryPolicy { max_attempts: self.max(1), ..declared }
+        RetryPolicy {
+            max_attempts: self.max(1),
+            ..declared
+        }
     }
 }
 
