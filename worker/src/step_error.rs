@@ -104,6 +104,13 @@ impl<E: Error + Send + Sync + 'static> From<E> for StepError {
     }
 }
 
+/// For what takes any error, such as a workflow that calls a function in place. Only the message is left of it.
+impl From<StepError> for Box<dyn Error + Send + Sync> {
+    fn from(error: StepError) -> Self {
+        error.message.into()
+    }
+}
+
 impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
