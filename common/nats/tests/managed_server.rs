@@ -250,6 +250,40 @@ async fn the_server_dies_with_an_owner_that_is_killed() {
 }
 
 #[tokio::test]
+async fn an_owner_killed_at_any_moment_of_its_start_leaves_no_server() {
+    for milliseconds in (0..60).step_by(4) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut owner = Command::new(env!("CARGO_BIN_EXE_managed-nats"))
+            .env("TMPDIR", folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Not a wait for anything: the moment of the kill is what varies.
+        let never = std::future::pending::<()>();
+        tokio::time::timeout(Duration::from_millis(milliseconds), never)
+            .await
+            .unwrap_err();
+
+        owner.kill().unwrap();
+        owner.wait().unwrap();
+
+        for pid in processes_with(folder.path()) {
+            gone(pid).await;
+        }
+    }
+}
+
+/// The processes whose command line names a folder.
+fn processes_with(folder: &Path) -> Vec<u32> {
+    let listed = Command::new("ps").args(["-eo", "pid=,args="]).output().unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let named = listed.lines().filter(|line| line.contains(folder.to_str().unwrap()));
+    named
+        .map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
+        .collect()
+}
+
+#[tokio::test]
 async fn the_server_ends_with_an_owner_that_is_asked_to_end() {
     let (mut owner, server_pid) = start_owner();
 
