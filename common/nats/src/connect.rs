@@ -207,6 +207,8 @@ async fn client_options(options: &ConnectOptions) -> Result<async_nats::ConnectO
         .connection_timeout(CONNECT_TIMEOUT)
         .ping_interval(PING_INTERVAL)
         .max_reconnects(None)
+        // The outbox checks them, more strictly.
+        .skip_subject_validation(true)
         .reconnect_delay_callback(reconnect_delay);
     client = with_identity(client, options).await?;
     if let Some(ca) = &options.tls_ca {

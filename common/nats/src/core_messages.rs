@@ -11,10 +11,17 @@ use futures::stream::{self, BoxStream};
 
 use crate::broker::Link;
 use crate::headers;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, is_publishable};
 
 /// Sends to whoever listens. A message that cannot be sent is dropped: nobody may rely on it, and nobody waits for it.
 pub(crate) fn send(outbox: &Outbox, message: CoreMessage) {
+    if message.reply.as_deref().is_some_and(|reply| !is_publishable(reply)) {
+        tracing::debug!(
+            subject = message.subject,
+            "core message not sent: an answer could not be addressed"
+        );
+        return;
+    }
     let mut map = HeaderMap::new();
     if let Err(error) = headers::add_user_headers(&mut map, &message.headers) {
         tracing::debug!(%error, subject = message.subject, "core message not sent");

@@ -1,0 +1,88 @@
+//! Connecting: what goes wrong is told with what to do.
+
+use std::net::TcpListener;
+
+use everstep_common::ports::Broker;
+use everstep_nats::managed::{ManagedServer, Options};
+use everstep_nats::{ConnectError, ConnectOptions, NatsBroker};
+
+use crate::support::soon;
+
+async fn error(options: ConnectOptions) -> ConnectError {
+    soon(NatsBroker::connect(options)).await.expect_err("connected")
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_named() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = error(ConnectOptions::to(format!("nats://me:secret@{free}"))).await;
+    let text = error.to_string();
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{text}");
+    assert!(
+        text.contains(&free.to_string()) && text.contains("--server") && !text.contains("secret"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn wrong_credentials_and_an_unreadable_file_are_told_apart() {
+    let extra_config = "authorization { user: me, password: right }".to_owned();
+    let server = ManagedServer::start(Options {
+        extra_config,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let with = |password: &str| ConnectOptions {
+        user: Some("me".into()),
+        password: Some(password.into()),
+        ..ConnectOptions::to(server.url())
+    };
+    assert!(matches!(error(with("wrong")).await, ConnectError::Credentials { .. }));
+    let missing = ConnectOptions {
+        credentials: Some("/nonexistent.creds".into()),
+        ..ConnectOptions::to(server.url())
+    };
+    assert!(error(missing).await.to_string().contains("/nonexistent.creds"));
+    assert!(NatsBroker::connect(with("right")).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_account_without_jetstream_is_named() {
+    let extra_config = "accounts { BARE { users: [{ user: me, password: p }] } }".to_owned();
+    let server = ManagedServer::start(Options {
+        extra_config,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let options = ConnectOptions {
+        user: Some("me".into()),
+        password: Some("p".into()),
+        ..ConnectOptions::to(server.url())
+    };
+    assert!(matches!(error(options).await, ConnectError::NoJetStream { .. }));
+}
+
+#[tokio::test]
+async fn a_server_that_comes_later_is_waited_for_if_asked() {
+    let mut server = ManagedServer::start(Options::default()).await.unwrap();
+    server.kill();
+    let connecting = NatsBroker::connect(ConnectOptions {
+        wait_for_server: true,
+        ..ConnectOptions::to(server.url())
+    });
+    let (connected, restarted) = soon(async { tokio::join!(connecting, server.restart()) }).await;
+    restarted.unwrap();
+    assert_eq!(connected.unwrap().server().version, "2.15.1");
+}
+
+#[tokio::test]
+async fn an_old_server_is_refused_with_both_versions() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(crate::support::pretend_to_be_an_old_server(listener));
+    let error = error(ConnectOptions::to(address.to_string())).await;
+    let text = error.to_string();
+    assert!(text.contains("2.9.25") && text.contains("2.15.1"), "{text}");
+}

@@ -1,0 +1,10 @@
+//! The broker against real servers: what the ports promise, and what happens when the server dies.
+
+mod connect;
+mod core;
+mod follow;
+mod provisioning;
+mod publish;
+mod pull;
+mod read;
+mod support;

@@ -1,0 +1,200 @@
+//! Reading: completeness, positions, and the same message by every way of reading it.
+
+use everstep_common::ports::{Broker, Followed, From, GetLast, Message, Publish, ReadError};
+use futures::{StreamExt, TryStreamExt};
+
+use crate::support::{fill, history, journal, server, soon};
+
+fn read(stream: &str, subjects: &[&str]) -> GetLast {
+    GetLast {
+        stream: stream.into(),
+        subjects: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
+        up_to: None,
+        leader: false,
+    }
+}
+
+fn sequences(messages: &[Message]) -> Vec<u64> {
+    messages.iter().map(|message| message.sequence).collect()
+}
+
+#[tokio::test]
+async fn a_snapshot_is_complete_in_stream_order_and_names_its_position() {
+    let (_server, broker) = server().await;
+    journal(&broker).await;
+    fill(&broker, "j.a", 0..1_000).await;
+    fill(&broker, "j.b", 0..3).await;
+    for leader in [false, true] {
+        let snapshot = broker
+            .get_last(GetLast {
+                leader,
+                ..read("J", &["j.a.*", "j.b.1"])
+            })
+            .await
+            .unwrap_err();
+        assert_eq!(snapshot, ReadError::TooMany);
+        let snapshot = broker
+            .get_last(GetLast {
+                leader,
+                ..read("J", &["j.a.*"])
+            })
+            .await
+            .unwrap();
+        assert_eq!(sequences(&snapshot.messages), (1..=1_000).collect::<Vec<_>>());
+        assert_eq!(snapshot.up_to, 1_003);
+        let snapshot = broker
+            .get_last(GetLast {
+                leader,
+                ..read("J", &["j.b.*", "j.a.7"])
+            })
+            .await
+            .unwrap();
+        assert_eq!(sequences(&snapshot.messages), [8, 1_001, 1_002, 1_003]);
+    }
+}
+
+#[tokio::test]
+async fn a_read_as_of_a_sequence_shows_the_stream_as_it_stood() {
+    let (_server, broker) = server().await;
+    history(&broker).await;
+    for body in ["1", "2", "3"] {
+        broker.publish(Publish::new("h.a", body)).await.unwrap();
+    }
+    broker.publish(Publish::new("h.b", "4")).await.unwrap();
+    for leader in [false, true] {
+        let as_of = |up_to, subject| {
+            broker.get_last(GetLast {
+                up_to: Some(up_to),
+                leader,
+                ..read("H", &[subject])
+            })
+        };
+        assert_eq!(sequences(&as_of(2, "h.a").await.unwrap().messages), [2]);
+        assert_eq!(sequences(&as_of(4, "h.*").await.unwrap().messages), [3, 4]);
+        let before = as_of(3, "h.b").await.unwrap();
+        assert_eq!((before.messages, before.up_to), (Vec::new(), 3));
+    }
+}
+
+#[tokio::test]
+async fn a_position_that_the_server_has_not_reached_is_unavailable_and_not_empty() {
+    let (_server, broker) = server().await;
+    journal(&broker).await;
+    fill(&broker, "j", 0..3).await;
+    for (subject, leader) in [("j.*", false), ("j.*", true), ("j.none", false), ("j.none", true)] {
+        let answer = broker
+            .get_last(GetLast {
+                up_to: Some(4),
+                leader,
+                ..read("J", &[subject])
+            })
+            .await;
+        assert!(
+            matches!(answer, Err(ReadError::Unavailable(_))),
+            "{subject} {leader}: {answer:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nothing_found_is_a_snapshot_with_a_position_and_no_stream_is_an_error() {
+    let (_server, broker) = server().await;
+    journal(&broker).await;
+    fill(&broker, "j", 0..3).await;
+    for leader in [false, true] {
+        let nothing = broker
+            .get_last(GetLast {
+                leader,
+                ..read("J", &["j.none", "j.none.>"])
+            })
+            .await
+            .unwrap();
+        assert_eq!((nothing.messages, nothing.up_to), (Vec::new(), 3));
+        assert_eq!(
+            broker
+                .get_last(GetLast {
+                    leader,
+                    ..read("NONE", &["j.>"])
+                })
+                .await,
+            Err(ReadError::NoStream)
+        );
+    }
+    assert_eq!(broker.scan("NONE", ">", None).next().await, Some(Err(ReadError::NoStream)));
+}
+
+#[tokio::test]
+async fn a_message_is_the_same_by_every_way_of_reading_it() {
+    let (_server, broker) = server().await;
+    journal(&broker).await;
+    for n in 0..20 {
+        let message = Publish::new(format!("j.{n}"), vec![n; usize::from(n)])
+            .with_header("Everstep-Nonce", "x")
+            .with_header("B", "y");
+        broker.publish(message.create_only()).await.unwrap();
+    }
+    let direct = broker.get_last(read("J", &["j.*"])).await.unwrap().messages;
+    let leader = broker
+        .get_last(GetLast {
+            leader: true,
+            ..read("J", &["j.*"])
+        })
+        .await
+        .unwrap()
+        .messages;
+    let scanned: Vec<Message> = broker.scan("J", "j.*", None).try_collect().await.unwrap();
+    let followed: Vec<Message> = broker
+        .follow("J", "j.*", From::Sequence(1))
+        .take_while(|item| std::future::ready(!matches!(item, Followed::CaughtUp)))
+        .filter_map(|item| async {
+            if let Followed::Message(message) = item {
+                Some(message)
+            } else {
+                None
+            }
+        })
+        .collect()
+        .await;
+    assert_eq!(
+        direct[3].headers.0,
+        [
+            ("B".to_owned(), "y".to_owned()),
+            ("Everstep-Nonce".to_owned(), "x".to_owned())
+        ]
+    );
+    assert_eq!(direct.len(), 20);
+    assert_eq!(direct, leader);
+    assert_eq!(direct, scanned);
+    assert_eq!(direct, followed);
+}
+
+#[tokio::test]
+async fn a_scan_brings_everything_up_to_its_end_and_ends() {
+    let (_server, broker) = server().await;
+    journal(&broker).await;
+    fill(&broker, "j.a", 0..5_000).await;
+    fill(&broker, "j.b", 0..10).await;
+    let scan = |filter: &'static str, up_to| {
+        let scan = broker.scan("J", filter, up_to).try_collect::<Vec<Message>>();
+        async { sequences(&soon(scan).await.unwrap()) }
+    };
+    assert_eq!(scan("j.>", None).await, (1..=5_010).collect::<Vec<_>>());
+    assert_eq!(scan("j.b.*", None).await, (5_001..=5_010).collect::<Vec<_>>());
+    assert_eq!(scan("j.b.*", Some(5_004)).await, (5_001..=5_004).collect::<Vec<_>>());
+    assert_eq!(scan("j.a.*", Some(5_004)).await, (1..=5_000).collect::<Vec<_>>());
+    assert_eq!(scan("j.b.*", Some(5_000)).await, Vec::<u64>::new());
+    assert_eq!(scan("j.none", None).await, Vec::<u64>::new());
+}
+
+#[tokio::test]
+async fn a_purge_counts_what_it_removes() {
+    let (_server, broker) = server().await;
+    journal(&broker).await;
+    fill(&broker, "j.a", 0..5).await;
+    fill(&broker, "j.b", 0..5).await;
+    assert_eq!(broker.purge("J", "j.a.>").await, Ok(5));
+    assert_eq!(broker.purge("J", "j.a.>").await, Ok(0));
+    assert_eq!(broker.purge("NONE", "j.a.>").await, Err(ReadError::NoStream));
+    assert_eq!(broker.stream_info("J").await.unwrap().unwrap().messages, 5);
+    assert_eq!(broker.stream_info("NONE").await, Ok(None));
+}

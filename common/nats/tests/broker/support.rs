@@ -1,0 +1,146 @@
+//! A server of its own per test, the streams that tests use, and waiting with a deadline.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use everstep_common::ports::{Broker, Publish};
+use everstep_common::topology::{ConsumerSpec, Discard, Retention, Storage, StreamSpec};
+use everstep_nats::managed::{ManagedServer, Options};
+use everstep_nats::{ConnectOptions, NatsBroker};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// The longest that anything here may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A fresh server and a connection to it.
+pub(crate) async fn server() -> (ManagedServer, Arc<NatsBroker>) {
+    let server = ManagedServer::start(Options::default()).await.unwrap();
+    let broker = connected(&server).await;
+    (server, broker)
+}
+
+/// One more connection to `server`.
+pub(crate) async fn connected(server: &ManagedServer) -> Arc<NatsBroker> {
+    NatsBroker::connect(ConnectOptions::to(server.url())).await.unwrap()
+}
+
+/// A write-once stream `J` on `j.>`, as the journal is.
+pub(crate) async fn journal(broker: &NatsBroker) {
+    broker.ensure_stream(&journal_spec(1)).await.unwrap();
+}
+
+pub(crate) fn journal_spec(replicas: usize) -> StreamSpec {
+    StreamSpec {
+        max_messages_per_subject: 1,
+        discard: Discard::New,
+        discard_new_per_subject: true,
+        allow_atomic: true,
+        deny_delete: true,
+        ..StreamSpec::new("J", ["j.>".to_owned()], replicas)
+    }
+}
+
+/// A stream `H` on `h.>` that keeps every message.
+pub(crate) async fn history(broker: &NatsBroker) {
+    broker
+        .ensure_stream(&StreamSpec::new("H", ["h.>".to_owned()], 1))
+        .await
+        .unwrap();
+}
+
+/// A memory-backed work queue `T` on `t.>` with the consumer `c`.
+pub(crate) async fn tasks(broker: &NatsBroker) {
+    broker.ensure_stream(&tasks_spec(Storage::Memory)).await.unwrap();
+    broker
+        .ensure_consumer("T", &consumer_spec(Duration::from_secs(30)))
+        .await
+        .unwrap();
+}
+
+pub(crate) fn tasks_spec(storage: Storage) -> StreamSpec {
+    StreamSpec {
+        retention: Retention::WorkQueue,
+        storage,
+        ..StreamSpec::new("T", ["t.>".to_owned()], 1)
+    }
+}
+
+pub(crate) fn consumer_spec(ack_wait: Duration) -> ConsumerSpec {
+    ConsumerSpec {
+        name: "c".to_owned(),
+        filter: "t.>".to_owned(),
+        ack_wait,
+    }
+}
+
+/// Stores `<prefix>.<n>` for each `n`, whose body is `n`.
+pub(crate) async fn fill(broker: &NatsBroker, prefix: &str, numbers: std::ops::Range<u32>) {
+    let stored = numbers.map(|n| broker.publish(Publish::new(format!("{prefix}.{n}"), n.to_string())));
+    for stored in futures::future::join_all(stored).await {
+        stored.unwrap();
+    }
+}
+
+/// What `future` brings, before [`DEADLINE`].
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.expect("took too long")
+}
+
+/// Asks again until the answer is `Some`.
+pub(crate) async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    soon(async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+}
+
+/// Deletes a stream, which the port does not offer.
+pub(crate) async fn delete_stream(server: &ManagedServer, stream: &str) {
+    let client = async_nats::connect(server.url()).await.unwrap();
+    client
+        .request(format!("$JS.API.STREAM.DELETE.{stream}"), "".into())
+        .await
+        .unwrap();
+}
+
+/// Copies the JetStream folder of a stopped server.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().unwrap();
+    assert!(copied.success());
+}
+
+/// Greets as nats-server 2.9.25 does, and answers pings.
+pub(crate) async fn pretend_to_be_an_old_server(listener: TcpListener) {
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let info = br#"INFO {"server_id":"old","version":"2.9.25","max_payload":1048576,"headers":true,"jetstream":true}"#;
+    socket.write_all(info).await.unwrap();
+    socket.write_all(b"\r\n").await.unwrap();
+    let mut buffer = [0; 4096];
+    while let Ok(1..) = socket.read(&mut buffer).await {
+        if socket.write_all(b"PONG\r\n").await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Puts back what [`copy`] saved.
+pub(crate) fn restore(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from)
+        .unwrap()
+        .map(Result::unwrap)
+        .filter(|entry| entry.path().is_dir())
+    {
+        let target = to.join(entry.file_name());
+        std::fs::remove_dir_all(&target).unwrap();
+        std::fs::create_dir(&target).unwrap();
+        copy(&entry.path(), &target);
+    }
+}
