@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::ports::{
-    Ack, AckToken, Broker, ConnectionEvent, CoreMessage, Delivery, Ensured, Followed, From, GetLast, Headers, Message, Publish,
-    PublishError, PullError, Puller, ReadError, ServerInfo, Snapshot, Stored, StreamInfo, TopologyError,
+    Ack, AckToken, Broker, ConnectionEvent, CoreMessage, Ensured, Followed, From, GetLast, Headers, Message, Publish, PublishError,
+    PullError, Puller, ReadError, ServerInfo, Snapshot, Stored, StreamInfo, TopologyError,
 };
 use everstep_common::topology::{ConsumerSpec, StreamSpec};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::clock::SimClock;
-use crate::model::MAX_PAYLOAD;
-use crate::server::{ANSWER_WAIT, Call, FeedRequest, Kind, Link, State, WaitingPull};
+use crate::model::{MAX_PAYLOAD, wire_headers};
+use crate::puller::MemoryPuller;
+use crate::server::{ANSWER_WAIT, Call, FeedRequest, Kind, Link, State};
 
 /// One client of a [`MemoryServer`](crate::MemoryServer): a process with a connection of its own.
 #[derive(Clone)]
@@ -60,6 +61,34 @@ impl MemoryBroker {
         move |state, line| state.note(format_args!("{name} {line}"))
     }
 
+    fn scan_all(&self, name: String, filter: String, up_to: Option<u64>) -> BoxFuture<'static, Result<Vec<Message>, ReadError>> {
+        let (request, unanswered) = ((Call::Scan, Kind::Api), Err(unanswered()));
+        self.link.ask(request, ANSWER_WAIT, unanswered, move |state| {
+            let stream = state.model.stream(&name).ok_or(ReadError::NoStream)?;
+            let last = stream.last_sequence();
+            match up_to {
+                Some(up_to) if up_to > last => Err(ReadError::Unavailable(format!("the leader knows the stream up to {last}"))),
+                up_to => Ok(stream.all_matching(&filter, up_to.unwrap_or(last))),
+            }
+        })
+    }
+
+    fn begin_follow(&self, stream: String, filter: String, from: From) -> BoxStream<'static, Followed> {
+        let (outlet, inlet) = unbounded_channel();
+        let client = self.link.client;
+        let id = self.link.shared.enter(|state| {
+            state.add_feed(FeedRequest {
+                client,
+                stream,
+                filter,
+                from,
+                outlet,
+            })
+        });
+        self.link.tell(Call::Follow, Kind::Any, move |state| state.attach_feed(id));
+        self.incoming(inlet)
+    }
+
     /// What comes in, one by one; a dead client waits for more for ever, another is told when there is no more.
     fn incoming<T: Send + 'static>(&self, receiver: UnboundedReceiver<T>) -> BoxStream<'static, T> {
         let life = self.link.life.clone();
@@ -81,7 +110,7 @@ impl Broker for MemoryBroker {
     fn publish(&self, message: Publish) -> BoxFuture<'static, Result<Stored, PublishError>> {
         let note = self.note();
         self.link.ask(
-            (Call::Publish, Kind::Write),
+            (Call::Publish, Kind::Publish),
             ANSWER_WAIT,
             Err(unacknowledged()),
             move |state| {
@@ -97,7 +126,7 @@ impl Broker for MemoryBroker {
     fn publish_batch(&self, messages: Vec<Publish>) -> BoxFuture<'static, Result<Stored, PublishError>> {
         let note = self.note();
         self.link.ask(
-            (Call::PublishBatch, Kind::Write),
+            (Call::PublishBatch, Kind::Publish),
             ANSWER_WAIT,
             Err(unacknowledged()),
             move |state| {
@@ -114,7 +143,7 @@ impl Broker for MemoryBroker {
     }
 
     fn get_last(&self, request: GetLast) -> BoxFuture<'static, Result<Snapshot, ReadError>> {
-        let kind = if request.leader { Kind::Leader } else { Kind::Any };
+        let kind = if request.leader { Kind::Api } else { Kind::Any };
         let note = self.note();
         self.link
             .ask((Call::GetLast, kind), ANSWER_WAIT, Err(unanswered()), move |state| {
@@ -128,16 +157,10 @@ impl Broker for MemoryBroker {
     }
 
     fn scan(&self, stream: &str, filter: &str, up_to: Option<u64>) -> BoxStream<'static, Result<Message, ReadError>> {
-        let (name, filter) = (stream.to_owned(), filter.to_owned());
-        let answer = self
-            .link
-            .ask((Call::Scan, Kind::Leader), ANSWER_WAIT, Err(unanswered()), move |state| {
-                let stream = state.model.stream(&name).ok_or(ReadError::NoStream)?;
-                let end = up_to.unwrap_or(u64::MAX).min(stream.last_sequence());
-                Ok(stream.all_matching(&filter, end))
-            });
+        let (broker, stream, filter) = (self.clone(), stream.to_owned(), filter.to_owned());
+        // It begins when it is first asked for something, as it does on a real server.
         let items = async move {
-            match answer.await {
+            match broker.scan_all(stream, filter, up_to).await {
                 Ok(messages) => stream::iter(messages.into_iter().map(Ok)).left_stream(),
                 Err(error) => stream::iter([Err(error)]).right_stream(),
             }
@@ -146,27 +169,15 @@ impl Broker for MemoryBroker {
     }
 
     fn follow(&self, stream: &str, filter: &str, from: From) -> BoxStream<'static, Followed> {
-        let (outlet, inlet) = unbounded_channel();
-        let (stream, filter, client) = (stream.to_owned(), filter.to_owned(), self.link.client);
-        let id = self.link.shared.enter(|state| {
-            state.add_feed(FeedRequest {
-                client,
-                stream,
-                filter,
-                from,
-                outlet,
-            })
-        });
-        self.link.tell(Call::Follow, Kind::Any, move |state| state.attach_feed(id));
-        self.incoming(inlet)
+        let (broker, stream, filter) = (self.clone(), stream.to_owned(), filter.to_owned());
+        // It begins when it is first asked for something, as it does on a real server.
+        stream::once(async move { broker.begin_follow(stream, filter, from) })
+            .flatten()
+            .boxed()
     }
 
     fn pull(&self, stream: &str, consumer: &str) -> BoxFuture<'static, Result<Box<dyn Puller>, PullError>> {
-        let puller = MemoryPuller {
-            link: self.link.clone(),
-            stream: stream.to_owned(),
-            consumer: consumer.to_owned(),
-        };
+        let puller = MemoryPuller::new(self.link.clone(), stream, consumer);
         let unanswered = Err(PullError::Unavailable("no answer in time".into()));
         self.link.ask((Call::Pull, Kind::Any), ANSWER_WAIT, unanswered, move |_| {
             Ok(Box::new(puller) as Box<dyn Puller>)
@@ -188,7 +199,7 @@ impl Broker for MemoryBroker {
     fn purge(&self, stream: &str, filter: &str) -> BoxFuture<'static, Result<u64, ReadError>> {
         let (note, stream, filter) = (self.note(), stream.to_owned(), filter.to_owned());
         self.link
-            .ask((Call::Purge, Kind::Write), ANSWER_WAIT, Err(unanswered()), move |state| {
+            .ask((Call::Purge, Kind::Api), ANSWER_WAIT, Err(unanswered()), move |state| {
                 let purged = state.model.purge(&stream, &filter).ok_or(ReadError::NoStream)?;
                 note(state, format_args!("purges {filter} of {stream}: {purged}"));
                 Ok(purged)
@@ -199,7 +210,7 @@ impl Broker for MemoryBroker {
         let (note, spec) = (self.note(), spec.clone());
         let unanswered = Err(not_provisioned(&spec.name));
         self.link
-            .ask((Call::EnsureStream, Kind::Write), ANSWER_WAIT, unanswered, move |state| {
+            .ask((Call::EnsureStream, Kind::Api), ANSWER_WAIT, unanswered, move |state| {
                 let time = state.time();
                 let result = state.model.ensure_stream(time, &spec);
                 note(state, format_args!("ensures stream {}: {result:?}", spec.name));
@@ -211,7 +222,7 @@ impl Broker for MemoryBroker {
         let (note, stream, spec) = (self.note(), stream.to_owned(), spec.clone());
         let unanswered = Err(not_provisioned(&spec.name));
         self.link
-            .ask((Call::EnsureConsumer, Kind::Write), ANSWER_WAIT, unanswered, move |state| {
+            .ask((Call::EnsureConsumer, Kind::Api), ANSWER_WAIT, unanswered, move |state| {
                 let result = state.model.ensure_consumer(&stream, &spec);
                 note(state, format_args!("ensures consumer {} of {stream}: {result:?}", spec.name));
                 result
@@ -222,7 +233,7 @@ impl Broker for MemoryBroker {
         let (note, stream, name) = (self.note(), stream.to_owned(), name.to_owned());
         let unanswered = Err(not_provisioned(&name));
         self.link
-            .ask((Call::DeleteConsumer, Kind::Write), ANSWER_WAIT, unanswered, move |state| {
+            .ask((Call::DeleteConsumer, Kind::Api), ANSWER_WAIT, unanswered, move |state| {
                 let deleted = state.model.delete_consumer(&stream, &name);
                 note(state, format_args!("deletes consumer {name} of {stream}: {deleted}"));
                 Ok(())
@@ -231,22 +242,18 @@ impl Broker for MemoryBroker {
 
     fn consumers(&self, stream: &str) -> BoxFuture<'static, Result<Vec<String>, ReadError>> {
         let stream = stream.to_owned();
-        self.link.ask(
-            (Call::Consumers, Kind::Leader),
-            ANSWER_WAIT,
-            Err(unanswered()),
-            move |state| Ok(state.model.stream(&stream).ok_or(ReadError::NoStream)?.consumer_names()),
-        )
+        self.link
+            .ask((Call::Consumers, Kind::Api), ANSWER_WAIT, Err(unanswered()), move |state| {
+                Ok(state.model.stream(&stream).ok_or(ReadError::NoStream)?.consumer_names())
+            })
     }
 
     fn stream_info(&self, stream: &str) -> BoxFuture<'static, Result<Option<StreamInfo>, ReadError>> {
         let stream = stream.to_owned();
-        self.link.ask(
-            (Call::StreamInfo, Kind::Leader),
-            ANSWER_WAIT,
-            Err(unanswered()),
-            move |state| Ok(state.model.stream(&stream).map(|stream| stream.info())),
-        )
+        self.link
+            .ask((Call::StreamInfo, Kind::Api), ANSWER_WAIT, Err(unanswered()), move |state| {
+                Ok(state.model.stream(&stream).map(|stream| stream.info()))
+            })
     }
 
     fn send(&self, message: CoreMessage) {
@@ -277,16 +284,24 @@ impl Broker for MemoryBroker {
             reply: Some(inbox),
         };
         self.link.tell(Call::Ask, Kind::Any, move |state| {
+            if !state.anyone_hears(&question.subject) {
+                state.listeners.remove(&id);
+                return;
+            }
             state.stand_listener(id);
             state.say(&question);
         });
-        let sleep = everstep_common::ports::Clock::sleep(&self.clock(), wait);
+        let life = self.link.life.clone();
         Box::pin(async move {
-            sleep.await;
             let mut answers = Vec::new();
-            while let Ok(answer) = inlet.try_recv() {
-                answers.push(answer);
-            }
+            let gather = async {
+                while let Some(answer) = inlet.recv().await {
+                    answers.push(answer);
+                }
+            };
+            // Ends early only if nobody listens.
+            let _ = timeout(wait, gather).await;
+            life.go_on().await;
             answers
         })
     }
@@ -306,39 +321,11 @@ impl Broker for MemoryBroker {
     }
 }
 
-/// Pulls from one consumer.
-struct MemoryPuller {
-    link: Link,
-    stream: String,
-    consumer: String,
-}
-
-impl Puller for MemoryPuller {
-    fn next(&mut self, max: usize, wait: Duration) -> BoxFuture<'_, Result<Vec<Delivery>, PullError>> {
-        let (outlet, inlet) = oneshot::channel();
-        let (client, stream, consumer) = (self.link.client, self.stream.clone(), self.consumer.clone());
-        self.link.tell(Call::PullNext, Kind::Any, move |state| {
-            let expires = state.now + wait;
-            state.add_pull(WaitingPull {
-                client,
-                stream,
-                consumer,
-                max: max.max(1),
-                expires,
-                doomed: false,
-                outlet,
-            });
-        });
-        let unanswered = Err(PullError::Unavailable("no answer in time".into()));
-        self.link.wait_for(inlet, wait + ANSWER_WAIT, unanswered)
-    }
-}
-
 /// Core subscribers of a stream's subjects hear every attempt, refused ones too.
 fn hear_publish(state: &mut State, message: &Publish) {
     state.be_heard(&CoreMessage {
         subject: message.subject.clone(),
-        headers: message.headers.clone(),
+        headers: wire_headers(message),
         payload: message.payload.clone(),
         reply: Some("_INBOX.acknowledgement".into()),
     });

@@ -18,6 +18,7 @@ mod clock;
 mod faults;
 mod history;
 mod model;
+mod puller;
 mod server;
 mod subject;
 

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::Nodes;
 use super::publish::server_header;
-use super::store::{Stream, headers_size};
+use super::store::Stream;
+use super::stored_form::stored_size;
 
 /// Messages in one batch: the server's limit.
 const BATCH_MESSAGES_MAX: usize = 1_000;
@@ -36,7 +37,7 @@ impl Stream {
         for message in messages {
             self.check_staged(now, nodes, message, &staged)?;
             *staged.subjects.entry(&message.subject).or_default() += 1;
-            staged.bytes += (message.subject.len() + headers_size(&message.headers.0) + message.payload.len() + 34) as u64;
+            staged.bytes += stored_size(message, self.spec.storage);
         }
         let mut sequence = 0;
         for message in messages {

@@ -21,6 +21,7 @@ mod publish;
 mod read;
 mod schedule;
 mod store;
+mod stored_form;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use jiff::Timestamp;
 
 pub(crate) use schedule::SCHEDULER_PAUSE;
 pub(crate) use store::Stream;
+pub(crate) use stored_form::wire_headers;
 
 use crate::subject;
 

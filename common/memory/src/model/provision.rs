@@ -26,14 +26,15 @@ impl Model {
 
     /// Creates the consumer, or compares it with the one that is there.
     pub(crate) fn ensure_consumer(&mut self, stream: &str, spec: &ConsumerSpec) -> Result<Ensured, TopologyError> {
+        let name = format!("{stream}/{}", spec.name);
         let stream = self
             .streams
             .get_mut(stream)
-            .ok_or_else(|| rejected(&spec.name, "stream not found".into()))?;
+            .ok_or_else(|| rejected(&name, "stream not found".into()))?;
         if let Some(found) = stream.consumers.get(&spec.name) {
-            return compare(&spec.name, consumer_differences(spec, &found.spec));
+            return compare(&name, consumer_differences(spec, &found.spec));
         }
-        stream.check_consumer(spec).map_err(|reason| rejected(&spec.name, reason))?;
+        stream.check_consumer(spec).map_err(|reason| rejected(&name, reason))?;
         stream.consumers.insert(spec.name.clone(), Consumer::new(spec.clone()));
         Ok(Ensured::Created)
     }

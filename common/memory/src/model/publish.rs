@@ -11,7 +11,8 @@ use everstep_common::ports::{CoreMessage, Expect, Headers, Message, Publish, Pub
 use everstep_common::topology::{Discard, StreamSpec};
 use jiff::Timestamp;
 
-use super::store::{Kept, Stream, headers_size};
+use super::store::{Kept, Stream};
+use super::stored_form::{headers_size, stored_size, visible_headers, wire_headers};
 use super::{MAX_PAYLOAD, Nodes, later};
 use crate::subject;
 
@@ -48,7 +49,7 @@ impl Stream {
 
     /// What is wrong with the message, whatever the stream holds.
     pub(super) fn check_form(&self, message: &Publish) -> Result<(), PublishError> {
-        if headers_size(&message.headers.0) + message.payload.len() > MAX_PAYLOAD {
+        if headers_size(&wire_headers(message)) + message.payload.len() > MAX_PAYLOAD {
             return Err(PublishError::TooLarge);
         }
         if message.headers.get(server_header::TTL).is_some() {
@@ -107,7 +108,7 @@ impl Stream {
                 return Err(PublishError::Refused);
             }
         }
-        let bytes = self.bytes + promised_bytes + self.size_of(&self.draft(message, Timestamp::UNIX_EPOCH));
+        let bytes = self.bytes + promised_bytes + stored_size(message, self.spec.storage);
         if self.spec.max_bytes >= 0 && bytes > self.spec.max_bytes as u64 {
             return Err(PublishError::Full);
         }
@@ -125,18 +126,26 @@ impl Stream {
         if let Some(Expect::LastSequenceOf { filter, .. }) = &message.expect {
             self.guards_in_flight.insert(filter.clone());
         }
-        let stored = Arc::new(self.draft(message, now.max(self.newest)));
+        let stored = Arc::new(Message {
+            subject: message.subject.clone(),
+            sequence: self.last_sequence + 1,
+            time: now.max(self.newest),
+            headers: visible_headers(&message.headers),
+            payload: message.payload.clone(),
+        });
         if let Some(id) = message.headers.get(server_header::MESSAGE_ID) {
             self.message_ids.insert(id.to_owned(), (stored.sequence, now));
         }
+        let size = stored_size(message, self.spec.storage);
         self.store(Kept {
             message: Arc::clone(&stored),
+            size,
             schedule: message.schedule.clone(),
         });
-        self.roll_up(&stored, message.schedule.is_some());
-        self.end_schedule(&stored);
+        self.roll_up(message, stored.sequence);
+        self.end_schedule(&message.headers);
         self.enforce_limits(&stored.subject);
-        self.republish(&stored);
+        self.republish(message, &stored);
         stored.sequence
     }
 
@@ -145,29 +154,18 @@ impl Stream {
         self.guards_in_flight.clear();
     }
 
-    /// The message as it would be stored now.
-    fn draft(&self, message: &Publish, time: Timestamp) -> Message {
-        Message {
-            subject: message.subject.clone(),
-            sequence: self.last_sequence + 1,
-            time,
-            headers: message.headers.clone(),
-            payload: message.payload.clone(),
-        }
-    }
-
     /// A schedule replaces the earlier one on its subject; a roll-up header does the same by hand.
-    fn roll_up(&mut self, stored: &Message, is_schedule: bool) {
-        let filter = match stored.headers.get(server_header::ROLLUP) {
+    fn roll_up(&mut self, message: &Publish, stored: u64) {
+        let filter = match message.headers.get(server_header::ROLLUP) {
             Some("all") => ">",
-            Some(_) => &stored.subject,
-            None if is_schedule => &stored.subject,
+            Some(_) => &message.subject,
+            None if message.schedule.is_some() => &message.subject,
             None => return,
         };
         let earlier: Vec<u64> = self
             .subjects_matching(filter)
             .flat_map(|(_, sequences)| sequences.iter().copied())
-            .filter(|sequence| *sequence < stored.sequence)
+            .filter(|sequence| *sequence < stored)
             .collect();
         for sequence in earlier {
             self.remove(sequence);
@@ -176,11 +174,11 @@ impl Stream {
 
     /// A message that says so ends the schedule it names: that is how the server removes what it has fired, and how a client
     /// fires early.
-    fn end_schedule(&mut self, stored: &Message) {
-        let scheduler = stored.headers.get(server_header::SCHEDULER);
+    fn end_schedule(&mut self, headers: &Headers) {
+        let scheduler = headers.get(server_header::SCHEDULER);
         if let (true, Some("purge"), Some(schedule)) = (
             self.spec.allow_schedules,
-            stored.headers.get(server_header::SCHEDULE_NEXT),
+            headers.get(server_header::SCHEDULE_NEXT),
             scheduler,
         ) {
             self.purge(schedule);
@@ -208,14 +206,12 @@ impl Stream {
     }
 
     /// Says on core NATS what was stored, if the stream does so.
-    fn republish(&mut self, stored: &Message) {
+    fn republish(&mut self, message: &Publish, stored: &Message) {
         let Some(rule) = &self.spec.republish else { return };
         let Some(subject) = subject::destination(&rule.source, &rule.destination, &stored.subject) else {
             return;
         };
-        let mut headers = stored
-            .headers
-            .clone()
+        let mut headers = wire_headers(message)
             .with("Nats-Stream", &self.spec.name)
             .with("Nats-Subject", &stored.subject)
             .with("Nats-Sequence", stored.sequence.to_string())

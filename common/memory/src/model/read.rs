@@ -12,13 +12,16 @@ use super::store::Stream;
 const ANSWER_SUBJECTS_MAX: usize = 1_000;
 
 /// Bytes that one answer holds at most; the server cuts there in silence.
-const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl Stream {
     /// The last message of each matching subject as of `up_to`, answered by a replica that is so many changes behind.
     pub(crate) fn get_last(&self, subjects: &[String], up_to: Option<u64>, behind: usize) -> Result<Snapshot, ReadError> {
-        if subjects.len() > ANSWER_SUBJECTS_MAX {
-            return Err(ReadError::TooMany);
+        if subjects.is_empty() || subjects.len() > ANSWER_SUBJECTS_MAX {
+            return Err(ReadError::Rejected(format!(
+                "1 to {ANSWER_SUBJECTS_MAX} subjects are read at once, not {}",
+                subjects.len()
+            )));
         }
         if behind > 0 {
             return self.get_last_behind(subjects, up_to, behind);
@@ -35,7 +38,7 @@ impl Stream {
             .map(Arc::as_ref)
             .cloned()
             .collect();
-        self.answer(messages, horizon)
+        answer(messages, horizon)
     }
 
     fn get_last_behind(&self, subjects: &[String], up_to: Option<u64>, behind: usize) -> Result<Snapshot, ReadError> {
@@ -50,15 +53,7 @@ impl Stream {
         }
         let mut messages: Vec<Message> = last.into_values().map(Arc::as_ref).cloned().collect();
         messages.sort_by_key(|message| message.sequence);
-        self.answer(messages, horizon)
-    }
-
-    fn answer(&self, messages: Vec<Message>, up_to: u64) -> Result<Snapshot, ReadError> {
-        let bytes: u64 = messages.iter().map(|message| self.size_of(message)).sum();
-        if messages.len() > ANSWER_SUBJECTS_MAX || bytes > ANSWER_BYTES_MAX {
-            return Err(ReadError::TooMany);
-        }
-        Ok(Snapshot { messages, up_to })
+        answer(messages, horizon)
     }
 }
 
@@ -69,4 +64,12 @@ fn position_of_answer(up_to: Option<u64>, position: u64) -> Result<u64, ReadErro
         Some(up_to) => Ok(up_to),
         None => Ok(position),
     }
+}
+
+fn answer(messages: Vec<Message>, up_to: u64) -> Result<Snapshot, ReadError> {
+    let bytes: usize = messages.iter().map(|message| message.payload.len()).sum();
+    if messages.len() > ANSWER_SUBJECTS_MAX || bytes > ANSWER_BYTES_MAX {
+        return Err(ReadError::TooMany);
+    }
+    Ok(Snapshot { messages, up_to })
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use everstep_common::ports::{Headers, Publish};
+use everstep_common::ports::{Headers, Message, Publish};
 use jiff::Timestamp;
 
 use super::publish::server_header;
@@ -45,7 +45,7 @@ impl Stream {
         let schedule = kept.schedule.clone().expect("only schedules stand in the list of schedules");
         let fired = Publish {
             subject: schedule.target,
-            headers: fired_headers(&kept.message.headers, &kept.message.subject),
+            headers: fired_headers(&kept.message),
             payload: kept.message.payload.clone(),
             expect: None,
             schedule: None,
@@ -57,16 +57,10 @@ impl Stream {
     }
 }
 
-/// The headers of a fired message: its own without those that told the server what to do, and where it comes from.
-fn fired_headers(headers: &Headers, schedule_subject: &str) -> Headers {
-    let dropped = [server_header::MESSAGE_ID, server_header::ROLLUP, server_header::TTL];
-    let own = headers
-        .0
-        .iter()
-        .filter(|(name, _)| !dropped.contains(&name.as_str()) && !name.starts_with("Nats-Expected-"))
-        .cloned()
-        .collect();
-    Headers(own)
-        .with(server_header::SCHEDULER, schedule_subject)
+/// The headers of a fired message: its writer's, and where it comes from.
+fn fired_headers(schedule: &Message) -> Headers {
+    let headers = schedule.headers.clone();
+    headers
+        .with(server_header::SCHEDULER, &schedule.subject)
         .with(server_header::SCHEDULE_NEXT, "purge")
 }

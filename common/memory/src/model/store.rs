@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use everstep_common::ports::{CoreMessage, Message, Schedule, StreamInfo};
-use everstep_common::topology::{Storage, StreamSpec};
+use everstep_common::topology::StreamSpec;
 use jiff::Timestamp;
 
 use super::consumer::Consumer;
@@ -19,6 +19,8 @@ use crate::subject;
 pub(crate) struct Kept {
     /// What readers get.
     pub(crate) message: Arc<Message>,
+    /// Its bytes, as the server counts them.
+    pub(crate) size: u64,
     /// If it is a schedule: when and where to.
     pub(crate) schedule: Option<Schedule>,
 }
@@ -287,18 +289,6 @@ impl Stream {
         std::mem::take(&mut self.entries)
     }
 
-    /// The size the server counts for a message: file and memory stores differ in their overhead.
-    pub(super) fn size_of(&self, message: &Message) -> u64 {
-        let headers = headers_size(&message.headers.0);
-        let content = message.subject.len() + headers + message.payload.len();
-        let overhead = match (self.spec.storage, headers) {
-            (Storage::Memory, _) => 16,
-            (Storage::File, 0) => 30,
-            (Storage::File, _) => 34,
-        };
-        (content + overhead) as u64
-    }
-
     fn undo(&mut self, change: Change) {
         match change {
             Change::Stored(kept) => {
@@ -311,7 +301,7 @@ impl Stream {
 
     fn link(&mut self, kept: Kept) {
         let sequence = kept.message.sequence;
-        self.bytes += self.size_of(&kept.message);
+        self.bytes += kept.size;
         self.subjects
             .entry(kept.message.subject.clone())
             .or_default()
@@ -324,7 +314,7 @@ impl Stream {
 
     fn unlink(&mut self, sequence: u64) -> Option<Kept> {
         let kept = self.messages.remove(&sequence)?;
-        self.bytes -= self.size_of(&kept.message);
+        self.bytes -= kept.size;
         if let Some(sequences) = self.subjects.get_mut(&kept.message.subject) {
             sequences.remove(&sequence);
             if sequences.is_empty() {
@@ -336,13 +326,4 @@ impl Stream {
         }
         Some(kept)
     }
-}
-
-/// The bytes of a header block on the wire.
-pub(super) fn headers_size(headers: &[(String, String)]) -> usize {
-    if headers.is_empty() {
-        return 0;
-    }
-    let lines: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-    "NATS/1.0\r\n\r\n".len() + lines
 }

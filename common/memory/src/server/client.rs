@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use everstep_common::ports::ConnectionEvent;
@@ -59,6 +59,7 @@ pub enum When {
 pub(crate) struct Life {
     dead: AtomicBool,
     frozen: AtomicBool,
+    connections_lost: AtomicU64,
     wall_skew: Mutex<SignedDuration>,
     changed: Notify,
 }
@@ -82,6 +83,15 @@ impl Life {
         self.changed.notify_waiters();
     }
 
+    pub(crate) fn connections_lost(&self) -> u64 {
+        self.connections_lost.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn lose_connection(&self) {
+        self.connections_lost.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
     pub(crate) fn wall_skew(&self) -> SignedDuration {
         *self.wall_skew.lock().expect("nothing panics while it is held")
     }
@@ -98,6 +108,11 @@ impl Life {
     /// Returns at once for a process that runs, later for one that is stopped, and never for one that is dead.
     pub(crate) async fn go_on(&self) {
         self.until(|life| !life.is_dead() && !life.is_frozen()).await;
+    }
+
+    /// Returns once more connections have been lost than these.
+    pub(crate) async fn lost_more_than(&self, connections: u64) {
+        self.until(|life| life.connections_lost() > connections).await;
     }
 
     async fn until(&self, reached: impl Fn(&Self) -> bool) {
@@ -123,8 +138,8 @@ pub(crate) struct Client {
     pub(crate) epoch: u64,
     /// Answers that wait for a stopped process to go on.
     pub(crate) held: Vec<Work>,
-    /// Requests that wait for the connection to come back.
-    pub(crate) outbox: Vec<Event>,
+    /// Requests that wait for the connection to come back, and since when.
+    pub(crate) outbox: Vec<(Duration, Event)>,
     /// When the last request arrives at the server; later ones do not overtake it.
     pub(crate) last_out: Duration,
     /// When the last answer arrives here.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use everstep_common::ports::ConnectionEvent;
 
 use super::client::ClientId;
+use super::link::ANSWER_WAIT;
 use super::state::{Request, State};
-use super::wire::Event;
+use super::wire::{Course, Kind};
 
 impl State {
     /// The process is gone. What it sent and what has not arrived may still arrive, up to some point.
@@ -57,11 +58,12 @@ impl State {
         }
         client.connected = false;
         client.epoch += 1;
+        client.life.lose_connection();
         client.tell(ConnectionEvent::Disconnected);
         let name = client.name.clone();
         self.note(format_args!("{name} is disconnected"));
         self.cut_short(id);
-        self.drop_pulls(id);
+        self.stand_pulls_of(id, false);
         self.detach_feeds(id);
         self.stand_listeners_of(id, false);
     }
@@ -77,6 +79,7 @@ impl State {
         let name = client.name.clone();
         self.note(format_args!("{name} is connected again"));
         self.stand_listeners_of(id, true);
+        self.stand_pulls_of(id, true);
         self.attach_feeds(id);
         self.send_outbox(id);
     }
@@ -151,14 +154,20 @@ impl State {
         }
     }
 
+    /// Sends what has waited; but not what nobody waits for any more, publishes and core messages apart.
     fn send_outbox(&mut self, id: ClientId) {
-        let outbox: Vec<Event> = self
+        let outbox = self
             .clients
             .get_mut(&id)
             .map(|client| std::mem::take(&mut client.outbox))
             .unwrap_or_default();
-        for event in outbox {
-            self.post(id, event);
+        for (since, event) in outbox {
+            let given_up = event.course == Course::ToServer(Kind::Api) && since + ANSWER_WAIT <= self.now;
+            if given_up {
+                self.lose(event);
+            } else {
+                self.post(id, event);
+            }
         }
     }
 }

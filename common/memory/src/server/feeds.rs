@@ -1,8 +1,8 @@
 //! Followers: each is brought the stream's messages in order, once each, also over reconnects; and told when the stream is no
 //! longer the one it follows.
 //!
-//! A stream that was rolled back and has grown again past the follower's place looks like the old one. That is so on a real
-//! server too, and is why an owner compares sequence and time stamp by itself.
+//! A stream that was rolled back, has grown again past the follower's place and no longer holds the last message it brought looks
+//! like the old one. That is so on a real server too.
 
 use std::collections::VecDeque;
 
@@ -37,6 +37,8 @@ pub(crate) struct Feed {
     next: u64,
     /// The next sequence after what has arrived.
     arrived: u64,
+    /// The newest message that has arrived, by sequence and time: a stream that holds another one there is another stream.
+    newest: Option<(u64, Timestamp)>,
     /// [`Followed::CaughtUp`] comes once this has been brought; none when it has come.
     caught_up_at: Option<u64>,
     /// Whether it is under way.
@@ -54,6 +56,7 @@ impl State {
             first: VecDeque::new(),
             next: 0,
             arrived: 0,
+            newest: None,
             caught_up_at: None,
             caught_up_sent: false,
         };
@@ -181,6 +184,11 @@ impl Feed {
                 self.arrived
             ));
         }
+        if let Some((sequence, time)) = self.newest
+            && stream.get(sequence).is_some_and(|message| message.time != time)
+        {
+            return Err(format!("another message stands at sequence {sequence} than was read there"));
+        }
         self.first.clear();
         self.next = self.arrived;
         self.caught_up_sent = false;
@@ -205,7 +213,10 @@ impl Feed {
 
     fn note_arrival(&mut self, followed: &Followed) {
         match followed {
-            Followed::Message(Message { sequence, .. }) => self.arrived = sequence + 1,
+            Followed::Message(Message { sequence, time, .. }) => {
+                self.arrived = sequence + 1;
+                self.newest = Some((*sequence, *time));
+            }
             Followed::CaughtUp => self.caught_up_at = None,
             Followed::Lost(_) => {}
         }

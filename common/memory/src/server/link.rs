@@ -1,18 +1,18 @@
 //! The way from a client's call to the server and back: what a [`crate::MemoryBroker`] and its pullers hold.
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either, select};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::client::{ClientId, Life};
+use super::client::{Call, ClientId, Life};
 use super::state::{Request, State};
-use super::wire::Kind;
-use super::{client::Call, wire::Work};
+use super::wire::{Course, Event, Kind, Work};
 
 /// How long a client waits for an answer before it says that none came.
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -113,26 +113,40 @@ impl Link {
         self.shared.enter(|state| state.send(request, Box::new(effect)));
     }
 
-    /// Waits for what comes back; for ever if the client is dead by then.
-    pub(crate) fn wait_for<T: Send + 'static>(
-        &self,
-        receiver: oneshot::Receiver<T>,
-        wait: Duration,
-        unanswered: T,
-    ) -> BoxFuture<'static, T> {
+    /// Sends something again that was lost with the connection; it is no new call.
+    pub(crate) fn tell_again(&self, effect: impl FnOnce(&mut State) + Send + 'static) {
+        let course = Course::ToServer(Kind::Any);
+        let event = Event {
+            client: Some(self.client),
+            course,
+            doomed: false,
+            work: Box::new(effect),
+        };
+        self.shared.enter(|state| state.post(self.client, event));
+    }
+
+    /// Waits for what comes back, no longer than the connection lasts; for ever if the client is dead by then.
+    fn wait_for<T: Send + 'static>(&self, receiver: oneshot::Receiver<T>, wait: Duration, unanswered: T) -> BoxFuture<'static, T> {
         let life = Arc::clone(&self.life);
+        let connections_lost = life.connections_lost();
         Box::pin(async move {
-            // A sender that is dropped is an answer that was lost: only the deadline tells the client.
-            let answered = async {
-                match receiver.await {
-                    Ok(answer) => answer,
-                    Err(_) => pending().await,
-                }
+            let answered = pin!(answered(receiver));
+            let lost = pin!(life.lost_more_than(connections_lost));
+            let answer = match timeout(wait, select(answered, lost)).await {
+                Ok(Either::Left((answer, _))) => Some(answer),
+                Ok(Either::Right(_)) | Err(_) => None,
             };
-            let answer = timeout(wait, answered).await;
             life.go_on().await;
             answer.unwrap_or(unanswered)
         })
+    }
+}
+
+/// The answer. A sender that is dropped is an answer that was lost: only the deadline tells the client.
+async fn answered<T>(receiver: oneshot::Receiver<T>) -> T {
+    match receiver.await {
+        Ok(answer) => answer,
+        Err(_) => pending().await,
     }
 }
 

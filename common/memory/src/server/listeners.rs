@@ -47,6 +47,13 @@ impl State {
         }
     }
 
+    /// Whether anyone would hear a message on that subject now.
+    pub(crate) fn anyone_hears(&self, subject: &str) -> bool {
+        self.listeners
+            .values()
+            .any(|listener| listener.stands && !listener.outlet.is_closed() && subject::matches(&listener.filter, subject))
+    }
+
     /// A client says something. Listeners hear it; and a stream that takes the subject stores it, with nobody to be told.
     pub(crate) fn say(&mut self, message: &CoreMessage) {
         self.be_heard(message);

@@ -1,6 +1,5 @@
-//! Pulls that wait at a consumer, and deliveries on their way to a worker.
-
-use std::time::Duration;
+//! Pulls that wait at a consumer, and deliveries on their way to a worker. A pull waits until it is served, however often its
+//! client asks whether anything has come; what is delivered while nobody asks lies at the client.
 
 use everstep_common::ports::{Delivery, PullError};
 use tokio::sync::oneshot;
@@ -15,8 +14,8 @@ pub(crate) struct WaitingPull {
     pub(crate) consumer: String,
     /// Deliveries it takes at most.
     pub(crate) max: usize,
-    /// When it ends with nothing, on the simulation's clock.
-    pub(crate) expires: Duration,
+    /// Whether its client is connected.
+    pub(crate) stands: bool,
     /// Whether the client dies of the delivery (a crash point).
     pub(crate) doomed: bool,
     /// Where the deliveries go.
@@ -39,13 +38,22 @@ impl State {
         }
     }
 
+    /// The client's connection has come or gone, and its pulls with it.
+    pub(crate) fn stand_pulls_of(&mut self, client: ClientId, stands: bool) {
+        for pull in self.pulls.values_mut().filter(|pull| pull.client == client) {
+            pull.stands = stands;
+        }
+    }
+
     /// A client is gone: its pulls wait no longer.
     pub(crate) fn drop_pulls(&mut self, client: ClientId) {
         self.pulls.retain(|_, pull| pull.client != client);
     }
 
     fn serve_pull(&mut self, id: u64) {
-        let Some(pull) = self.pulls.get(&id) else { return };
+        let Some(pull) = self.pulls.get(&id).filter(|pull| pull.stands) else {
+            return;
+        };
         // Whoever has stopped waiting is served now and then all the same, by a server that has not heard of it.
         if pull.outlet.is_closed() && !self.dice.chance(self.faults.delivery_lost) {
             return self.end_pull(id, Ok(Vec::new()));
@@ -55,10 +63,7 @@ impl State {
             return self.end_pull(id, Err(PullError::Gone));
         };
         if !deliveries.is_empty() {
-            return self.deliver(id, deliveries);
-        }
-        if self.now >= pull.expires {
-            self.end_pull(id, Ok(Vec::new()));
+            self.deliver(id, deliveries);
         }
     }
 

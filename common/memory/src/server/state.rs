@@ -125,7 +125,7 @@ impl State {
         let leader = if self.leaderless_until > now {
             Some(self.leaderless_until)
         } else {
-            self.next_of_the_leader()
+            self.model.next_deadline().map(since_epoch)
         };
         [self.wire.next_at(), leader].into_iter().flatten().min()
     }
@@ -179,7 +179,7 @@ impl State {
             return;
         };
         if !client.connected || client.life.is_frozen() {
-            client.outbox.push(event);
+            client.outbox.push((now, event));
             return;
         }
         client.last_out = client.last_out.max(now + delay);
@@ -271,12 +271,6 @@ impl State {
         }
     }
 
-    fn next_of_the_leader(&self) -> Option<Duration> {
-        let model = self.model.next_deadline().map(since_epoch);
-        let expiry = self.pulls.values().map(|pull| pull.expires).min();
-        [model, expiry].into_iter().flatten().min()
-    }
-
     /// Lets an event have its effect.
     pub(crate) fn arrive(&mut self, event: Event) {
         match event.course {
@@ -301,11 +295,11 @@ impl State {
     }
 
     fn arrive_at_server(&mut self, event: Event, kind: Kind) {
-        if kind == Kind::Write && self.model.is_cluster() && self.is_led() && self.dice.chance(self.faults.leader_lost) {
+        if kind == Kind::Publish && self.model.is_cluster() && self.is_led() && self.dice.chance(self.faults.leader_lost) {
             let pause = self.dice.within(self.faults.leaderless_for);
             self.lose_leader(pause);
         }
-        if kind == Kind::Write && self.disk_full {
+        if kind == Kind::Publish && self.disk_full {
             return self.lose(event);
         }
         if kind != Kind::Any && !self.is_led() {

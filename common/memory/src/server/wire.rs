@@ -12,10 +12,10 @@ pub(crate) type Work = Box<dyn FnOnce(&mut State) + Send>;
 /// What a request needs of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Changes a stream: needs its leader and its disk.
-    Write,
-    /// Asks for something that only a leader does.
-    Leader,
+    /// Writes into a stream: needs its leader and its disk.
+    Publish,
+    /// Asks the leader for something else. Not sent any more once its asker has given up.
+    Api,
     /// Any server will do: a direct read, a core message, an acknowledgement.
     Any,
 }

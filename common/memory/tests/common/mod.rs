@@ -1,11 +1,10 @@
-//! A journal stream, a task stream with its consumer, and shorthands, for the tests of this crate.
+//! A journal stream, a task stream with its consumer, for the tests of this crate.
 
 use std::time::Duration;
 
-use everstep_common::ports::{Broker, Delivery, Followed, Message, Puller};
+use everstep_common::ports::Broker;
 use everstep_common::topology::{ConsumerSpec, Discard, Retention, Storage, StreamSpec};
 use everstep_memory::MemoryBroker;
-use futures::stream::{BoxStream, StreamExt};
 
 /// A write-once stream of `cp.>`.
 pub(crate) fn journal(replicas: usize) -> StreamSpec {
@@ -42,21 +41,4 @@ pub(crate) async fn provision(broker: &MemoryBroker, replicas: usize) -> anyhow:
     broker.ensure_stream(&tasks(replicas)).await?;
     broker.ensure_consumer("TASKS", &worker_consumer()).await?;
     Ok(())
-}
-
-/// Pulls up to `max`, waiting a second.
-pub(crate) async fn pull(puller: &mut dyn Puller, max: usize) -> anyhow::Result<Vec<Delivery>> {
-    Ok(puller.next(max, Duration::from_secs(1)).await?)
-}
-
-/// The next message followed, past the news of having caught up.
-pub(crate) async fn next_message(followed: &mut BoxStream<'static, Followed>) -> anyhow::Result<Message> {
-    loop {
-        match followed.next().await {
-            Some(Followed::Message(message)) => return Ok(message),
-            Some(Followed::CaughtUp) => {}
-            Some(Followed::Lost(reason)) => anyhow::bail!("lost: {reason}"),
-            None => anyhow::bail!("the follow has ended"),
-        }
-    }
 }
