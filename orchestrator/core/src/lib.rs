@@ -30,6 +30,9 @@ mod scope;
 mod state;
 mod waits;
 
+#[cfg(test)]
+mod tests;
+
 pub use command::{Command, Decision, RunEnd};
 pub use context::Context;
 pub use definition::{Definition, Factory, WaitError, WorkflowFailure};

@@ -411,6 +411,14 @@ impl Aftermath {
         }
     }
 
+    /// Both: what an engine would wake that applies two entries at once.
+    #[cfg(test)]
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.wakers.extend(other.wakers);
+        self.closures.extend(other.closures);
+        self
+    }
+
     /// Wakes in order, then drops what nobody needs.
     pub(crate) fn act(self) {
         self.wakers.into_iter().for_each(Waker::wake);

@@ -1,0 +1,242 @@
+//! Random workflows: a program is a tree, drawn from a seed, that a workflow interprets.
+//!
+//! All that a program has seen so far goes into the input of what it asks next, so any difference in order shows in a digest.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::mem;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use everstep_common::key::StepKey;
+use everstep_common::task::StepOptions;
+use futures::future::{LocalBoxFuture, join_all};
+use futures::stream::{self, FuturesUnordered, StreamExt};
+use futures::{FutureExt, select_biased};
+
+use super::kit::{Dice, Returned, function, mix, workflow_of};
+use crate::{Context, Definition, Due, WaitError};
+
+/// A piece of a program.
+#[derive(Debug)]
+pub(super) enum Node {
+    Step(u64),
+    Sleep(u64),
+    Local,
+    Chance,
+    Sequence(Vec<Node>),
+    Join(Vec<Node>),
+    Race(Vec<Node>),
+    Unordered(Vec<Node>),
+    Windowed(Vec<Node>),
+    Scope(&'static str, Box<Node>),
+    Repeat(u64, Box<Node>),
+    Branch(Box<Node>, Box<Node>),
+    /// A step pinned outside a loop, with a pace beside it.
+    Paced(u64),
+}
+
+/// A program drawn from `dice`, of at most that depth.
+pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
+    let kinds = if depth == 0 { 5 } else { 14 };
+    match dice.below(kinds) {
+        0..=1 => Node::Step(dice.next() % 4),
+        2 => Node::Sleep(dice.next() % 5_000),
+        3 => Node::Local,
+        4 => Node::Chance,
+        5 | 6 => Node::Sequence(several(dice, depth)),
+        7 => Node::Join(several(dice, depth)),
+        8 => Node::Race(several(dice, depth)),
+        9 => Node::Unordered(several(dice, depth)),
+        10 => Node::Windowed(several(dice, depth)),
+        11 => Node::Scope(["left", "right"][dice.below(2)], Box::new(draw(dice, depth - 1))),
+        12 => Node::Repeat(1 + dice.next() % 3, Box::new(draw(dice, depth - 1))),
+        13 if dice.one_in(2) => Node::Paced(dice.next() % 4),
+        _ => Node::Branch(Box::new(draw(dice, depth - 1)), Box::new(draw(dice, depth - 1))),
+    }
+}
+
+fn several(dice: &mut Dice, depth: usize) -> Vec<Node> {
+    (0..2 + dice.below(3)).map(|_| draw(dice, depth - 1)).collect()
+}
+
+/// Deliberate faults of an engine, to show that the tests would see them.
+#[derive(Clone, Default)]
+pub(super) struct Faults {
+    /// Results that are looked up instead of awaited.
+    pub(super) known: Option<Arc<HashMap<StepKey, u64>>>,
+    /// Dice by which a race polls its branches in any order.
+    pub(super) random_select: Option<Arc<Mutex<Dice>>>,
+}
+
+/// The workflow that interprets the program.
+pub(super) fn definition(program: Arc<Node>, faults: Faults) -> Definition {
+    workflow_of(move |ctx, _| {
+        let (program, faults) = (program.clone(), faults.clone());
+        async move {
+            let machine = Machine { ctx, faults };
+            let seen = machine.run(&program, 0).await?;
+            Returned::Ok(Bytes::copy_from_slice(&seen.to_be_bytes()))
+        }
+        .boxed_local()
+    })
+}
+
+/// The number that a recorded value stands for.
+pub(super) fn number(value: &Bytes) -> u64 {
+    value.iter().fold(7, |number, byte| mix(number ^ u64::from(*byte)))
+}
+
+struct Machine {
+    ctx: Context,
+    faults: Faults,
+}
+
+type Seen = Result<u64, WaitError>;
+
+fn and(seen: u64, more: u64) -> u64 {
+    mix(seen.rotate_left(7) ^ more)
+}
+
+impl Machine {
+    fn run<'a>(&'a self, node: &'a Node, seen: u64) -> LocalBoxFuture<'a, Seen> {
+        match node {
+            Node::Step(which) => self.step(*which, seen).boxed_local(),
+            Node::Sleep(milliseconds) => self.sleep(*milliseconds, seen).boxed_local(),
+            Node::Local => self.local(seen).boxed_local(),
+            Node::Chance => async move { Ok(self.chance(seen)) }.boxed_local(),
+            Node::Sequence(nodes) => self.sequence(nodes, seen).boxed_local(),
+            Node::Join(nodes) => self.join(nodes, seen).boxed_local(),
+            Node::Race(nodes) => self.race(nodes, seen).boxed_local(),
+            Node::Unordered(nodes) => self.unordered(nodes, seen).boxed_local(),
+            Node::Windowed(nodes) => self.windowed(nodes, seen).boxed_local(),
+            Node::Scope(name, node) => self.ctx.scope(name, self.run(node, seen)).boxed_local(),
+            Node::Repeat(times, node) => self.repeat(*times, node, seen).boxed_local(),
+            Node::Branch(even, odd) => self.run(if seen % 2 == 0 { even } else { odd }, seen),
+            Node::Paced(which) => self.paced(*which, seen).boxed_local(),
+        }
+    }
+
+    async fn step(&self, which: u64, seen: u64) -> Seen {
+        let name = ["reserve", "charge", "ship", "notify"][which as usize];
+        let input = Ok(Bytes::copy_from_slice(&seen.to_be_bytes()));
+        let mut step = self.ctx.step(name, function(name), input, StepOptions::default());
+        if let Some(known) = &self.faults.known {
+            let looked_up = step.step_key().and_then(|key| known.get(&key).copied());
+            if let Some(result) = looked_up {
+                let _asked = poll_fn(|cx| Poll::Ready(step.poll_unpin(cx).is_ready())).await;
+                mem::forget(step);
+                return Ok(and(seen, result));
+            }
+        }
+        match step.await {
+            Ok(value) => Ok(and(seen, number(&value))),
+            Err(WaitError::Failed(_)) => Ok(and(seen, 13)),
+            Err(WaitError::Cancelled) => Err(WaitError::Cancelled),
+        }
+    }
+
+    async fn sleep(&self, milliseconds: u64, seen: u64) -> Seen {
+        self.ctx
+            .timer("sleep", Due::After(Duration::from_millis(milliseconds)))
+            .await?;
+        Ok(and(seen, 1))
+    }
+
+    async fn local(&self, seen: u64) -> Seen {
+        let value = Bytes::copy_from_slice(&mix(seen).to_be_bytes());
+        let value = self
+            .ctx
+            .local("local", Box::new(move || async move { Ok(value) }.boxed()))
+            .await?;
+        Ok(and(seen, number(&value)))
+    }
+
+    fn chance(&self, seen: u64) -> u64 {
+        let time = self.ctx.now().as_millisecond() as u64;
+        and(and(seen, self.ctx.random()), self.ctx.uuid().as_u64_pair().0 ^ time)
+    }
+
+    async fn sequence(&self, nodes: &[Node], mut seen: u64) -> Seen {
+        for node in nodes {
+            seen = self.run(node, seen).await?;
+        }
+        Ok(seen)
+    }
+
+    async fn join(&self, nodes: &[Node], seen: u64) -> Seen {
+        let all = join_all(nodes.iter().map(|node| self.run(node, seen))).await;
+        all.into_iter().try_fold(seen, |seen, one| Ok(and(seen, one?)))
+    }
+
+    async fn race(&self, nodes: &[Node], seen: u64) -> Seen {
+        let mut racers: Vec<_> = nodes.iter().map(|node| self.run(node, seen)).collect();
+        let mut order: Vec<usize> = (0..racers.len()).collect();
+        let (winner, one) = poll_fn(|cx| {
+            if let Some(dice) = &self.faults.random_select {
+                let places = order.len();
+                order.rotate_left(dice.lock().unwrap().below(places));
+            }
+            for place in &order {
+                if let Poll::Ready(one) = racers[*place].poll_unpin(cx) {
+                    return Poll::Ready((*place as u64, one));
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        Ok(and(and(seen, winner), one?))
+    }
+
+    async fn unordered(&self, nodes: &[Node], mut seen: u64) -> Seen {
+        let mut running: FuturesUnordered<_> = nodes.iter().map(|node| self.run(node, seen)).collect();
+        while let Some(one) = running.next().await {
+            // What comes first is seen by a step between two completions.
+            seen = self.step(0, and(seen, one?)).await?;
+        }
+        Ok(seen)
+    }
+
+    async fn windowed(&self, nodes: &[Node], seen: u64) -> Seen {
+        let total = Rc::new(RefCell::new(seen));
+        let all = stream::iter(nodes).map(|node| {
+            let total = total.clone();
+            async move {
+                let before = *total.borrow();
+                let one = self.run(node, before).await?;
+                let now = and(*total.borrow(), one);
+                *total.borrow_mut() = now;
+                Ok(())
+            }
+        });
+        let mut all = std::pin::pin!(all.buffer_unordered(2));
+        while let Some(one) = all.next().await {
+            one?;
+        }
+        Ok(total.take())
+    }
+
+    async fn repeat(&self, times: u64, node: &Node, mut seen: u64) -> Seen {
+        for _ in 0..times {
+            seen = self.run(node, seen).await?;
+        }
+        Ok(seen)
+    }
+
+    async fn paced(&self, which: u64, mut seen: u64) -> Seen {
+        let mut work = std::pin::pin!(self.step(which, seen).fuse());
+        for _ in 0..4 {
+            let mut pace = self.ctx.timer("pace", Due::After(Duration::from_millis(50)));
+            select_biased! {
+                done = work => return done,
+                paced = pace => paced?,
+            }
+            seen = and(seen, 3);
+        }
+        Ok(seen)
+    }
+}

@@ -1,0 +1,209 @@
+//! Property: whatever the program, and whatever happens to it, replaying a journal gives the same commands, entry by entry; and
+//! a run that is loaded at any entry has exactly those commands to perform that are still open.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use super::kit::{Dice, first_seed, run_id};
+use super::programs::{Faults, Node, definition, draw, number};
+use super::world::{Story, live, reload};
+use crate::state::Aftermath;
+use crate::{Command, Decision, Definition, Event, EventBody, Limits, Record, Run};
+
+const PROGRAMS: u64 = 600;
+const DEPTH: usize = 3;
+
+fn program(seed: u64) -> Arc<Node> {
+    let mut dice = Dice::new(seed);
+    Arc::new(Node::Sequence((0..5).map(|_| draw(&mut dice, DEPTH)).collect()))
+}
+
+fn honest(seed: u64) -> Definition {
+    definition(program(seed), Faults::default())
+}
+
+#[test]
+fn random_programs_replay_from_every_prefix() {
+    let first = first_seed();
+    let (mut entries, mut ended) = (0, 0);
+    for seed in first..first + PROGRAMS {
+        let story = live(&honest(seed), seed).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        entries += story.journal.len();
+        ended += usize::from(story.ended);
+        check(&honest(seed), &story).unwrap_or_else(|error| panic!("seed {seed}: {error}\n{:?}", program(seed)));
+    }
+    // The programs must be worth something: long ones, and most of them live to their end.
+    assert!(entries > 10 * PROGRAMS as usize, "only {entries} entries");
+    assert!(ended > PROGRAMS as usize * 9 / 10, "only {ended} of {PROGRAMS} ended");
+    println!("{PROGRAMS} programs, {entries} entries, {ended} ended");
+}
+
+/// Both halves of the property.
+fn check(definition: &Definition, story: &Story) -> Result<(), String> {
+    let mut run = Run::new(run_id(), definition, Limits::default(), 0);
+    let mut open = Open::default();
+    for (place, event) in story.journal.iter().enumerate() {
+        run.apply(event.clone());
+        let said = said(&mut run, event.sequence)?;
+        compare(story, event.sequence, &said)?;
+        open.follow(event, said);
+        check_reload(definition, &story.journal[..=place], &open)?;
+    }
+    Ok(())
+}
+
+fn said(run: &mut Run, sequence: u64) -> Result<Vec<Command>, String> {
+    match run.decide() {
+        Decision::Go(commands) => Ok(commands),
+        Decision::Parked(parked) => Err(format!("parked in replay at entry {sequence}: {parked}")),
+    }
+}
+
+fn compare(story: &Story, sequence: u64, replayed: &[Command]) -> Result<(), String> {
+    let Some(Some(live)) = story.said.get(&sequence) else {
+        return Ok(());
+    };
+    let replayed: Vec<_> = replayed.iter().map(Command::to_string).collect();
+    if replayed == *live {
+        return Ok(());
+    }
+    Err(format!("entry {sequence}: live {live:#?}, replayed {replayed:#?}"))
+}
+
+fn check_reload(definition: &Definition, prefix: &[Event], open: &Open) -> Result<(), String> {
+    let sequence = prefix.last().map_or(0, |event| event.sequence);
+    let mut loaded: Vec<_> = said(&mut reload(definition, prefix), sequence)?
+        .iter()
+        .map(Command::to_string)
+        .collect();
+    loaded.sort_unstable();
+    let expected = open.lines();
+    if loaded == expected {
+        return Ok(());
+    }
+    Err(format!("loaded at entry {sequence}: {loaded:#?}, expected {expected:#?}"))
+}
+
+/// What is open, by a model that knows nothing of how the core keeps it: the last thing said of each key, until its outcome.
+#[derive(Default)]
+struct Open {
+    work: BTreeMap<String, String>,
+    deadlines: BTreeMap<String, String>,
+    end: Option<String>,
+}
+
+impl Open {
+    fn follow(&mut self, event: &Event, said: Vec<Command>) {
+        match &event.body {
+            EventBody::About(key, Record::Step { .. } | Record::Local(..) | Record::Timer) => self.forget(&key.to_string()),
+            EventBody::End => *self = Self::default(),
+            _ => {}
+        }
+        for command in said {
+            let line = command.to_string();
+            let Some(key) = command.key().map(ToString::to_string) else {
+                self.end = Some(line);
+                continue;
+            };
+            match command {
+                Command::Deadline { .. } => drop(self.deadlines.insert(key, line)),
+                Command::Record { .. } | Command::CancelStep { .. } => {
+                    self.forget(&key);
+                    self.work.insert(key, line);
+                }
+                _ => drop(self.work.insert(key, line)),
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &str) {
+        self.work.remove(key);
+        self.deadlines.remove(key);
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<_> = self
+            .work
+            .values()
+            .chain(self.deadlines.values())
+            .chain(&self.end)
+            .cloned()
+            .collect();
+        lines.sort_unstable();
+        lines
+    }
+}
+
+/// How many of the programs an engine with a fault would replay wrongly.
+fn broken_by(replay: impl Fn(u64, &Story) -> Result<(), String>) -> usize {
+    let first = first_seed();
+    let stories = (first..first + PROGRAMS / 4).map(|seed| (seed, live(&honest(seed), seed).unwrap()));
+    let broken = stories.filter(|(seed, story)| replay(*seed, story).is_err()).count();
+    println!("{broken} of {} programs broke", PROGRAMS / 4);
+    broken
+}
+
+#[test]
+fn looking_results_up_in_the_journal_is_noticed() {
+    let broken = broken_by(|seed, story| {
+        let outcomes = story.journal.iter().filter_map(|event| match &event.body {
+            EventBody::About(key, Record::Step { result: Ok(value), .. }) => Some((key.clone(), number(value))),
+            _ => None,
+        });
+        let known = Some(Arc::new(outcomes.collect::<HashMap<_, _>>()));
+        check(
+            &definition(
+                program(seed),
+                Faults {
+                    known,
+                    ..Faults::default()
+                },
+            ),
+            story,
+        )
+    });
+    assert!(broken > PROGRAMS as usize / 8, "only {broken} programs broke");
+}
+
+#[test]
+fn a_random_select_is_noticed() {
+    let broken = broken_by(|seed, story| {
+        let random_select = Some(Arc::new(Mutex::new(Dice::new(seed))));
+        check(
+            &definition(
+                program(seed),
+                Faults {
+                    random_select,
+                    ..Faults::default()
+                },
+            ),
+            story,
+        )
+    });
+    assert!(broken > PROGRAMS as usize / 40, "only {broken} programs broke");
+}
+
+#[test]
+fn two_entries_before_a_poll_are_noticed() {
+    let broken = broken_by(|seed, story| {
+        let one_by_one = last_words(seed, story, 1)?;
+        let by_two = last_words(seed, story, 2)?;
+        if one_by_one == by_two { Ok(()) } else { Err(by_two) }
+    });
+    assert!(broken > PROGRAMS as usize / 8, "only {broken} programs broke");
+}
+
+/// The last command of a replay that takes in so many entries before it polls.
+fn last_words(seed: u64, story: &Story, entries: usize) -> Result<String, String> {
+    let mut run = Run::new(run_id(), &honest(seed), Limits::default(), 0);
+    let mut last = String::new();
+    for some in story.journal.chunks(entries) {
+        let noted = some.iter().filter_map(|event| run.note(event.clone()));
+        if let Some(all) = noted.reduce(Aftermath::and) {
+            run.drive(all);
+        }
+        let said = said(&mut run, some[0].sequence)?;
+        last = said.last().map(Command::to_string).unwrap_or(last);
+    }
+    Ok(last)
+}

@@ -1,0 +1,273 @@
+//! A journal and the world round a run: workers, timers, crashes, late results. All from one seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use everstep_common::digest::InputDigest;
+use everstep_common::failure::{Failure, FailureKind};
+use everstep_common::ids::{FunctionName, ProcessId};
+use everstep_common::journal::{Attempt, AttemptError, LocalKind};
+use everstep_common::key::StepKey;
+use futures::FutureExt;
+use jiff::Timestamp;
+
+use super::kit::{Dice, cancel, mix, run_id, start};
+use crate::{Command, Decision, Definition, Event, EventBody, Limits, Record, Run};
+
+/// Entries after which a program that still runs is left as it is.
+const ENTRIES_MAX: u64 = 400;
+
+/// A run's journal, and what the run said after each entry.
+pub(super) struct Story {
+    pub(super) journal: Vec<Event>,
+    /// Commands decided right after an entry, in order; `None` where they depend on more than the entries: the run had just been
+    /// loaded anew, or a deadline had passed.
+    pub(super) said: BTreeMap<u64, Option<Vec<String>>>,
+    pub(super) ended: bool,
+}
+
+/// Something that may happen next, by itself.
+enum Coming {
+    Work(Command),
+    Retry { key: StepKey, attempt: u32 },
+    Deadline { key: StepKey },
+    Entry(EventBody),
+}
+
+struct World<'a> {
+    definition: &'a Definition,
+    dice: Dice,
+    run: Run,
+    time: Timestamp,
+    story: Story,
+    /// What the journal holds for good: an entry is created once.
+    stored: BTreeSet<String>,
+    coming: Vec<Coming>,
+    deadline_passed: bool,
+}
+
+/// Lives a run of `definition` to its end, in a world drawn from `seed`.
+pub(super) fn live(definition: &Definition, seed: u64) -> Result<Story, String> {
+    let story = Story {
+        journal: Vec::new(),
+        said: BTreeMap::new(),
+        ended: false,
+    };
+    let run = Run::new(run_id(), definition, Limits::default(), 0);
+    let time = Timestamp::from_second(1_000).unwrap();
+    let coming = vec![Coming::Entry(start(b""))];
+    let mut world = World {
+        definition,
+        dice: Dice::new(seed),
+        run,
+        time,
+        story,
+        stored: BTreeSet::new(),
+        coming,
+        deadline_passed: false,
+    };
+    while !world.story.ended && !world.coming.is_empty() && world.story.journal.len() < ENTRIES_MAX as usize {
+        world.happen()?;
+    }
+    if !world.story.ended && world.coming.is_empty() {
+        return Err(format!("nothing is coming and the run waits for {:?}", world.run.waits()));
+    }
+    Ok(world.story)
+}
+
+/// A run that was just loaded: every entry applied, and nothing decided yet.
+pub(super) fn reload(definition: &Definition, journal: &[Event]) -> Run {
+    let known_until = journal.last().map_or(0, |event| event.sequence);
+    let mut run = Run::new(run_id(), definition, Limits::default(), known_until);
+    journal.iter().for_each(|event| run.apply(event.clone()));
+    run
+}
+
+impl World<'_> {
+    fn happen(&mut self) -> Result<(), String> {
+        let chosen = self.dice.below(self.coming.len());
+        match self.coming.swap_remove(chosen) {
+            Coming::Entry(body) => self.append(body),
+            Coming::Retry { key, attempt } => {
+                self.run.retry_due(&key, attempt);
+                self.act()
+            }
+            Coming::Deadline { key } => {
+                // Deadlines are a day away and rarely pass.
+                if self.dice.one_in(50) {
+                    self.run.deadline_passed(&key);
+                    self.deadline_passed = true;
+                    return self.act();
+                }
+                Ok(())
+            }
+            Coming::Work(command) => {
+                let body = self.work(command);
+                body.map_or(Ok(()), |body| self.append(body))
+            }
+        }
+    }
+
+    /// Creates an entry, which the run then gets by the feed: in memory, or after a crash with all the others.
+    fn append(&mut self, body: EventBody) -> Result<(), String> {
+        if !self.stored.insert(name(&body)) {
+            return Ok(());
+        }
+        let sequence = self.story.journal.last().map_or(0, |event| event.sequence) + 1 + self.dice.next() % 3;
+        self.story.ended = matches!(body, EventBody::End);
+        let event = Event {
+            sequence,
+            time: self.time,
+            body,
+        };
+        self.story.journal.push(event.clone());
+        if self.dice.one_in(8) {
+            self.run = reload(self.definition, &self.story.journal);
+            self.coming.clear();
+            self.story.said.insert(sequence, None);
+            return self.act();
+        }
+        self.run.apply(event);
+        let commands = self.decide()?;
+        let said = commands.iter().map(Command::to_string).collect();
+        self.story.said.insert(sequence, (!self.deadline_passed).then_some(said));
+        self.take_on(commands);
+        if self.dice.one_in(60) {
+            self.coming.push(Coming::Entry(cancel()));
+        }
+        Ok(())
+    }
+
+    fn act(&mut self) -> Result<(), String> {
+        let commands = self.decide()?;
+        self.take_on(commands);
+        Ok(())
+    }
+
+    fn decide(&mut self) -> Result<Vec<Command>, String> {
+        match self.run.decide() {
+            Decision::Go(commands) => Ok(commands),
+            Decision::Parked(parked) => Err(format!("parked live at entry {}: {parked}", self.run.applied())),
+        }
+    }
+
+    fn take_on(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::RetryAt { key, attempt, .. } => self.coming.push(Coming::Retry { key, attempt }),
+                Command::Deadline { key, .. } => self.coming.push(Coming::Deadline { key }),
+                // A cancel may come too late, or not at all before a crash: the result then arrives for nobody.
+                Command::CancelStep { key, .. } | Command::CancelTimer { key } | Command::CancelLocal { key } => {
+                    if self.dice.one_in(2) {
+                        self.coming.retain(|coming| !coming.is_for(&key));
+                    }
+                }
+                other => self.coming.push(Coming::Work(other)),
+            }
+        }
+    }
+
+    /// Does a command, and says which entry comes of it.
+    fn work(&mut self, command: Command) -> Option<EventBody> {
+        // Server clocks of two leaders differ a little.
+        let step = 1 + (self.dice.next() % 2_000) as i64;
+        self.time += jiff::SignedDuration::from_millis(if self.dice.one_in(10) { -5 } else { step });
+        match command {
+            Command::Dispatch {
+                key,
+                attempt,
+                function,
+                digest,
+                ..
+            } => {
+                let (ended, tried) = (
+                    |result| Record::Step {
+                        function: function.clone(),
+                        digest,
+                        result,
+                    },
+                    failed(&function, digest),
+                );
+                let record = match self.dice.below(10) {
+                    0 => ended(Err(Failure::new(FailureKind::Fatal, "declined"))),
+                    1 | 2 => Record::Try(attempt, Box::new(tried)),
+                    3 => {
+                        // The execution that began ends later, or the next delivery does.
+                        let later = EventBody::About(key.clone(), ended(Ok(value_of(&key))));
+                        self.coming.push(Coming::Entry(later));
+                        Record::Begun(attempt)
+                    }
+                    _ => ended(Ok(value_of(&key))),
+                };
+                Some(EventBody::About(key, record))
+            }
+            Command::RunLocal { key, closure, .. } => {
+                let value = closure().now_or_never()?;
+                Some(EventBody::About(key, Record::Local(LocalKind::Closure, value)))
+            }
+            Command::StartTimer { key, due } => {
+                self.time = self.time.max(due);
+                Some(EventBody::About(key, Record::Timer))
+            }
+            Command::Record {
+                key,
+                function,
+                digest,
+                failure,
+                ..
+            } => Some(EventBody::About(
+                key,
+                Record::Step {
+                    function,
+                    digest,
+                    result: Err(failure),
+                },
+            )),
+            Command::End { .. } => Some(EventBody::End),
+            _ => None,
+        }
+    }
+}
+
+impl Coming {
+    fn is_for(&self, cancelled: &StepKey) -> bool {
+        match self {
+            Self::Work(command) => command.key() == Some(cancelled),
+            Self::Retry { key, .. } | Self::Deadline { key } => key == cancelled,
+            Self::Entry(EventBody::About(key, _)) => key == cancelled,
+            Self::Entry(_) => false,
+        }
+    }
+}
+
+fn failed(function: &FunctionName, digest: InputDigest) -> Attempt {
+    Attempt {
+        function: function.clone(),
+        digest,
+        error: AttemptError::Error,
+        message: "try again".to_owned(),
+        retry_after: None,
+        by: ProcessId::new("worker-1").unwrap(),
+        began: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// What a worker returns: the same whoever does the step, and different for every key.
+fn value_of(key: &StepKey) -> Bytes {
+    let number = key.token().bytes().fold(1, |number, byte| mix(number ^ u64::from(byte)));
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}
+
+/// What an entry is called: created once.
+fn name(body: &EventBody) -> String {
+    match body {
+        EventBody::Start(..) => "start".to_owned(),
+        EventBody::About(key, Record::Step { .. }) => format!("step.{key}"),
+        EventBody::About(key, Record::Try(attempt, _)) => format!("try.{key}.{attempt}"),
+        EventBody::About(key, Record::Begun(attempt)) => format!("begun.{key}.{attempt}"),
+        EventBody::About(key, Record::Local(..)) => format!("local.{key}"),
+        EventBody::About(key, Record::Timer) => format!("timer.{key}"),
+        EventBody::In(_) => "in.cancel".to_owned(),
+        EventBody::End => "end".to_owned(),
+    }
+}
