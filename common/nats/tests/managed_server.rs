@@ -225,12 +225,10 @@ async fn server_figures(server: &ManagedServer, path: &str) -> serde_json::Value
     serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
-/// A real owner process and the server it started.
-fn start_owner() -> (Child, u32) {
-    let mut owner = Command::new(env!("CARGO_BIN_EXE_managed-nats"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+/// A real owner process, which keeps its temporary folders below `folder`, and the server it started.
+fn start_owner(folder: &Path) -> (Child, u32) {
+    let mut owner = Command::new(env!("CARGO_BIN_EXE_managed-nats"));
+    let mut owner = owner.env("TMPDIR", folder).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(owner.stdout.take().unwrap()).lines();
     let url = lines.next().unwrap().unwrap();
     assert!(url.starts_with("nats://127.0.0.1:"), "{url}");
@@ -239,14 +237,29 @@ fn start_owner() -> (Child, u32) {
 }
 
 #[tokio::test]
-async fn the_server_dies_with_an_owner_that_is_killed() {
-    let (mut owner, server_pid) = start_owner();
+async fn the_server_and_its_temporary_store_go_with_an_owner_that_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut owner, server_pid) = start_owner(folder.path());
     assert!(is_running(server_pid));
+    assert_eq!(entries(folder.path()), 1);
 
     owner.kill().unwrap();
     owner.wait().unwrap();
 
     gone(server_pid).await;
+    let wiped = async {
+        let mut poll = tokio::time::interval(Duration::from_millis(5));
+        while entries(folder.path()) > 0 {
+            poll.tick().await;
+        }
+    };
+    tokio::time::timeout(WITHIN, wiped)
+        .await
+        .expect("the watchdog wipes the temporary store");
+}
+
+fn entries(folder: &Path) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
 }
 
 #[tokio::test]
@@ -285,7 +298,8 @@ fn processes_with(folder: &Path) -> Vec<u32> {
 
 #[tokio::test]
 async fn the_server_ends_with_an_owner_that_is_asked_to_end() {
-    let (mut owner, server_pid) = start_owner();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut owner, server_pid) = start_owner(folder.path());
 
     let asked = Command::new("kill")
         .args(["-TERM", &owner.id().to_string()])
@@ -295,6 +309,7 @@ async fn the_server_ends_with_an_owner_that_is_asked_to_end() {
     assert!(owner.wait().unwrap().success());
 
     gone(server_pid).await;
+    assert_eq!(entries(folder.path()), 0);
 }
 
 /// Written by a child: a file that this process itself had open for writing cannot be run while another thread forks.

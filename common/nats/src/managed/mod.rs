@@ -45,7 +45,7 @@ pub struct Options {
     /// What an acknowledged write survives. Under [`Durability::Relaxed`], call `flush_store` once after provisioning.
     pub durability: Durability,
     /// The folder that keeps store, configuration and log; made if missing, and left in place. Without one a temporary folder
-    /// is used and wiped at the end (an owner killed with SIGKILL leaves it behind). A folder serves one owner at a time.
+    /// is used and wiped at the end, however that comes. A folder serves one owner at a time.
     pub store: Option<PathBuf>,
     /// The nats-server to run. Without one it is searched for; [`Error::NotFound`] tells where.
     pub binary: Option<PathBuf>,

@@ -45,6 +45,8 @@ impl Ports {
 pub(super) struct Node {
     name: String,
     binary: PathBuf,
+    /// The temporary folder, if any, for the watchdog to wipe when the owner cannot.
+    wipe: Option<PathBuf>,
     ports: Ports,
     /// Before the store: its process must be gone before the folder's lock is.
     process: Option<Process>,
@@ -67,6 +69,7 @@ impl Node {
         Ok(Self {
             name: name.to_owned(),
             binary: setup.binary.clone(),
+            wipe: setup.temporary(),
             ports,
             process: None,
             store,
@@ -100,7 +103,12 @@ impl Node {
     /// Starts the process; a running one is left alone.
     pub(super) fn spawn(&mut self) -> Result<(), Error> {
         if self.process.is_none() {
-            let process = Process::spawn(&self.binary, &self.store.config_path(), self.store.log());
+            let process = Process::spawn(
+                &self.binary,
+                &self.store.config_path(),
+                self.store.log(),
+                self.wipe.as_deref(),
+            );
             self.process = Some(process.map_err(|source| Error::Spawn {
                 path: self.binary.clone(),
                 source,
@@ -208,6 +216,10 @@ impl Setup {
             Folder::Kept(path) => path.clone(),
             Folder::Temporary(folder) => folder.path().to_path_buf(),
         }
+    }
+
+    fn temporary(&self) -> Option<PathBuf> {
+        matches!(self.folder, Folder::Temporary(_)).then(|| self.path())
     }
 
     pub(super) fn into_folder(self) -> Folder {

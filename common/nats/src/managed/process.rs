@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! owner ──spawn──▶ sh ──exec──▶ nats-server        (one process id)
-//!   │               └─fork──▶ watchdog: read a line from the pipe, else kill -9 the server
+//!   │               └─fork──▶ watchdog: read a line from the pipe, else kill -9 the server and wipe its temporary folder
 //!   └── writing end of the pipe: a line stands the watchdog down, the owner's death closes it
 //! ```
 //!
@@ -18,10 +18,13 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// `$$` stays the shell's own process id in the subshell, and is nats-server's after the `exec`.
+/// `$$` stays the shell's own process id in the subshell, and is nats-server's after the `exec`. The folder is wiped twice because
+/// the dying server may finish a write in between.
 const SCRIPT: &str = r#"
+wipe=$1
+shift
 exec 3<&0
-(read -r stand_down <&3 || kill -9 $$) >/dev/null 2>&1 &
+(read -r stand_down <&3 || { kill -9 $$; [ -z "$wipe" ] || rm -rf -- "$wipe" || rm -rf -- "$wipe"; }) >/dev/null 2>&1 &
 exec "$@" </dev/null 3<&-
 "#;
 
@@ -34,10 +37,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `binary -c config`, writing to `log`.
-    pub(super) fn spawn(binary: &Path, config: &Path, log: &File) -> io::Result<Self> {
+    /// Starts `binary -c config`, writing to `log`. If the owner dies first, `wipe` goes with it.
+    pub(super) fn spawn(binary: &Path, config: &Path, log: &File, wipe: Option<&Path>) -> io::Result<Self> {
         let mut child = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "nats-server"])
+            .arg(wipe.unwrap_or(Path::new("")))
             .arg(binary)
             .arg("-c")
             .arg(config)
