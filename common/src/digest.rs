@@ -24,7 +24,11 @@ impl InputDigest {
         let mut reader = Reader { bytes: value, at: 0 };
         let whole = reader.value(&mut canonical, 0).is_some() && reader.at == value.len();
         // What is not one MessagePack value is judged by its bytes.
-        let digest = if whole { Sha256::digest(&canonical) } else { Sha256::digest(value) };
+        let digest = if whole {
+            Sha256::digest(&canonical)
+        } else {
+            Sha256::digest(value)
+        };
         Self(digest.into())
     }
 
@@ -59,7 +63,11 @@ impl<'a> Reader<'a> {
     }
 
     fn length(&mut self, width: usize) -> Option<usize> {
-        Some(self.take(width)?.iter().fold(0, |length, byte| (length << 8) | usize::from(*byte)))
+        Some(
+            self.take(width)?
+                .iter()
+                .fold(0, |length, byte| (length << 8) | usize::from(*byte)),
+        )
     }
 
     /// Appends the next value in canonical form; `None` if the bytes are not MessagePack or nested too deep.
@@ -154,7 +162,17 @@ mod tests {
 
     #[test]
     fn values_order_of_arrays_and_nulls_in_arrays_count() {
-        let all = [json!(null), json!([]), json!({}), json!([null]), json!([1, 2]), json!([2, 1]), json!({"a": 1}), json!({"a": 2}), json!("a")];
+        let all = [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!([null]),
+            json!([1, 2]),
+            json!([2, 1]),
+            json!({"a": 1}),
+            json!({"a": 2}),
+            json!("a"),
+        ];
         for (i, a) in all.iter().enumerate() {
             for (j, b) in all.iter().enumerate() {
                 assert_eq!(digest(a) == digest(b), i == j, "{a} {b}");
@@ -164,7 +182,13 @@ mod tests {
 
     #[test]
     fn any_bytes_have_a_digest() {
-        for bytes in [&[][..], &[0xc1], &[0xdf, 0xff, 0xff, 0xff, 0xff], &[0xdb, 0xff, 0xff, 0xff, 0xff, 1], &[0x91; 100_000]] {
+        for bytes in [
+            &[][..],
+            &[0xc1],
+            &[0xdf, 0xff, 0xff, 0xff, 0xff],
+            &[0xdb, 0xff, 0xff, 0xff, 0xff, 1],
+            &[0x91; 100_000],
+        ] {
             InputDigest::of(bytes);
         }
     }

@@ -47,7 +47,10 @@ impl Failure {
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if message.len() > ERROR_MESSAGE_BYTES_MAX {
-            let end = (0..=ERROR_MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+            let end = (0..=ERROR_MESSAGE_BYTES_MAX)
+                .rev()
+                .find(|at| message.is_char_boundary(*at))
+                .unwrap_or(0);
             message.truncate(end);
         }
         Self { kind, message }
@@ -68,13 +71,19 @@ const KINDS: [(FailureKind, &str); 9] = [
 
 impl From<FailureKind> for &'static str {
     fn from(kind: FailureKind) -> Self {
-        KINDS.iter().find(|(known, _)| *known == kind).map_or("other", |(_, name)| name)
+        KINDS
+            .iter()
+            .find(|(known, _)| *known == kind)
+            .map_or("other", |(_, name)| name)
     }
 }
 
 impl From<String> for FailureKind {
     fn from(name: String) -> Self {
-        KINDS.iter().find(|(_, known)| *known == name).map_or(Self::Other, |(kind, _)| *kind)
+        KINDS
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map_or(Self::Other, |(kind, _)| *kind)
     }
 }
 
@@ -96,7 +105,11 @@ impl fmt::Display for FailureKind {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.message.is_empty() { self.kind.fmt(f) } else { write!(f, "{}: {}", self.kind, self.message) }
+        if self.message.is_empty() {
+            self.kind.fmt(f)
+        } else {
+            write!(f, "{}: {}", self.kind, self.message)
+        }
     }
 }
 

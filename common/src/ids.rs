@@ -89,9 +89,15 @@ impl std::str::FromStr for RunId {
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let invalid = |reason| InvalidId::new("run id", text, reason);
-        let (partition, rest) = text.split_once('-').ok_or(invalid("it has the form <partition>-<32 hex digits>"))?;
+        let (partition, rest) = text
+            .split_once('-')
+            .ok_or(invalid("it has the form <partition>-<32 hex digits>"))?;
         let canonical = !partition.is_empty() && (partition == "0" || !partition.starts_with('0'));
-        let number: Option<u32> = if canonical && partition.bytes().all(|b| b.is_ascii_digit()) { partition.parse().ok() } else { None };
+        let number: Option<u32> = if canonical && partition.bytes().all(|b| b.is_ascii_digit()) {
+            partition.parse().ok()
+        } else {
+            None
+        };
         if number.is_none_or(|number| number >= PARTITIONS_MAX) {
             return Err(invalid("it begins with the number of its partition"));
         }
@@ -271,10 +277,22 @@ mod tests {
 
     #[test]
     fn run_ids_that_are_not_canonical_are_refused() {
-        for text in ["", "0", "-", "0-", "00-0123456789abcdef0123456789abcdef", "+1-0123456789abcdef0123456789abcdef"] {
+        for text in [
+            "",
+            "0",
+            "-",
+            "0-",
+            "00-0123456789abcdef0123456789abcdef",
+            "+1-0123456789abcdef0123456789abcdef",
+        ] {
             assert!(text.parse::<RunId>().is_err(), "{text:?}");
         }
-        for text in ["0-0123456789ABCDEF0123456789abcdef", "1024-0123456789abcdef0123456789abcdef", "0-*", "a.b-0"] {
+        for text in [
+            "0-0123456789ABCDEF0123456789abcdef",
+            "1024-0123456789abcdef0123456789abcdef",
+            "0-*",
+            "a.b-0",
+        ] {
             assert!(text.parse::<RunId>().is_err(), "{text:?}");
         }
         let id: RunId = "17-0123456789abcdef0123456789abcdef".parse().unwrap();
@@ -285,7 +303,10 @@ mod tests {
     fn a_keyed_run_id_never_changes() {
         let workflow = WorkflowName::new("order").unwrap();
         // Golden: a changed derivation would start every keyed run a second time.
-        assert_eq!(RunId::keyed(&workflow, "o-1", 8).as_str(), "0-e7b97ed98ff28fc8cea316011add4707");
+        assert_eq!(
+            RunId::keyed(&workflow, "o-1", 8).as_str(),
+            "0-e7b97ed98ff28fc8cea316011add4707"
+        );
         assert_ne!(RunId::keyed(&workflow, "o-1", 8), RunId::keyed(&workflow, "o-2", 8));
     }
 

@@ -25,9 +25,18 @@ impl StepKey {
         Self(bounded(escape(path)).into())
     }
 
+    /// A key before all others, to begin a range with; it names nothing.
+    pub fn first() -> Self {
+        Self("".into())
+    }
+
     /// The key that a subject token names.
     pub fn from_token(token: &str) -> Result<Self, InvalidToken> {
-        if is_token(token) { Ok(Self(token.into())) } else { Err(InvalidToken::new(token)) }
+        if is_token(token) {
+            Ok(Self(token.into()))
+        } else {
+            Err(InvalidToken::new(token))
+        }
     }
 
     /// The key as one subject token of at most 256 bytes.
@@ -142,7 +151,10 @@ mod tests {
     #[test]
     fn long_keys_end_in_their_digest_and_stay_distinct() {
         let long = "x".repeat(300);
-        let (one, two) = (StepKey::from_path(&format!("{long}1")), StepKey::from_path(&format!("{long}2")));
+        let (one, two) = (
+            StepKey::from_path(&format!("{long}1")),
+            StepKey::from_path(&format!("{long}2")),
+        );
         assert_eq!(one.token().len(), KEY_TOKEN_BYTES_MAX);
         assert!(is_token(one.token()));
         assert_ne!(one, two);

@@ -35,6 +35,7 @@ pub mod ports;
 pub mod retry;
 pub mod store;
 pub mod subject;
+pub mod summary;
 pub mod task;
 pub mod topology;
 pub mod wire;

@@ -29,7 +29,9 @@ pub struct StoredPayload {
 impl StoredPayload {
     /// How many chunks there are.
     pub fn chunks(&self) -> usize {
-        usize::try_from(self.bytes).unwrap_or(usize::MAX).div_ceil(PAYLOAD_CHUNK_BYTES)
+        usize::try_from(self.bytes)
+            .unwrap_or(usize::MAX)
+            .div_ceil(PAYLOAD_CHUNK_BYTES)
     }
 }
 
@@ -44,7 +46,11 @@ pub struct TooLarge {
 impl Payload {
     /// The value itself, if it is small enough to stand in an entry.
     pub fn inline(value: Bytes) -> Result<Self, Bytes> {
-        if value.len() <= PAYLOAD_INLINE_BYTES_MAX { Ok(Self::Inline(value)) } else { Err(value) }
+        if value.len() <= PAYLOAD_INLINE_BYTES_MAX {
+            Ok(Self::Inline(value))
+        } else {
+            Err(value)
+        }
     }
 
     /// The nothing that `()` encodes to.

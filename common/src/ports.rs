@@ -57,7 +57,10 @@ impl Headers {
 
     /// The first value under `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(candidate, _)| candidate == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(candidate, _)| candidate == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whether there are none.
@@ -98,7 +101,13 @@ pub struct Publish {
 impl Publish {
     /// A publish without conditions or headers.
     pub fn new(subject: impl Into<String>, payload: impl Into<Bytes>) -> Self {
-        Self { subject: subject.into(), headers: Headers::new(), payload: payload.into(), expect: None, schedule: None }
+        Self {
+            subject: subject.into(),
+            headers: Headers::new(),
+            payload: payload.into(),
+            expect: None,
+            schedule: None,
+        }
     }
 
     /// Stored only if its subject holds nothing.

@@ -27,14 +27,22 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     /// 5 attempts, 1 s, doubling, up to 60 s.
     fn default() -> Self {
-        Self { max_attempts: 5, initial: Duration::from_secs(1), multiplier: 2.0, max: Duration::from_secs(60) }
+        Self {
+            max_attempts: 5,
+            initial: Duration::from_secs(1),
+            multiplier: 2.0,
+            max: Duration::from_secs(60),
+        }
     }
 }
 
 impl RetryPolicy {
     /// One attempt only.
     pub fn never() -> Self {
-        Self { max_attempts: 1, ..Self::default() }
+        Self {
+            max_attempts: 1,
+            ..Self::default()
+        }
     }
 
     /// The delay after the failure of `attempt` (from 1), or `None` if it was the last.
@@ -69,7 +77,10 @@ mod tests {
 
     #[test]
     fn the_last_attempt_has_no_delay() {
-        let policy = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
+        let policy = RetryPolicy {
+            max_attempts: 3,
+            ..RetryPolicy::default()
+        };
         assert!(policy.delay_after(2, 0).is_some());
         assert_eq!(policy.delay_after(3, 0), None);
         assert_eq!(RetryPolicy::never().delay_after(1, 0), None);
@@ -77,7 +88,10 @@ mod tests {
 
     #[test]
     fn delays_are_fully_jittered_and_capped() {
-        let policy = RetryPolicy { max_attempts: u32::MAX, ..RetryPolicy::default() };
+        let policy = RetryPolicy {
+            max_attempts: u32::MAX,
+            ..RetryPolicy::default()
+        };
         assert_eq!(policy.delay_after(1, 0), Some(Duration::ZERO));
         assert_eq!(policy.delay_after(1, u64::MAX), Some(Duration::from_secs(1)));
         assert_eq!(policy.delay_after(3, u64::MAX), Some(Duration::from_secs(4)));

@@ -27,9 +27,18 @@ impl Names {
         let text = prefix.as_str();
         let (subject, stream, bucket) = match text {
             "" => (String::new(), String::new(), String::new()),
-            text => (format!("{text}."), format!("{}_", text.to_ascii_uppercase()), format!("{text}_")),
+            text => (
+                format!("{text}."),
+                format!("{}_", text.to_ascii_uppercase()),
+                format!("{text}_"),
+            ),
         };
-        Self { prefix, subject, stream, bucket }
+        Self {
+            prefix,
+            subject,
+            stream,
+            bucket,
+        }
     }
 
     /// The prefix.
@@ -57,6 +66,11 @@ impl Names {
         self.bucket_key(&format!("checkpoints_{partition}"), ">")
     }
 
+    /// The entries of one kind (`start`, `end`) of all runs of a partition.
+    pub fn kind_filter(&self, partition: Partition, kind: &str) -> String {
+        self.bucket_key(&format!("checkpoints_{partition}"), &format!("*.{kind}"))
+    }
+
     /// All entries of a run.
     pub fn run_filter(&self, run: &RunId) -> String {
         self.run_subject(run, ">")
@@ -71,7 +85,10 @@ impl Names {
 
     /// The run and entry that a journal subject names; `None` if it is no journal subject of ours.
     pub fn parse_entry(&self, subject: &str) -> Option<(RunId, EntryKey)> {
-        let rest = subject.strip_prefix("$KV.")?.strip_prefix(self.bucket.as_str())?.strip_prefix("checkpoints_")?;
+        let rest = subject
+            .strip_prefix("$KV.")?
+            .strip_prefix(self.bucket.as_str())?
+            .strip_prefix("checkpoints_")?;
         let (partition, rest) = rest.split_once('.')?;
         let (run, key) = rest.split_once('.')?;
         let run: RunId = run.parse().ok()?;
@@ -92,7 +109,7 @@ impl Names {
 
     /// The republish rule's source and destination for [`Names::done`].
     pub fn done_rule(&self, partition: Partition) -> (String, String) {
-        let source = self.bucket_key(&format!("checkpoints_{partition}"), "*.end");
+        let source = self.kind_filter(partition, "end");
         (source, format!("{}done.{partition}.{{{{wildcard(1)}}}}", self.subject))
     }
 
@@ -113,7 +130,12 @@ impl Names {
 
     /// The subject of a task.
     pub fn task(&self, queue: &QueueName, function: &FunctionName, run: &RunId, key: &StepKey, attempt: u32) -> String {
-        format!("{}task.{queue}.{}.{run}.{}.{attempt}", self.subject, escape(function.as_str()), key.token())
+        format!(
+            "{}task.{queue}.{}.{run}.{}.{attempt}",
+            self.subject,
+            escape(function.as_str()),
+            key.token()
+        )
     }
 
     /// All tasks of one step, whatever its function and attempt.
@@ -149,7 +171,13 @@ impl Names {
 
     /// The schedule of one wake-up of a run; `what` tells the sorts of wake-up apart.
     pub fn timer(&self, run: &RunId, what: TimerSort, key: &StepKey) -> String {
-        format!("{}timer.{}.{run}.{}.{}", self.subject, run.partition(), what.token(), key.token())
+        format!(
+            "{}timer.{}.{run}.{}.{}",
+            self.subject,
+            run.partition(),
+            what.token(),
+            key.token()
+        )
     }
 
     /// All schedules of one run.
@@ -159,12 +187,21 @@ impl Names {
 
     /// Where the schedule of [`Names::timer`] is fired onto.
     pub fn fired(&self, run: &RunId, what: TimerSort, key: &StepKey) -> String {
-        format!("{}fired.{}.{run}.{}.{}", self.subject, run.partition(), what.token(), key.token())
+        format!(
+            "{}fired.{}.{run}.{}.{}",
+            self.subject,
+            run.partition(),
+            what.token(),
+            key.token()
+        )
     }
 
     /// The run, sort and key that a fired timer's subject names.
     pub fn parse_fired(&self, subject: &str) -> Option<(RunId, TimerSort, StepKey)> {
-        let mut parts = subject.strip_prefix(self.subject.as_str())?.strip_prefix("fired.")?.split('.');
+        let mut parts = subject
+            .strip_prefix(self.subject.as_str())?
+            .strip_prefix("fired.")?
+            .split('.');
         let _partition = parts.next()?;
         let run = parts.next()?.parse().ok()?;
         let what = TimerSort::from_token(parts.next()?)?;
@@ -229,7 +266,9 @@ impl TimerSort {
     }
 
     fn from_token(token: &str) -> Option<Self> {
-        [Self::Sleep, Self::Retry, Self::Deadline].into_iter().find(|sort| sort.token() == token)
+        [Self::Sleep, Self::Retry, Self::Deadline]
+            .into_iter()
+            .find(|sort| sort.token() == token)
     }
 }
 
@@ -252,9 +291,18 @@ mod tests {
         let shop = Names::new(Prefix::new("shop").unwrap());
         let queue = QueueName::default_queue();
         let (function, key) = (FunctionName::new("a.b").unwrap(), StepKey::from_path("x/y"));
-        assert_eq!(plain.entry(&run(), &EntryKey::Step(key.clone())), format!("$KV.checkpoints_3.{}.step.x=2Fy", run()));
-        assert_eq!(shop.entry(&run(), &EntryKey::End), format!("$KV.shop_checkpoints_3.{}.end", run()));
-        assert_eq!(plain.task(&queue, &function, &run(), &key, 2), format!("task.default.a=2Eb.{}.x=2Fy.2", run()));
+        assert_eq!(
+            plain.entry(&run(), &EntryKey::Step(key.clone())),
+            format!("$KV.checkpoints_3.{}.step.x=2Fy", run())
+        );
+        assert_eq!(
+            shop.entry(&run(), &EntryKey::End),
+            format!("$KV.shop_checkpoints_3.{}.end", run())
+        );
+        assert_eq!(
+            plain.task(&queue, &function, &run(), &key, 2),
+            format!("task.default.a=2Eb.{}.x=2Fy.2", run())
+        );
         assert_eq!(shop.task_stream(&queue), "SHOP_TASKS_default");
         assert_eq!(idempotency_key(&run(), &key), format!("{}.step.x=2Fy", run()));
     }
@@ -263,11 +311,21 @@ mod tests {
     fn subjects_parse_to_what_they_were_made_of() {
         for prefix in ["", "shop"] {
             let names = Names::new(Prefix::new(prefix).unwrap());
-            let (queue, function, key) = (QueueName::default_queue(), FunctionName::new("a.b").unwrap(), StepKey::from_path("x/y"));
+            let (queue, function, key) = (
+                QueueName::default_queue(),
+                FunctionName::new("a.b").unwrap(),
+                StepKey::from_path("x/y"),
+            );
             let entry = EntryKey::Try(key.clone(), 4);
             assert_eq!(names.parse_entry(&names.entry(&run(), &entry)), Some((run(), entry)));
-            assert_eq!(names.parse_task(&names.task(&queue, &function, &run(), &key, 7)), Some((function, run(), key.clone(), 7)));
-            assert_eq!(names.parse_fired(&names.fired(&run(), TimerSort::Retry, &key)), Some((run(), TimerSort::Retry, key)));
+            assert_eq!(
+                names.parse_task(&names.task(&queue, &function, &run(), &key, 7)),
+                Some((function, run(), key.clone(), 7))
+            );
+            assert_eq!(
+                names.parse_fired(&names.fired(&run(), TimerSort::Retry, &key)),
+                Some((run(), TimerSort::Retry, key))
+            );
         }
     }
 

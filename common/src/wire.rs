@@ -59,7 +59,9 @@ pub fn decode_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
 
 fn write<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) -> Result<(), Error> {
     let mut serializer = rmp_serde::Serializer::new(bytes).with_struct_map();
-    value.serialize(&mut serializer).map_err(|error| Error::Encode(error.to_string()))
+    value
+        .serialize(&mut serializer)
+        .map_err(|error| Error::Encode(error.to_string()))
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
@@ -101,6 +103,9 @@ mod tests {
             #[serde(default)]
             c: Option<u8>,
         }
-        assert_eq!(decode::<Old>(&encode(&New { a: 1, b: 2 }).unwrap()).unwrap(), Old { a: 1, c: None });
+        assert_eq!(
+            decode::<Old>(&encode(&New { a: 1, b: 2 }).unwrap()).unwrap(),
+            Old { a: 1, c: None }
+        );
     }
 }

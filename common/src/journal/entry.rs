@@ -254,9 +254,18 @@ impl Entry {
     pub fn payload(&self) -> Option<&Payload> {
         match self {
             Self::Start(start) => Some(&start.input),
-            Self::Step(StepOutcome { result: StepResult::Value(value), .. })
-            | Self::Local(Local { result: StepResult::Value(value), .. })
-            | Self::End(Ended { outcome: RunOutcome::Completed(value), .. }) => Some(value),
+            Self::Step(StepOutcome {
+                result: StepResult::Value(value),
+                ..
+            })
+            | Self::Local(Local {
+                result: StepResult::Value(value),
+                ..
+            })
+            | Self::End(Ended {
+                outcome: RunOutcome::Completed(value),
+                ..
+            }) => Some(value),
             _ => None,
         }
     }

@@ -55,7 +55,11 @@ pub struct InvalidEntryKey(String);
 impl InboundId {
     /// Checks the text and takes it.
     pub fn new(text: &str) -> Result<Self, InvalidEntryKey> {
-        if text.split('.').all(is_token) { Ok(Self(text.into())) } else { Err(InvalidEntryKey(text.to_owned())) }
+        if text.split('.').all(is_token) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidEntryKey(text.to_owned()))
+        }
     }
 
     /// The id as text.
@@ -164,7 +168,18 @@ mod tests {
 
     #[test]
     fn entry_keys_print_and_parse() {
-        let all = ["start", "step.a=2Fb", "try.charge.2", "begun.charge.1.3", "local.x", "timer.settle", "in.cancel", "in.answer.a.b", "end", "gone"];
+        let all = [
+            "start",
+            "step.a=2Fb",
+            "try.charge.2",
+            "begun.charge.1.3",
+            "local.x",
+            "timer.settle",
+            "in.cancel",
+            "in.answer.a.b",
+            "end",
+            "gone",
+        ];
         for text in all {
             assert_eq!(text.parse::<EntryKey>().unwrap().to_string(), text);
         }
@@ -172,7 +187,20 @@ mod tests {
 
     #[test]
     fn texts_that_name_no_entry_are_refused() {
-        for text in ["", "start.x", "step", "step.", "step.a.b", "try.a", "try.a.b", "begun.a.1", "begun.a.1.2.3", "in", "in.a..b", "other.x"] {
+        for text in [
+            "",
+            "start.x",
+            "step",
+            "step.",
+            "step.a.b",
+            "try.a",
+            "try.a.b",
+            "begun.a.1",
+            "begun.a.1.2.3",
+            "in",
+            "in.a..b",
+            "other.x",
+        ] {
             assert!(text.parse::<EntryKey>().is_err(), "{text:?}");
         }
     }

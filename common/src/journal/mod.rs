@@ -8,7 +8,10 @@ mod key;
 
 use jiff::Timestamp;
 
-pub use entry::{Attempt, AttemptError, Begun, Ended, Entry, Fired, Inbound, InboundKind, Local, LocalKind, Parent, RunOutcome, Start, StepOutcome, StepResult};
+pub use entry::{
+    Attempt, AttemptError, Begun, Ended, Entry, Fired, Inbound, InboundKind, Local, LocalKind, Parent, RunOutcome, Start,
+    StepOutcome, StepResult,
+};
 pub use key::{EntryKey, EntryKind, InboundId, InvalidEntryKey};
 
 /// One stored entry.

@@ -55,7 +55,9 @@ pub enum CreateError {
         key: EntryKey,
     },
     /// The journal's stream does not exist.
-    #[error("creating {key} of run {run}: its journal stream does not exist; `everstep provision` makes it, a backup brings back what it held")]
+    #[error(
+        "creating {key} of run {run}: its journal stream does not exist; `everstep provision` makes it, a backup brings back what it held"
+    )]
     NoStream {
         /// The run.
         run: RunId,
@@ -87,7 +89,10 @@ pub(super) struct Nonces {
 impl Nonces {
     pub(super) fn new() -> Self {
         let (process, _) = Uuid::new_v4().as_u64_pair();
-        Self { process, next: AtomicU64::new(0) }
+        Self {
+            process,
+            next: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn next(&self) -> String {
@@ -102,23 +107,40 @@ impl Store {
         let payload = match entry.encode() {
             Ok(payload) => payload,
             Err(source) => {
-                let error = CreateError::Encode { run: run.clone(), key, source };
+                let error = CreateError::Encode {
+                    run: run.clone(),
+                    key,
+                    source,
+                };
                 return futures::future::ready(Err(error)).boxed();
             }
         };
         let expect = match key {
-            EntryKey::Start => Expect::LastSequenceOf { filter: self.names().run_filter(run), sequence: 0 },
+            EntryKey::Start => Expect::LastSequenceOf {
+                filter: self.names().run_filter(run),
+                sequence: 0,
+            },
             _ => Expect::LastSequence(0),
         };
         let nonce = self.inner.nonces.next();
         let subject = self.names().entry(run, &key);
-        let publish = Publish::new(subject, payload).expecting(expect).with_header(header::NONCE, nonce);
+        let publish = Publish::new(subject, payload)
+            .expecting(expect)
+            .with_header(header::NONCE, nonce);
         let stream = self.names().journal_stream(run.partition());
         let first = self.publish(&stream, publish.clone());
-        let creation = Creation { store: self.clone(), run: run.clone(), key, stream, publish };
+        let creation = Creation {
+            store: self.clone(),
+            run: run.clone(),
+            key,
+            stream,
+            publish,
+        };
         async move {
             match first.await {
-                Ok(stored) => Ok(Created::Ours { sequence: stored.sequence }),
+                Ok(stored) => Ok(Created::Ours {
+                    sequence: stored.sequence,
+                }),
                 Err(error) => creation.resolve(error).await,
             }
         }
@@ -148,17 +170,28 @@ impl Creation {
                     }
                 }
                 PublishError::NoStream if missing >= NO_STREAM_TRIES_MAX => {
-                    return Err(CreateError::NoStream { run: self.run, key: self.key });
+                    return Err(CreateError::NoStream {
+                        run: self.run,
+                        key: self.key,
+                    });
                 }
                 PublishError::NoStream => missing += 1,
                 PublishError::Full => {}
                 PublishError::TooLarge | PublishError::Rejected(_) => {
-                    return Err(CreateError::Rejected { run: self.run, key: self.key, source: error });
+                    return Err(CreateError::Rejected {
+                        run: self.run,
+                        key: self.key,
+                        source: error,
+                    });
                 }
             }
             self.store.clock().sleep(backoff.next()).await;
             match self.store.inner.broker.publish(self.publish.clone()).await {
-                Ok(stored) => return Ok(Created::Ours { sequence: stored.sequence }),
+                Ok(stored) => {
+                    return Ok(Created::Ours {
+                        sequence: stored.sequence,
+                    });
+                }
                 Err(again) => error = again,
             }
         }
@@ -170,20 +203,40 @@ impl Creation {
         if self.key == EntryKey::Start {
             subjects.push(self.store.names().entry(&self.run, &EntryKey::Gone));
         }
-        let request = GetLast { stream: self.stream.clone(), subjects, up_to: None, leader };
+        let request = GetLast {
+            stream: self.stream.clone(),
+            subjects,
+            up_to: None,
+            leader,
+        };
         let messages = match self.store.inner.broker.get_last(request).await {
             Ok(snapshot) => snapshot.messages,
             Err(ReadError::Rejected(reason)) => {
                 let source = PublishError::Rejected(format!("reading it back: {reason}"));
-                return Err(CreateError::Rejected { run: self.run.clone(), key: self.key.clone(), source });
+                return Err(CreateError::Rejected {
+                    run: self.run.clone(),
+                    key: self.key.clone(),
+                    source,
+                });
             }
             Err(ReadError::NoStream | ReadError::Unavailable(_) | ReadError::TooMany) => return Ok(None),
         };
-        let Some(message) = messages.into_iter().next() else { return Ok(None) };
+        let Some(message) = messages.into_iter().next() else {
+            return Ok(None);
+        };
         if message.subject != self.publish.subject {
-            return Err(CreateError::Gone { run: self.run.clone(), key: self.key.clone() });
+            return Err(CreateError::Gone {
+                run: self.run.clone(),
+                key: self.key.clone(),
+            });
         }
         let ours = message.headers.get(header::NONCE) == self.publish.headers.get(header::NONCE);
-        Ok(Some(if ours { Created::Ours { sequence: message.sequence } } else { Created::Theirs(Box::new(message)) }))
+        Ok(Some(if ours {
+            Created::Ours {
+                sequence: message.sequence,
+            }
+        } else {
+            Created::Theirs(Box::new(message))
+        }))
     }
 }

@@ -48,7 +48,9 @@ pub struct Deployment {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeploymentError {
     /// Nothing is provisioned under this prefix.
-    #[error("nothing is provisioned here under prefix {prefix:?}: run `everstep provision` (or `everstep dev` for a server of your own)")]
+    #[error(
+        "nothing is provisioned here under prefix {prefix:?}: run `everstep provision` (or `everstep dev` for a server of your own)"
+    )]
     Missing {
         /// The prefix.
         prefix: Prefix,
@@ -79,13 +81,23 @@ pub enum DeploymentError {
 impl Deployment {
     /// One node, one partition, strict: what `dev`, demos and tests use.
     pub fn single_node(prefix: Prefix) -> Self {
-        Self { prefix, partitions: 1, keyed_partitions: 1, durability: Durability::Strict, replicas: 1 }
+        Self {
+            prefix,
+            partitions: 1,
+            keyed_partitions: 1,
+            durability: Durability::Strict,
+            replicas: 1,
+        }
     }
 
     /// With this many partitions, all of them keyed.
     #[must_use]
     pub fn with_partitions(self, partitions: u32) -> Self {
-        Self { partitions, keyed_partitions: partitions, ..self }
+        Self {
+            partitions,
+            keyed_partitions: partitions,
+            ..self
+        }
     }
 
     /// With this durability.
@@ -113,7 +125,10 @@ impl Deployment {
     /// Every stream but the task queues', which the orchestrators make as they are asked for.
     pub fn streams(&self) -> Vec<StreamSpec> {
         let names = Names::new(self.prefix.clone());
-        let mut streams = vec![self.bucket(&names, LEASES, "leases, cursors, the deployment record"), self.bucket(&names, RUNS, "run summaries")];
+        let mut streams = vec![
+            self.bucket(&names, LEASES, "leases, cursors, the deployment record"),
+            self.bucket(&names, RUNS, "run summaries"),
+        ];
         streams.push(self.payload_stream(&names));
         for partition in self.all_partitions() {
             streams.push(self.journal_stream(&names, partition));
@@ -151,7 +166,11 @@ impl Deployment {
         let (source, destination) = names.done_rule(partition);
         let what = format!("the journal of partition {partition}");
         StreamSpec {
-            republish: Some(Republish { source, destination, headers_only: true }),
+            republish: Some(Republish {
+                source,
+                destination,
+                headers_only: true,
+            }),
             ..self.write_once(names.journal_stream(partition), names.journal_filter(partition), &what)
         }
     }
@@ -167,13 +186,21 @@ impl Deployment {
             retention: Retention::WorkQueue,
             allow_atomic: true,
             allow_schedules: true,
-            ..StreamSpec::new(names.timer_stream(partition), [names.timer_schedules(partition), names.timer_fired(partition)], self.replicas)
+            ..StreamSpec::new(
+                names.timer_stream(partition),
+                [names.timer_schedules(partition), names.timer_fired(partition)],
+                self.replicas,
+            )
         }
     }
 
     /// The durable consumer of a partition's fired timers; whoever owns the partition pulls.
     pub fn timer_consumer(&self, names: &Names, partition: Partition) -> ConsumerSpec {
-        ConsumerSpec { name: "owner".into(), filter: names.timer_fired(partition), ack_wait: TASK_ACK_WAIT }
+        ConsumerSpec {
+            name: "owner".into(),
+            filter: names.timer_fired(partition),
+            ack_wait: TASK_ACK_WAIT,
+        }
     }
 
     /// The stream of a task queue: derived data, in memory.
@@ -186,13 +213,21 @@ impl Deployment {
             max_bytes: TASK_STREAM_BYTES_MAX,
             discard: Discard::New,
             discard_new_per_subject: true,
-            ..StreamSpec::new(names.task_stream(queue), [names.task_filter(queue), names.mark(queue)], self.replicas)
+            ..StreamSpec::new(
+                names.task_stream(queue),
+                [names.task_filter(queue), names.mark(queue)],
+                self.replicas,
+            )
         }
     }
 
     /// The durable consumer that the workers of a queue pull from.
     pub fn task_consumer(&self, names: &Names, queue: &QueueName, mark: &Mark) -> ConsumerSpec {
-        ConsumerSpec { name: mark.consumer(), filter: names.task_filter(queue), ack_wait: TASK_ACK_WAIT }
+        ConsumerSpec {
+            name: mark.consumer(),
+            filter: names.task_filter(queue),
+            ack_wait: TASK_ACK_WAIT,
+        }
     }
 
     /// After how long a delivered task without sign of life is delivered again.
@@ -210,7 +245,9 @@ impl Deployment {
             ensured.push((stream.name, did));
         }
         for partition in self.all_partitions() {
-            broker.ensure_consumer(&names.timer_stream(partition), &self.timer_consumer(&names, partition)).await?;
+            broker
+                .ensure_consumer(&names.timer_stream(partition), &self.timer_consumer(&names, partition))
+                .await?;
         }
         self.record(broker, &names).await?;
         Ok(ensured)
@@ -220,22 +257,36 @@ impl Deployment {
     pub async fn load(broker: &Arc<dyn Broker>, prefix: &Prefix) -> Result<Self, DeploymentError> {
         let names = Names::new(prefix.clone());
         let stream = names.bucket_stream(LEASES);
-        let request = GetLast { stream, subjects: vec![names.bucket_key(LEASES, DEPLOYMENT_KEY)], up_to: None, leader: true };
+        let request = GetLast {
+            stream,
+            subjects: vec![names.bucket_key(LEASES, DEPLOYMENT_KEY)],
+            up_to: None,
+            leader: true,
+        };
         let snapshot = match broker.get_last(request).await {
             Err(ReadError::NoStream) => return Err(DeploymentError::Missing { prefix: prefix.clone() }),
             answer => answer.map_err(DeploymentError::Read)?,
         };
-        let message = snapshot.messages.first().ok_or_else(|| DeploymentError::Missing { prefix: prefix.clone() })?;
+        let message = snapshot
+            .messages
+            .first()
+            .ok_or_else(|| DeploymentError::Missing { prefix: prefix.clone() })?;
         wire::decode(&message.payload).map_err(DeploymentError::Undecodable)
     }
 
     fn validate(&self) -> Result<(), DeploymentError> {
         let invalid = |reason: String| Err(DeploymentError::Invalid(reason));
         if self.partitions == 0 || self.partitions > PARTITIONS_MAX {
-            return invalid(format!("partitions is {}, and must be from 1 to {PARTITIONS_MAX}", self.partitions));
+            return invalid(format!(
+                "partitions is {}, and must be from 1 to {PARTITIONS_MAX}",
+                self.partitions
+            ));
         }
         if self.keyed_partitions == 0 || self.keyed_partitions > self.partitions {
-            return invalid(format!("keyed_partitions is {}, and must be from 1 to partitions ({})", self.keyed_partitions, self.partitions));
+            return invalid(format!(
+                "keyed_partitions is {}, and must be from 1 to partitions ({})",
+                self.keyed_partitions, self.partitions
+            ));
         }
         Ok(())
     }
@@ -250,17 +301,31 @@ impl Deployment {
         }
         let found = Self::load(broker, &self.prefix).await?;
         let differences = self.differences(&found);
-        if differences.is_empty() { Ok(()) } else { Err(DeploymentError::Differs { differences }) }
+        if differences.is_empty() {
+            Ok(())
+        } else {
+            Err(DeploymentError::Differs { differences })
+        }
     }
 
     fn differences(&self, found: &Self) -> Vec<String> {
         let fields = [
             ("partitions", self.partitions.to_string(), found.partitions.to_string()),
-            ("keyed_partitions", self.keyed_partitions.to_string(), found.keyed_partitions.to_string()),
-            ("durability", format!("{:?}", self.durability), format!("{:?}", found.durability)),
+            (
+                "keyed_partitions",
+                self.keyed_partitions.to_string(),
+                found.keyed_partitions.to_string(),
+            ),
+            (
+                "durability",
+                format!("{:?}", self.durability),
+                format!("{:?}", found.durability),
+            ),
             ("replicas", self.replicas.to_string(), found.replicas.to_string()),
         ];
         let differing = fields.into_iter().filter(|(_, wanted, found)| wanted != found);
-        differing.map(|(field, wanted, found)| format!("{field}: wanted {wanted}, found {found}")).collect()
+        differing
+            .map(|(field, wanted, found)| format!("{field}: wanted {wanted}, found {found}"))
+            .collect()
     }
 }

@@ -57,7 +57,11 @@ impl Groups {
     /// The groups and their driver.
     pub(super) fn new(broker: Arc<dyn Broker>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (kick, kicks) = mpsc::unbounded();
-        let groups = Self { broker: broker.clone(), streams: Mutex::default(), kick };
+        let groups = Self {
+            broker: broker.clone(),
+            streams: Mutex::default(),
+            kick,
+        };
         (groups, drive(broker, kicks))
     }
 
@@ -84,7 +88,9 @@ impl Groups {
             drop(state);
             stream.wake();
         }
-        answered.map(|answer| answer.unwrap_or_else(|_| Err(PublishError::Unknown("the writer stopped".into())))).boxed()
+        answered
+            .map(|answer| answer.unwrap_or_else(|_| Err(PublishError::Unknown("the writer stopped".into()))))
+            .boxed()
     }
 
     fn stream(&self, name: &str) -> Arc<Stream> {
@@ -92,7 +98,11 @@ impl Groups {
         if let Some(stream) = streams.get(name) {
             return stream.clone();
         }
-        let stream = Arc::new(Stream { name: name.to_owned(), state: Mutex::default(), kick: self.kick.clone() });
+        let stream = Arc::new(Stream {
+            name: name.to_owned(),
+            state: Mutex::default(),
+            kick: self.kick.clone(),
+        });
         streams.insert(name.to_owned(), stream.clone());
         stream
     }
@@ -167,7 +177,10 @@ fn take_batch(waiting: &mut Vec<Request>) -> Vec<Request> {
 }
 
 async fn one_by_one(broker: &dyn Broker, requests: Vec<Request>) {
-    let sent: Vec<_> = requests.into_iter().map(|Request { publish, answer }| (broker.publish(publish), answer)).collect();
+    let sent: Vec<_> = requests
+        .into_iter()
+        .map(|Request { publish, answer }| (broker.publish(publish), answer))
+        .collect();
     for (published, answer) in sent {
         // Whoever dropped the receiver no longer wants to know.
         let _ = answer.send(published.await);
@@ -188,13 +201,17 @@ async fn commit(broker: &dyn Broker, stream: &str, mut batch: Vec<Request>) {
             }
         }
         let taken = taken(broker, stream, &batch).await;
-        let (refused, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|request| taken.contains(&request.publish.subject));
+        let (refused, rest): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|request| taken.contains(&request.publish.subject));
         // A refusal that the read does not explain (a guard over other subjects, a stale replica) is found one by one.
         let explained = !refused.is_empty();
         for request in refused {
             let _ = request.answer.send(Err(PublishError::Refused));
         }
-        let (alone, together): (Vec<_>, Vec<_>) = rest.into_iter().partition(|request| !explained || is_guarded(&request.publish));
+        let (alone, together): (Vec<_>, Vec<_>) = rest
+            .into_iter()
+            .partition(|request| !explained || is_guarded(&request.publish));
         one_by_one(broker, alone).await;
         batch = together;
         if batch.len() < 2 {
@@ -209,12 +226,22 @@ fn is_guarded(publish: &Publish) -> bool {
 
 /// Which of the batch's create-only subjects hold something. Compare-and-set writes are left to be refused one by one.
 async fn taken(broker: &dyn Broker, stream: &str, batch: &[Request]) -> HashSet<String> {
-    let creates = batch.iter().filter(|request| request.publish.expect == Some(Expect::LastSequence(0)));
-    let subjects: Vec<String> = creates.map(|request| request.publish.subject.clone()).take(READ_SUBJECTS_MAX).collect();
+    let creates = batch
+        .iter()
+        .filter(|request| request.publish.expect == Some(Expect::LastSequence(0)));
+    let subjects: Vec<String> = creates
+        .map(|request| request.publish.subject.clone())
+        .take(READ_SUBJECTS_MAX)
+        .collect();
     if subjects.is_empty() {
         return HashSet::new();
     }
-    let request = GetLast { stream: stream.to_owned(), subjects, up_to: None, leader: false };
+    let request = GetLast {
+        stream: stream.to_owned(),
+        subjects,
+        up_to: None,
+        leader: false,
+    };
     match broker.get_last(request).await {
         Ok(snapshot) => snapshot.messages.into_iter().map(|message| message.subject).collect(),
         Err(_) => HashSet::new(),

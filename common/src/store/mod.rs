@@ -46,7 +46,11 @@ struct Inner {
 
 impl Store {
     /// A store on `broker`, and the driver of its grouped writes, which the caller spawns; it ends with the last handle.
-    pub fn new(broker: Arc<dyn Broker>, clock: Arc<dyn Clock>, deployment: Deployment) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub fn new(
+        broker: Arc<dyn Broker>,
+        clock: Arc<dyn Clock>,
+        deployment: Deployment,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (groups, driver) = if deployment.groups_creates() {
             let (groups, driver) = group::Groups::new(broker.clone());
             (Some(groups), Some(driver))
@@ -55,7 +59,16 @@ impl Store {
         };
         let names = Names::new(deployment.prefix.clone());
         let nonces = create::Nonces::new();
-        let store = Self { inner: Arc::new(Inner { names, broker, clock, deployment, groups, nonces }) };
+        let store = Self {
+            inner: Arc::new(Inner {
+                names,
+                broker,
+                clock,
+                deployment,
+                groups,
+                nonces,
+            }),
+        };
         let driver = async move {
             if let Some(driver) = driver {
                 driver.await;
@@ -105,7 +118,9 @@ impl Backoff {
 
     /// Begins with the shortest delay.
     pub fn new() -> Self {
-        Self { next: Duration::from_millis(5) }
+        Self {
+            next: Duration::from_millis(5),
+        }
     }
 
     /// The delay before the next try.

@@ -51,9 +51,16 @@ impl Store {
         for (number, start) in (0..value.len()).step_by(PAYLOAD_CHUNK_BYTES).enumerate() {
             let chunk = value.slice(start..value.len().min(start + PAYLOAD_CHUNK_BYTES));
             let subject = self.names().payload(run, owner, &digest, number);
-            self.put_chunk(subject, chunk).await.map_err(|source| PayloadError::Store { run: run.clone(), source })?;
+            self.put_chunk(subject, chunk).await.map_err(|source| PayloadError::Store {
+                run: run.clone(),
+                source,
+            })?;
         }
-        Ok(Payload::Stored(StoredPayload { owner: owner.to_owned(), digest, bytes: value.len() as u64 }))
+        Ok(Payload::Stored(StoredPayload {
+            owner: owner.to_owned(),
+            digest,
+            bytes: value.len() as u64,
+        }))
     }
 
     /// The subject holds the digest, so whatever is stored there is the same chunk.
@@ -79,7 +86,11 @@ impl Store {
             Payload::Inline(value) => return Ok(value.clone()),
             Payload::Stored(stored) => stored,
         };
-        let failed = |reason: String| PayloadError::Fetch { run: run.clone(), digest: stored.digest.clone(), reason };
+        let failed = |reason: String| PayloadError::Fetch {
+            run: run.clone(),
+            digest: stored.digest.clone(),
+            reason,
+        };
         if stored.bytes > PAYLOAD_BYTES_MAX as u64 {
             return Err(failed("its entry claims more than the limit of 64 MiB".into()));
         }
@@ -100,7 +111,12 @@ impl Store {
         loop {
             // A replica may not have it yet; the leader has it unless it is gone.
             let leader = tries > 2;
-            let request = GetLast { stream: self.names().payload_stream(), subjects: vec![subject.clone()], up_to: None, leader };
+            let request = GetLast {
+                stream: self.names().payload_stream(),
+                subjects: vec![subject.clone()],
+                up_to: None,
+                leader,
+            };
             let error = match self.broker().get_last(request).await {
                 Ok(snapshot) => match snapshot.messages.into_iter().next() {
                     Some(message) => return Ok(message.payload),

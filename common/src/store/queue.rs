@@ -69,14 +69,24 @@ pub enum QueueError {
 impl Store {
     /// The mark of a queue's stream; `None` if stream or mark are not there.
     pub async fn read_mark(&self, queue: &QueueName) -> Result<Option<Mark>, QueueError> {
-        let read = |source| QueueError::Read { queue: queue.clone(), source };
+        let read = |source| QueueError::Read {
+            queue: queue.clone(),
+            source,
+        };
         let stream = self.names().task_stream(queue);
-        let request = GetLast { stream, subjects: vec![self.names().mark(queue)], up_to: None, leader: true };
+        let request = GetLast {
+            stream,
+            subjects: vec![self.names().mark(queue)],
+            up_to: None,
+            leader: true,
+        };
         let snapshot = match self.broker().get_last(request).await {
             Err(ReadError::NoStream) => return Ok(None),
             answer => answer.map_err(read)?,
         };
-        let Some(message) = snapshot.messages.first() else { return Ok(None) };
+        let Some(message) = snapshot.messages.first() else {
+            return Ok(None);
+        };
         let mark = wire::decode(&message.payload).map_err(|error| read(ReadError::Rejected(error.to_string())))?;
         Ok(Some(mark))
     }
@@ -85,23 +95,41 @@ impl Store {
     ///
     /// Several owners may do so at once: the first mark stands, and the others make ready what it names.
     pub async fn ensure_queue(&self, queue: &QueueName) -> Result<Mark, QueueError> {
-        let topology = |source| QueueError::Topology { queue: queue.clone(), source };
-        self.broker().ensure_stream(&self.deployment().task_stream(self.names(), queue)).await.map_err(topology)?;
+        let topology = |source| QueueError::Topology {
+            queue: queue.clone(),
+            source,
+        };
+        self.broker()
+            .ensure_stream(&self.deployment().task_stream(self.names(), queue))
+            .await
+            .map_err(topology)?;
         let mark = match self.read_mark(queue).await? {
             Some(mark) => mark,
             None => self.write_mark(queue).await?,
         };
         self.drop_stale_consumers(queue, &mark).await?;
         let consumer = self.deployment().task_consumer(self.names(), queue, &mark);
-        self.broker().ensure_consumer(&self.names().task_stream(queue), &consumer).await.map_err(topology)?;
+        self.broker()
+            .ensure_consumer(&self.names().task_stream(queue), &consumer)
+            .await
+            .map_err(topology)?;
         Ok(mark)
     }
 
     async fn write_mark(&self, queue: &QueueName) -> Result<Mark, QueueError> {
-        let write = |source| QueueError::Write { queue: queue.clone(), source };
-        let mark = Mark { incarnation: Uuid::new_v4().simple().to_string() };
+        let write = |source| QueueError::Write {
+            queue: queue.clone(),
+            source,
+        };
+        let mark = Mark {
+            incarnation: Uuid::new_v4().simple().to_string(),
+        };
         let body = wire::encode(&mark).map_err(|error| write(PublishError::Rejected(error.to_string())))?;
-        match self.broker().publish(Publish::new(self.names().mark(queue), body).create_only()).await {
+        match self
+            .broker()
+            .publish(Publish::new(self.names().mark(queue), body).create_only())
+            .await
+        {
             Ok(_) => Ok(mark),
             Err(PublishError::Refused | PublishError::Unknown(_)) => {
                 let unseen = PublishError::Unknown("neither ours nor another one is there".into());
@@ -114,10 +142,16 @@ impl Store {
     /// A work queue refuses a second consumer on the same subjects, and acknowledgements through an old one must reach nothing.
     async fn drop_stale_consumers(&self, queue: &QueueName, mark: &Mark) -> Result<(), QueueError> {
         let stream = self.names().task_stream(queue);
-        let consumers = self.broker().consumers(&stream).await.map_err(|source| QueueError::Read { queue: queue.clone(), source })?;
+        let consumers = self.broker().consumers(&stream).await.map_err(|source| QueueError::Read {
+            queue: queue.clone(),
+            source,
+        })?;
         for name in consumers.iter().filter(|name| **name != mark.consumer()) {
             let deleted = self.broker().delete_consumer(&stream, name).await;
-            deleted.map_err(|source| QueueError::Topology { queue: queue.clone(), source })?;
+            deleted.map_err(|source| QueueError::Topology {
+                queue: queue.clone(),
+                source,
+            })?;
         }
         Ok(())
     }

@@ -72,17 +72,33 @@ impl Store {
     pub async fn read_entry(&self, run: &RunId, key: &EntryKey) -> Result<Option<JournalEntry>, ReadRunError> {
         let subject = self.names().entry(run, key);
         let messages = self.read_complete(run, subject, ReadAt::AtLeast(0)).await?;
-        messages.into_iter().next().map(|message| self.decode_entry(run, message)).transpose()
+        messages
+            .into_iter()
+            .next()
+            .map(|message| self.decode_entry(run, message))
+            .transpose()
     }
 
     /// Reads a stored message as an entry of `run`.
     pub fn decode_entry(&self, run: &RunId, message: Message) -> Result<JournalEntry, ReadRunError> {
         let Some((_, key)) = self.names().parse_entry(&message.subject) else {
-            return Err(ReadRunError::Foreign { run: run.clone(), subject: message.subject });
+            return Err(ReadRunError::Foreign {
+                run: run.clone(),
+                subject: message.subject,
+            });
         };
         match Entry::decode(&key, &message.payload) {
-            Ok(entry) => Ok(JournalEntry { sequence: message.sequence, time: message.time, key, entry }),
-            Err(source) => Err(ReadRunError::Undecodable { run: run.clone(), key: key.to_string(), source }),
+            Ok(entry) => Ok(JournalEntry {
+                sequence: message.sequence,
+                time: message.time,
+                key,
+                entry,
+            }),
+            Err(source) => Err(ReadRunError::Undecodable {
+                run: run.clone(),
+                key: key.to_string(),
+                source,
+            }),
         }
     }
 
@@ -96,7 +112,12 @@ impl Store {
         let mut tries = 0;
         loop {
             let leader = tries >= REPLICA_TRIES;
-            let request = GetLast { stream: stream.clone(), subjects: vec![filter.clone()], up_to, leader };
+            let request = GetLast {
+                stream: stream.clone(),
+                subjects: vec![filter.clone()],
+                up_to,
+                leader,
+            };
             let failed = match self.broker().get_last(request).await {
                 Ok(snapshot) if is_proven(&snapshot, at) => return Ok(snapshot.messages),
                 Ok(_) => ReadError::Unavailable("the answer is older than what is known".into()),
@@ -108,7 +129,10 @@ impl Store {
             };
             tries += 1;
             if tries >= TRIES_MAX || matches!(failed, ReadError::Rejected(_) | ReadError::NoStream) {
-                return Err(ReadRunError::Unavailable { run: run.clone(), source: failed });
+                return Err(ReadRunError::Unavailable {
+                    run: run.clone(),
+                    source: failed,
+                });
             }
             self.clock().sleep(backoff.next()).await;
         }

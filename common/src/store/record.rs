@@ -39,9 +39,21 @@ impl Store {
     pub async fn get_record(&self, bucket: &str, key: &str) -> Result<Option<Record>, ReadError> {
         let stream = self.names().bucket_stream(bucket);
         let subjects = vec![self.names().bucket_key(bucket, key)];
-        let snapshot = self.broker().get_last(GetLast { stream, subjects, up_to: None, leader: true }).await?;
+        let snapshot = self
+            .broker()
+            .get_last(GetLast {
+                stream,
+                subjects,
+                up_to: None,
+                leader: true,
+            })
+            .await?;
         let message = snapshot.messages.into_iter().next();
-        Ok(message.map(|message| Record { revision: message.sequence, time: message.time, value: message.payload }))
+        Ok(message.map(|message| Record {
+            revision: message.sequence,
+            time: message.time,
+            value: message.payload,
+        }))
     }
 
     /// Writes a record if its revision is still `expected` (0: it does not exist); its new revision.
@@ -51,7 +63,9 @@ impl Store {
         let nonce = self.inner.nonces.next();
         let stream = self.names().bucket_stream(bucket);
         let subject = self.names().bucket_key(bucket, key);
-        let publish = Publish::new(subject.clone(), value).expecting(Expect::LastSequence(expected)).with_header(header::NONCE, nonce.clone());
+        let publish = Publish::new(subject.clone(), value)
+            .expecting(Expect::LastSequence(expected))
+            .with_header(header::NONCE, nonce.clone());
         let refused = match self.publish(&stream, publish).await {
             Ok(stored) => return Ok(stored.sequence),
             Err(PublishError::Refused) => true,
@@ -59,8 +73,17 @@ impl Store {
             Err(PublishError::Unknown(_)) => false,
             Err(error) => return Err(PutError::Rejected(error.to_string())),
         };
-        let request = GetLast { stream, subjects: vec![subject], up_to: None, leader: true };
-        let found = self.broker().get_last(request).await.map_err(|error| PutError::Unknown(error.to_string()))?;
+        let request = GetLast {
+            stream,
+            subjects: vec![subject],
+            up_to: None,
+            leader: true,
+        };
+        let found = self
+            .broker()
+            .get_last(request)
+            .await
+            .map_err(|error| PutError::Unknown(error.to_string()))?;
         match found.messages.into_iter().next() {
             Some(message) if message.headers.get(header::NONCE) == Some(&nonce) => Ok(message.sequence),
             Some(message) if message.sequence != expected => Err(PutError::Conflict),

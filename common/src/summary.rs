@@ -1,0 +1,67 @@
+//! The small record that KV `runs` holds for each run, for lists and counts. Derived: nothing decides by it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::WorkflowName;
+
+/// One run in short. Its key is the run id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Which workflow.
+    pub workflow: WorkflowName,
+    /// Which version of it.
+    pub version: Option<u32>,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Why it is parked, or how it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The journal sequence that the status follows from; a lower one never replaces a higher one.
+    pub sequence: u64,
+    /// When the run started.
+    pub started: Timestamp,
+    /// Since when it has this status.
+    pub since: Timestamp,
+    /// Labels given at the start.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// It is being driven, or waits.
+    Running,
+    /// It stands still until someone acts.
+    Parked,
+    /// It returned a value.
+    Completed,
+    /// It returned an error.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl RunStatus {
+    /// Whether nothing will change any more.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Parked => "parked",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}

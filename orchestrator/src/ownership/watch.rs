@@ -1,0 +1,81 @@
+//! What this process has seen of the leases, and since when by its own clock.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use everstep_common::ids::{Partition, ProcessId};
+use everstep_common::ports::{Instant, Message};
+use everstep_common::wire;
+
+use super::record::{LeaseRecord, MemberRecord, lease_key};
+
+/// The last value seen of a key.
+#[derive(Debug)]
+struct Seen {
+    revision: u64,
+    value: Bytes,
+    /// When this revision was first seen, by our own monotonic clock.
+    since: Instant,
+}
+
+/// The newest values of the lease bucket's keys, as a follow brings them.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    keys: BTreeMap<String, Seen>,
+}
+
+impl Watch {
+    /// Takes in a message of the bucket; `prefix` is what its subjects begin with.
+    pub(super) fn note(&mut self, prefix: &str, message: Message, now: Instant) {
+        let Some(key) = message.subject.strip_prefix(prefix) else {
+            return;
+        };
+        let seen = Seen {
+            revision: message.sequence,
+            value: message.payload,
+            since: now,
+        };
+        match self.keys.get(key) {
+            Some(known) if known.revision >= seen.revision => {}
+            _ => drop(self.keys.insert(key.to_owned(), seen)),
+        }
+    }
+
+    /// A lease's revision and record; revision 0 and nothing if there is none.
+    pub(super) fn lease(&self, partition: Partition) -> (u64, Option<LeaseRecord>) {
+        match self.keys.get(&lease_key(partition)) {
+            Some(seen) => (seen.revision, wire::decode(&seen.value).ok()),
+            None => (0, None),
+        }
+    }
+
+    /// Whether a lease may be taken: nobody holds it, or its revision has stood still for longer than `ttl`.
+    pub(super) fn is_free(&self, partition: Partition, now: Instant, ttl: Duration) -> bool {
+        match self.keys.get(&lease_key(partition)) {
+            None => true,
+            Some(seen) => now.since(seen.since) >= ttl || self.lease(partition).1.is_none_or(|record| record.owner.is_none()),
+        }
+    }
+
+    /// The members seen alive within `ttl`.
+    pub(super) fn members(&self, now: Instant, ttl: Duration) -> Vec<ProcessId> {
+        let alive = self.keys.iter().filter_map(|(key, seen)| {
+            let process = ProcessId::new(key.strip_prefix("member.")?).ok()?;
+            let record: MemberRecord = wire::decode(&seen.value).ok()?;
+            (!record.left && now.since(seen.since) < ttl).then_some(process)
+        });
+        alive.collect()
+    }
+
+    /// How many partitions each process holds, as far as seen.
+    pub(super) fn held(&self, process: &ProcessId, partitions: impl Iterator<Item = Partition>) -> usize {
+        partitions
+            .filter(|partition| {
+                self.lease(*partition)
+                    .1
+                    .is_some_and(|record| record.owner.as_ref() == Some(process))
+            })
+            .count()
+    }
+}

@@ -1,0 +1,127 @@
+//! Closures of `ctx.run`: they run off the partition's thread and outlive the eviction of their run.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use bytes::Bytes;
+use everstep_common::failure::{Failure, FailureKind};
+use everstep_common::ids::RunId;
+use everstep_common::key::StepKey;
+use everstep_common::store::Store;
+use everstep_core::Closure;
+use futures::FutureExt;
+use futures::channel::mpsc;
+use futures::future::{AbortHandle, Abortable, Either, select};
+
+/// How long a closure may take unless the workflow says otherwise. A longer job is a step.
+pub(crate) const CLOSURE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a closure's end is told with.
+pub(crate) type Results = mpsc::UnboundedSender<(RunId, StepKey, Result<Bytes, Failure>)>;
+
+#[derive(Debug)]
+pub(crate) struct Closures {
+    runtime: tokio::runtime::Handle,
+    store: Store,
+    results: Results,
+    running: BTreeMap<(RunId, StepKey), Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    abort: AbortHandle,
+    /// The entry it was asked for by, which the cursor does not pass before the result is recorded.
+    sequence: Option<u64>,
+}
+
+impl Closures {
+    pub(crate) fn new(runtime: tokio::runtime::Handle, store: Store, results: Results) -> Self {
+        Self {
+            runtime,
+            store,
+            results,
+            running: BTreeMap::new(),
+        }
+    }
+
+    /// Runs a closure, unless that very one is running already; whether it was begun.
+    pub(crate) fn run(
+        &mut self,
+        run: RunId,
+        key: StepKey,
+        closure: Closure,
+        timeout: Option<Duration>,
+        sequence: Option<u64>,
+    ) -> bool {
+        let id = (run.clone(), key.clone());
+        if self.running.contains_key(&id) {
+            return false;
+        }
+        let (abort, registration) = AbortHandle::new_pair();
+        self.running.insert(id, Running { abort, sequence });
+        let results = self.results.clone();
+        let deadline = self.store.clock().sleep(timeout.unwrap_or(CLOSURE_TIMEOUT));
+        let work = Abortable::new(bounded(closure, deadline), registration);
+        drop(self.runtime.spawn(async move {
+            // An aborted closure has nobody who waits; the receiver is gone only when the partition is.
+            if let Ok(result) = work.await {
+                let _ = results.unbounded_send((run, key, result));
+            }
+        }));
+        true
+    }
+
+    /// It brought a result, which is about to be recorded; the entry that the cursor waits at.
+    pub(crate) fn finished(&mut self, run: &RunId, key: &StepKey) -> Option<u64> {
+        self.running.get_mut(&(run.clone(), key.clone()))?.sequence.take()
+    }
+
+    /// A result is recorded.
+    pub(crate) fn recorded(&mut self, run: &RunId, key: &StepKey) -> Option<u64> {
+        self.running.remove(&(run.clone(), key.clone()))?.sequence
+    }
+
+    /// Nobody waits for it any more; the entry that the cursor waits at.
+    pub(crate) fn cancel(&mut self, run: &RunId, key: &StepKey) -> Option<u64> {
+        let running = self.running.remove(&(run.clone(), key.clone()))?;
+        running.abort.abort();
+        running.sequence
+    }
+
+    /// The run is over; the entries that the cursor waits at.
+    pub(crate) fn cancel_run(&mut self, run: &RunId) -> Vec<u64> {
+        let first = (run.clone(), StepKey::first());
+        let keys: Vec<_> = self
+            .running
+            .range(first..)
+            .map(|(id, _)| id)
+            .take_while(|(owner, _)| owner == run)
+            .cloned()
+            .collect();
+        keys.iter().filter_map(|(run, key)| self.cancel(run, key)).collect()
+    }
+}
+
+async fn bounded(closure: Closure, deadline: futures::future::BoxFuture<'static, ()>) -> Result<Bytes, Failure> {
+    let work = AssertUnwindSafe(async move { closure().await }).catch_unwind();
+    match select(Box::pin(work), deadline).await {
+        Either::Left((Ok(result), _)) => result,
+        Either::Left((Err(panic), _)) => Err(Failure::new(
+            FailureKind::Fatal,
+            format!("panicked: {}", panic_message(&*panic)),
+        )),
+        Either::Right(((), _)) => Err(Failure::new(
+            FailureKind::DeadlineExceeded,
+            "the closure took longer than its timeout",
+        )),
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

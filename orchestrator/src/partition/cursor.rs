@@ -1,0 +1,206 @@
+//! The cursor: how far a successor need not look again.
+//!
+//! A low watermark: it passes an entry when what followed from it is acknowledged. A run whose effects stay open for long is exempted: it
+//! stands in the record by name, and a successor loads it too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use everstep_common::ids::{Partition, QueueName, RunId};
+use everstep_common::ports::Instant;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Runs that may be exempt from the watermark; with more, the successor scans the partition.
+pub(crate) const EXEMPT_MAX: usize = 1_000;
+
+/// After how long an open entry no longer holds the watermark back.
+pub(crate) const OPEN_MAX: Duration = Duration::from_secs(5);
+
+/// The cursor as it stands in KV `leases` under `cursor.<p>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CursorRecord {
+    /// The lease revision of the owner that writes it: a predecessor's compare-and-set fails from the first write on.
+    pub epoch: u64,
+    /// Everything up to this sequence is done with, but for the exempt runs.
+    pub position: u64,
+    /// Runs that a successor loads although their entries lie before the position.
+    #[serde(default)]
+    pub exempt: BTreeSet<RunId>,
+    /// More runs were exempt than the record holds: the successor scans the partition.
+    #[serde(default)]
+    pub scan: bool,
+    /// The stream's creation time when the record was written.
+    pub created: Option<Timestamp>,
+    /// The newest entry seen, by which a stream that was rolled back is noticed.
+    pub newest: Option<Newest>,
+    /// The task streams' marks that everything in flight has been published under.
+    #[serde(default)]
+    pub marks: BTreeMap<QueueName, String>,
+}
+
+/// The newest entry that an owner has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Newest {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its time stamp.
+    pub time: Timestamp,
+    /// Its subject, to look for it.
+    pub subject: String,
+}
+
+/// The key of a partition's cursor.
+pub(crate) fn cursor_key(partition: Partition) -> String {
+    format!("cursor.{partition}")
+}
+
+/// Which entries are still being worked on.
+#[derive(Debug)]
+pub(crate) struct Watermark {
+    /// The newest sequence handed out by the feed.
+    newest: u64,
+    open: BTreeMap<u64, Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    /// What holds it open: being queued or loaded, and each unacknowledged effect.
+    holds: u32,
+    since: Instant,
+    run: RunId,
+    /// It is open for long by nature: the run is parked.
+    parked: bool,
+}
+
+impl Watermark {
+    /// Everything up to `position` is done with.
+    pub(crate) fn new(position: u64) -> Self {
+        Self {
+            newest: position,
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// An entry has come; it is open until released.
+    pub(crate) fn arrived(&mut self, sequence: u64, run: RunId, now: Instant) {
+        self.newest = self.newest.max(sequence);
+        self.open.insert(
+            sequence,
+            Open {
+                holds: 1,
+                since: now,
+                run,
+                parked: false,
+            },
+        );
+    }
+
+    /// An entry that nothing follows from has come.
+    pub(crate) fn passed(&mut self, sequence: u64) {
+        self.newest = self.newest.max(sequence);
+    }
+
+    /// One more thing follows from the entry.
+    pub(crate) fn hold(&mut self, sequence: u64) {
+        if let Some(open) = self.open.get_mut(&sequence) {
+            open.holds += 1;
+        }
+    }
+
+    /// The run is parked at the entry: it is exempt by name until released.
+    pub(crate) fn park(&mut self, sequence: u64, run: &RunId, now: Instant) {
+        let open = self.open.entry(sequence).or_insert_with(|| Open {
+            holds: 0,
+            since: now,
+            run: run.clone(),
+            parked: true,
+        });
+        open.holds += 1;
+        open.parked = true;
+    }
+
+    /// One thing less is to be done for the entry.
+    pub(crate) fn release(&mut self, sequence: u64) {
+        if let Some(open) = self.open.get_mut(&sequence) {
+            open.holds -= 1;
+            if open.holds == 0 {
+                self.open.remove(&sequence);
+            }
+        }
+    }
+
+    /// The position, the runs exempt from it, and whether they are too many to name.
+    pub(crate) fn position(&self, now: Instant) -> (u64, BTreeSet<RunId>, bool) {
+        let mut exempt = BTreeSet::new();
+        for (sequence, open) in &self.open {
+            if !open.parked && now.since(open.since) < OPEN_MAX {
+                return (sequence - 1, exempt, false);
+            }
+            exempt.insert(open.run.clone());
+            if exempt.len() > EXEMPT_MAX {
+                return (sequence - 1, BTreeSet::new(), true);
+            }
+        }
+        (self.newest, exempt, false)
+    }
+
+    /// The newest sequence the feed has brought.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// How many entries are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(number: u32) -> RunId {
+        format!("0-{number:032x}").parse().unwrap()
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn the_position_stops_before_the_first_open_entry() {
+        let mut watermark = Watermark::new(10);
+        watermark.arrived(11, run(1), at(0));
+        watermark.arrived(12, run(2), at(0));
+        watermark.hold(11);
+        watermark.release(12);
+        assert_eq!(watermark.position(at(0)), (10, BTreeSet::new(), false));
+        watermark.release(11);
+        assert_eq!(
+            watermark.position(at(0)),
+            (10, BTreeSet::new(), false),
+            "an effect is still open"
+        );
+        watermark.release(11);
+        assert_eq!(watermark.position(at(0)), (12, BTreeSet::new(), false));
+    }
+
+    #[test]
+    fn what_stays_open_is_exempt_by_name() {
+        let mut watermark = Watermark::new(0);
+        watermark.arrived(1, run(1), at(0));
+        watermark.arrived(2, run(2), at(4));
+        assert_eq!(watermark.position(at(6)), (1, BTreeSet::from([run(1)]), false));
+    }
+
+    #[test]
+    fn too_many_exempt_runs_ask_for_a_scan() {
+        let mut watermark = Watermark::new(0);
+        for sequence in 1..=EXEMPT_MAX as u64 + 5 {
+            watermark.arrived(sequence, run(sequence as u32), at(0));
+        }
+        let (_, exempt, scan) = watermark.position(at(60));
+        assert!(scan && exempt.is_empty());
+    }
+}

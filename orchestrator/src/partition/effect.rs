@@ -1,0 +1,304 @@
+//! Effects as data, and the one place that performs them.
+//!
+//! Each is derived from the journal and may be performed again at any time: creates are refused the second time, tasks are refused while
+//! they are queued, schedules replace each other, purges find nothing.
+
+use bytes::Bytes;
+use everstep_common::failure::{Failure, FailureKind};
+use everstep_common::ids::{ProcessId, QueueName, RunId};
+use everstep_common::journal::{Ended, Entry, EntryKey, JournalEntry, Local, LocalKind, RunOutcome, StepResult};
+use everstep_common::key::StepKey;
+use everstep_common::payload::Payload;
+use everstep_common::ports::{CoreMessage, Headers, Publish, PublishError, Schedule};
+use everstep_common::store::{Backoff, CreateError, Created, PayloadError, ReadAt, ReadRunError, Store, TaskPublished};
+use everstep_common::subject::{TimerSort, idempotency_key};
+use everstep_common::task::Task;
+use everstep_common::wire;
+use everstep_core::RunEnd;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::queues::Queues;
+use crate::metrics::metrics;
+
+/// Something to be done outside the core.
+pub(crate) enum Effect {
+    /// Publish a task; its input is still whole.
+    Dispatch { queue: QueueName, task: Task, input: Bytes },
+    /// Create an entry as it stands.
+    Create { run: RunId, key: EntryKey, entry: Entry },
+    /// Create a closure's result.
+    RecordLocal {
+        run: RunId,
+        key: StepKey,
+        result: Result<Bytes, Failure>,
+    },
+    /// Create the run's end.
+    End { run: RunId, outcome: RunEnd },
+    /// Have the server wake the run at a time; `attempt` is what a retry is to make, else 0.
+    Schedule {
+        run: RunId,
+        sort: TimerSort,
+        key: StepKey,
+        at: Timestamp,
+        attempt: u32,
+    },
+    /// Take a schedule back.
+    Unschedule { run: RunId, sort: TimerSort, key: StepKey },
+    /// Take a step's tasks back and tell the workers.
+    CancelTask { queue: QueueName, run: RunId, key: StepKey },
+    /// Take all schedules of a run back.
+    UnscheduleRun { run: RunId },
+    /// Read a run's journal, large values included.
+    Load { run: RunId, at: ReadAt },
+    /// Fetch the large value that an entry refers to.
+    Fetch { run: RunId, sequence: u64, payload: Payload },
+}
+
+/// What an effect brought.
+pub(crate) enum Performed {
+    /// It is acknowledged.
+    Done,
+    /// A task was published (or was there already).
+    Dispatched {
+        run: RunId,
+        key: StepKey,
+        published: TaskPublished,
+    },
+    /// The server refuses it for good, with the reason.
+    Refused { run: RunId, reason: String },
+    /// The journal of a run with its large values, or why it cannot be read.
+    Loaded {
+        run: RunId,
+        journal: Result<Vec<(JournalEntry, Option<Bytes>)>, ReadRunError>,
+    },
+    /// The large value of the run's next entry.
+    Fetched {
+        run: RunId,
+        sequence: u64,
+        value: Result<Bytes, PayloadError>,
+    },
+}
+
+/// The body of a schedule, which the server hands back when it fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Scheduled {
+    /// When it is due.
+    pub due: Timestamp,
+    /// The attempt that a retry is to make, else 0.
+    pub attempt: u32,
+}
+
+/// What effects are performed with.
+#[derive(Clone, Debug)]
+pub(crate) struct Performer {
+    pub store: Store,
+    pub queues: Queues,
+    pub process: ProcessId,
+}
+
+impl Performer {
+    /// Performs one effect, for as long as it takes.
+    pub(crate) async fn perform(self, effect: Effect) -> Performed {
+        match effect {
+            Effect::Dispatch { queue, task, input } => self.dispatch(queue, task, input).await,
+            Effect::Create { run, key, entry } => self.create(run, key, entry).await,
+            Effect::RecordLocal { run, key, result } => self.record_local(run, key, result).await,
+            Effect::End { run, outcome } => self.end(run, outcome).await,
+            Effect::Schedule {
+                run,
+                sort,
+                key,
+                at,
+                attempt,
+            } => self.schedule(run, sort, key, Scheduled { due: at, attempt }).await,
+            Effect::Unschedule { run, sort, key } => {
+                self.purge_timers(run.clone(), self.store.names().timer(&run, sort, &key))
+                    .await
+            }
+            Effect::UnscheduleRun { run } => self.purge_timers(run.clone(), self.store.names().run_timers(&run)).await,
+            Effect::CancelTask { queue, run, key } => self.cancel_task(queue, run, key).await,
+            Effect::Load { run, at } => {
+                let journal = self.load(&run, at).await;
+                Performed::Loaded { run, journal }
+            }
+            Effect::Fetch { run, sequence, payload } => {
+                let value = self.store.get_payload(&run, &payload).await;
+                Performed::Fetched { run, sequence, value }
+            }
+        }
+    }
+
+    async fn dispatch(&self, queue: QueueName, mut task: Task, input: Bytes) -> Performed {
+        let (run, key) = (task.run.clone(), task.key.clone());
+        task.input = match self.store.put_payload(&run, key.token(), input).await {
+            Ok(payload) => payload,
+            Err(error) => {
+                return Performed::Refused {
+                    run,
+                    reason: error.to_string(),
+                };
+            }
+        };
+        if !self.queues.is_ready(&queue) {
+            self.queues.make_ready(&queue).await;
+        }
+        let mut backoff = Backoff::new();
+        loop {
+            match self.store.publish_task(&queue, &task).await {
+                Ok(published) => return Performed::Dispatched { run, key, published },
+                Err(PublishError::NoStream) => {
+                    self.queues.forget(&queue);
+                    self.queues.make_ready(&queue).await;
+                }
+                // It may have been stored, and even done since.
+                Err(PublishError::Unknown(_)) => task.check = true,
+                Err(PublishError::Full | PublishError::Refused) => {}
+                Err(error @ (PublishError::TooLarge | PublishError::Rejected(_))) => {
+                    return Performed::Refused {
+                        run,
+                        reason: format!("publishing the task of step {key}: {error}"),
+                    };
+                }
+            }
+            self.store.clock().sleep(backoff.next()).await;
+        }
+    }
+
+    async fn create(&self, run: RunId, key: EntryKey, entry: Entry) -> Performed {
+        match self.store.create(&run, key, &entry).await {
+            Ok(Created::Ours { .. }) | Err(CreateError::Gone { .. }) => Performed::Done,
+            Ok(Created::Theirs(_)) => {
+                metrics().refused.add(1, &[]);
+                Performed::Done
+            }
+            Err(error) => Performed::Refused {
+                run,
+                reason: error.to_string(),
+            },
+        }
+    }
+
+    async fn record_local(&self, run: RunId, key: StepKey, result: Result<Bytes, Failure>) -> Performed {
+        let result = match result {
+            Ok(value) => match self.store.put_payload(&run, key.token(), value).await {
+                Ok(payload) => StepResult::Value(payload),
+                Err(error) => StepResult::Failure(Failure::new(FailureKind::Invalid, error.to_string())),
+            },
+            Err(failure) => StepResult::Failure(failure),
+        };
+        let entry = Entry::Local(Local {
+            kind: LocalKind::Closure,
+            result,
+        });
+        self.create(run, EntryKey::Local(key), entry).await
+    }
+
+    async fn end(&self, run: RunId, outcome: RunEnd) -> Performed {
+        let outcome = match outcome {
+            RunEnd::Completed(value) => match self.store.put_payload(&run, "end", value).await {
+                Ok(payload) => RunOutcome::Completed(payload),
+                Err(error) => RunOutcome::Failed(Failure::new(FailureKind::Invalid, error.to_string())),
+            },
+            RunEnd::Failed(failure) => RunOutcome::Failed(failure),
+            RunEnd::Cancelled(failure) => RunOutcome::Cancelled(failure),
+        };
+        let entry = Entry::End(Ended {
+            outcome,
+            by: self.process.clone(),
+        });
+        self.create(run, EntryKey::End, entry).await
+    }
+
+    async fn schedule(&self, run: RunId, sort: TimerSort, key: StepKey, scheduled: Scheduled) -> Performed {
+        let names = self.store.names();
+        let body = match wire::encode(&scheduled) {
+            Ok(body) => body,
+            Err(error) => {
+                return Performed::Refused {
+                    run,
+                    reason: error.to_string(),
+                };
+            }
+        };
+        let mut publish = Publish::new(names.timer(&run, sort, &key), body);
+        publish.schedule = Some(Schedule {
+            at: scheduled.due,
+            target: names.fired(&run, sort, &key),
+        });
+        let stream = names.timer_stream(run.partition());
+        let mut backoff = Backoff::new();
+        loop {
+            // A schedule replaces its predecessor of the same subject, so that it may be published again without harm.
+            match self.store.publish(&stream, publish.clone()).await {
+                Ok(_) | Err(PublishError::Refused) => return Performed::Done,
+                Err(error @ (PublishError::TooLarge | PublishError::Rejected(_))) => {
+                    return Performed::Refused {
+                        run,
+                        reason: format!("scheduling {key}: {error}"),
+                    };
+                }
+                Err(error) => tracing::debug!(%run, %key, %error, "schedule not acknowledged yet"),
+            }
+            self.store.clock().sleep(backoff.next()).await;
+        }
+    }
+
+    /// A schedule that is left over fires into nothing, so one try is enough.
+    async fn purge_timers(&self, run: RunId, filter: String) -> Performed {
+        if let Err(error) = self
+            .store
+            .broker()
+            .purge(&self.store.names().timer_stream(run.partition()), &filter)
+            .await
+        {
+            tracing::debug!(%run, %error, "schedules left over");
+        }
+        Performed::Done
+    }
+
+    /// A task that is left over finds the outcome in the journal, so one try is enough.
+    async fn cancel_task(&self, queue: QueueName, run: RunId, key: StepKey) -> Performed {
+        let names = self.store.names();
+        let payload = Bytes::from(idempotency_key(&run, &key));
+        self.store.broker().send(CoreMessage {
+            subject: names.cancelled(&queue),
+            headers: Headers::new(),
+            payload,
+            reply: None,
+        });
+        let purged = self
+            .store
+            .broker()
+            .purge(&names.task_stream(&queue), &names.step_tasks(&queue, &run, &key))
+            .await;
+        if let Err(error) = purged {
+            tracing::debug!(%run, %key, %error, "a task of a step that is over is left in its queue");
+        }
+        Performed::Done
+    }
+
+    async fn load(&self, run: &RunId, at: ReadAt) -> Result<Vec<(JournalEntry, Option<Bytes>)>, ReadRunError> {
+        let entries = self.store.read_run(run, at).await?;
+        let mut journal = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let value = match entry.entry.payload() {
+                Some(payload @ Payload::Stored(_)) => {
+                    Some(
+                        self.store
+                            .get_payload(run, payload)
+                            .await
+                            .map_err(|error| ReadRunError::Undecodable {
+                                run: run.clone(),
+                                key: entry.key.to_string(),
+                                source: wire::Error::Malformed(error.to_string()),
+                            })?,
+                    )
+                }
+                _ => None,
+            };
+            journal.push((entry, value));
+        }
+        Ok(journal)
+    }
+}

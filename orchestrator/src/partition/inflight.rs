@@ -1,0 +1,138 @@
+//! What is in flight in the partition: every step whose task was published and whose outcome has not come.
+//!
+//! Compact, and kept for runs dropped from memory too: when the server forgets a task stream, this is what is published again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use everstep_common::ids::{QueueName, RunId};
+use everstep_common::key::StepKey;
+
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    steps: BTreeMap<(RunId, StepKey), InFlightStep>,
+    /// Steps whose task is lost and which a worker still runs: they are not published as long as it says so.
+    running: BTreeMap<QueueName, BTreeSet<(RunId, StepKey)>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InFlightStep {
+    /// Where its task is.
+    pub queue: QueueName,
+    /// The newest attempt published.
+    pub attempt: u32,
+}
+
+impl InFlight {
+    /// A task is being published.
+    pub(crate) fn dispatched(&mut self, run: &RunId, key: &StepKey, queue: &QueueName, attempt: u32) {
+        self.steps.insert(
+            (run.clone(), key.clone()),
+            InFlightStep {
+                queue: queue.clone(),
+                attempt,
+            },
+        );
+    }
+
+    /// The step is over; what was in flight for it.
+    pub(crate) fn ended(&mut self, run: &RunId, key: &StepKey) -> Option<InFlightStep> {
+        let id = (run.clone(), key.clone());
+        self.running.retain(|_, running| {
+            running.remove(&id);
+            !running.is_empty()
+        });
+        self.steps.remove(&id)
+    }
+
+    /// The run is over; what was in flight for it.
+    pub(crate) fn run_ended(&mut self, run: &RunId) -> Vec<(StepKey, InFlightStep)> {
+        let keys: Vec<_> = self.of_run(run).map(|(key, _)| key.clone()).collect();
+        keys.into_iter()
+            .filter_map(|key| self.ended(run, &key).map(|step| (key, step)))
+            .collect()
+    }
+
+    /// What is in flight for a run.
+    pub(crate) fn of_run<'a>(&'a self, run: &'a RunId) -> impl Iterator<Item = (&'a StepKey, &'a InFlightStep)> {
+        let first = (run.clone(), StepKey::first());
+        self.steps
+            .range(first..)
+            .take_while(move |((owner, _), _)| owner == run)
+            .map(|((_, key), step)| (key, step))
+    }
+
+    /// The runs that have something in flight in a queue.
+    pub(crate) fn runs_in(&self, queue: &QueueName) -> Vec<RunId> {
+        let mut runs: Vec<RunId> = self
+            .steps
+            .iter()
+            .filter(|(_, step)| step.queue == *queue)
+            .map(|((run, _), _)| run.clone())
+            .collect();
+        runs.dedup();
+        runs
+    }
+
+    /// The queues that anything is in flight in.
+    pub(crate) fn queues(&self) -> Vec<QueueName> {
+        let mut queues: Vec<_> = self.steps.values().map(|step| step.queue.clone()).collect();
+        queues.sort();
+        queues.dedup();
+        queues
+    }
+
+    /// The workers of a queue whose stream was lost still run these.
+    pub(crate) fn still_running(&mut self, queue: &QueueName, running: BTreeSet<(RunId, StepKey)>) {
+        let known: BTreeSet<_> = running.into_iter().filter(|id| self.steps.contains_key(id)).collect();
+        if known.is_empty() {
+            drop(self.running.remove(queue))
+        } else {
+            drop(self.running.insert(queue.clone(), known))
+        }
+    }
+
+    /// Whether a worker still runs a step whose task is lost.
+    pub(crate) fn is_running(&self, run: &RunId, key: &StepKey) -> bool {
+        let id = (run.clone(), key.clone());
+        !self.running.is_empty() && self.running.values().any(|running| running.contains(&id))
+    }
+
+    /// The steps of a queue that run without a task.
+    pub(crate) fn running(&self, queue: &QueueName) -> BTreeSet<(RunId, StepKey)> {
+        self.running.get(queue).cloned().unwrap_or_default()
+    }
+
+    /// Whether the step is in flight.
+    pub(crate) fn contains(&self, run: &RunId, key: &StepKey) -> bool {
+        self.steps.contains_key(&(run.clone(), key.clone()))
+    }
+
+    /// The queues some of whose steps run without a task.
+    pub(crate) fn queues_running(&self) -> Vec<QueueName> {
+        self.running.keys().cloned().collect()
+    }
+
+    /// How many steps.
+    pub(crate) fn len(&self) -> usize {
+        self.steps.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_takes_only_its_own_steps_along() {
+        let run = |number: u32| -> RunId { format!("0-{number:032x}").parse().unwrap() };
+        let queue = QueueName::default_queue();
+        let mut in_flight = InFlight::default();
+        for number in 1..=3 {
+            in_flight.dispatched(&run(number), &StepKey::from_path("a"), &queue, 1);
+            in_flight.dispatched(&run(number), &StepKey::from_path("b"), &queue, 1);
+        }
+        assert_eq!(in_flight.run_ended(&run(2)).len(), 2);
+        assert_eq!(in_flight.runs_in(&queue), [run(1), run(3)]);
+        assert_eq!(in_flight.len(), 4);
+    }
+}

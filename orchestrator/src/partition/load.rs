@@ -1,0 +1,232 @@
+//! Bringing runs back from their journals, dropping them from memory, and seeing them off.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use everstep_common::failure::Failure;
+use everstep_common::ids::RunId;
+use everstep_common::journal::{Entry, JournalEntry, RunOutcome};
+use everstep_common::key::StepKey;
+use everstep_common::ports::Instant;
+use everstep_common::store::{PayloadError, ReadAt, ReadRunError, TaskPublished};
+use everstep_common::subject::TimerSort;
+use everstep_common::summary::{RunStatus, RunSummary};
+use everstep_core::{Closure, Event};
+use jiff::Timestamp;
+
+use super::Partition;
+use super::drive::Origin;
+use super::effect::Effect;
+use super::slots::{About, Live};
+use crate::metrics::metrics;
+
+/// Runs read back at the same time.
+pub(super) const LOADS_MAX: usize = 64;
+
+impl Partition {
+    /// Reads a run's journal; once is enough.
+    pub(super) fn load(&mut self, run: &RunId, at: ReadAt) {
+        if self.slots.loading(run) {
+            metrics().loaded.add(1, &[]);
+            self.perform(None, Effect::Load { run: run.clone(), at });
+        }
+    }
+
+    /// A journal has been read: replay it, and do what is open.
+    pub(super) fn loaded(&mut self, run: RunId, journal: Result<Vec<(JournalEntry, Option<Bytes>)>, ReadRunError>, now: Instant) {
+        self.slots.loaded(&run);
+        let journal = match journal {
+            Ok(journal) => journal,
+            Err(error @ ReadRunError::Unavailable { .. }) => {
+                tracing::warn!(%run, %error, source = super::queues::error_source(&error), "journal not read; trying again");
+                return self.load(&run, ReadAt::AtLeast(self.watermark.newest()));
+            }
+            Err(error) => {
+                self.park_unreadable(&run, self.watermark.newest(), &error);
+                return self.backlog.unblock(&run);
+            }
+        };
+        if !self.slots.is_live(&run) && self.slots.parked(&run).is_none() {
+            self.replay(&run, journal, now);
+        }
+        self.backlog.unblock(&run);
+        self.evict(now);
+    }
+
+    fn replay(&mut self, run: &RunId, journal: Vec<(JournalEntry, Option<Bytes>)>, now: Instant) {
+        let head = journal.last().map_or(0, |(entry, _)| entry.sequence);
+        let Some((
+            JournalEntry {
+                entry: Entry::Start(start),
+                time: started,
+                ..
+            },
+            _,
+        )) = journal.first()
+        else {
+            return self.orphaned(run, head);
+        };
+        let ended = journal.iter().find_map(|(entry, _)| match &entry.entry {
+            Entry::End(ended) => Some((ended.outcome.clone(), entry.sequence, entry.time)),
+            _ => None,
+        });
+        let begun = self.begin_run(run, start, *started, head);
+        if let Some((outcome, sequence, time)) = ended {
+            let (Ok((_, about)) | Err((_, about))) = begun;
+            return self.see_off(run, &about, &outcome, sequence, time);
+        }
+        let (mut code, about) = match begun {
+            Ok(begun) => begun,
+            Err((parked, about)) => return self.park(run, head, &parked, &about),
+        };
+        for (entry, stored) in journal {
+            let sequence = entry.sequence;
+            let event = match Event::new(entry, stored) {
+                Ok(event) => event,
+                Err(error) => return self.park_unreadable(run, sequence, &error),
+            };
+            let _polled = self.polled.enter(run);
+            code.apply(event);
+        }
+        self.slots.insert(
+            run.clone(),
+            Live {
+                run: code,
+                about: about.clone(),
+                effects: 0,
+                active: now,
+            },
+        );
+        self.summarise(run, &about, RunStatus::Running, None, head, about.started);
+        self.decide(run, None);
+    }
+
+    /// Entries of a run without a start: late ones of a purged run. They are never applied.
+    fn orphaned(&mut self, run: &RunId, head: u64) {
+        tracing::warn!(%run, sequence = head, "entries of a run without a start; left alone");
+        metrics().orphaned.add(1, &[]);
+        self.slots.ended(run.clone());
+    }
+
+    /// The large value of the run's next entry has come.
+    pub(super) fn fetched(&mut self, run: &RunId, sequence: u64, value: Result<Bytes, PayloadError>) {
+        match value {
+            Ok(value) => self.slots.keep_fetched(run, sequence, value),
+            Err(error) => self.park_unreadable(run, sequence, &error),
+        }
+        self.backlog.unblock(run);
+    }
+
+    /// The run's end has been applied.
+    pub(super) fn run_ended(&mut self, run: &RunId, outcome: RunOutcome, sequence: u64, time: Timestamp) {
+        let Some(live) = self.slots.remove(run) else { return };
+        metrics().ended.add(1, &[]);
+        self.see_off(run, &live.about, &outcome, sequence, time);
+    }
+
+    fn see_off(&mut self, run: &RunId, about: &About, outcome: &RunOutcome, sequence: u64, time: Timestamp) {
+        let (status, reason) = match outcome {
+            RunOutcome::Completed(_) => (RunStatus::Completed, None),
+            RunOutcome::Failed(failure) => (RunStatus::Failed, Some(failure.to_string())),
+            RunOutcome::Cancelled(failure) => (RunStatus::Cancelled, Some(failure.message.clone())),
+        };
+        self.summarise(run, about, status, reason, sequence, time);
+        for (key, step) in self.in_flight.run_ended(run) {
+            self.perform(
+                None,
+                Effect::CancelTask {
+                    queue: step.queue,
+                    run: run.clone(),
+                    key,
+                },
+            );
+        }
+        if self.wheel.disarm_run(run) {
+            self.perform(None, Effect::UnscheduleRun { run: run.clone() });
+        }
+        self.closures
+            .cancel_run(run)
+            .into_iter()
+            .for_each(|held| self.watermark.release(held));
+        self.slots.ended(run.clone());
+    }
+
+    /// Drops the longest idle runs while there are too many.
+    pub(super) fn evict(&mut self, _now: Instant) {
+        while self.slots.len() > self.options.live_runs_max {
+            let Some(run) = self.slots.longest_idle() else { break };
+            for (at, wake_up) in self.wheel.of_run(&run) {
+                if wake_up.sort == TimerSort::Deadline {
+                    self.perform(
+                        None,
+                        Effect::Schedule {
+                            run: run.clone(),
+                            sort: wake_up.sort,
+                            key: wake_up.key,
+                            at,
+                            attempt: 0,
+                        },
+                    );
+                }
+            }
+            self.discard(&run);
+        }
+    }
+
+    /// A task was published, or was there already.
+    pub(super) fn dispatched(&mut self, run: &RunId, key: &StepKey, published: TaskPublished) {
+        if published == TaskPublished::Stored && self.upkeep.is_sweeping() {
+            tracing::warn!(%run, %key, "the sweep found a step in flight without a task");
+            metrics().swept.add(1, &[]);
+        }
+    }
+
+    /// The entry stays open until the closure's result is recorded: nothing else brings it back after a crash.
+    pub(super) fn run_closure(&mut self, run: RunId, key: StepKey, closure: Closure, timeout: Option<Duration>, origin: &Origin) {
+        let sequence = origin.as_ref().map(|(_, sequence)| *sequence);
+        if self.closures.run(run, key, closure, timeout, sequence) {
+            if let Some(sequence) = sequence {
+                self.watermark.hold(sequence);
+            }
+        }
+    }
+
+    pub(super) fn cancel_closure(&mut self, run: &RunId, key: &StepKey) {
+        if let Some(held) = self.closures.cancel(run, key) {
+            self.watermark.release(held);
+        }
+    }
+
+    /// A closure has brought its result: record it.
+    pub(super) fn closure_finished(&mut self, run: RunId, key: StepKey, result: Result<Bytes, Failure>) {
+        let held = self.closures.finished(&run, &key);
+        let origin = held.map(|sequence| (run.clone(), sequence));
+        self.perform(origin, Effect::RecordLocal { run, key, result });
+        if let Some(held) = held {
+            self.watermark.release(held);
+        }
+    }
+
+    /// The run's summary changed.
+    pub(super) fn summarise(
+        &mut self,
+        run: &RunId,
+        about: &About,
+        status: RunStatus,
+        reason: Option<String>,
+        sequence: u64,
+        since: Timestamp,
+    ) {
+        let summary = RunSummary {
+            workflow: about.start.workflow.clone(),
+            version: Some(about.version),
+            status,
+            reason,
+            sequence,
+            started: about.started,
+            since,
+            tags: about.start.tags.clone(),
+        };
+        self.summaries.changed(run, summary);
+    }
+}

@@ -1,0 +1,209 @@
+//! One partition: one actor on one thread.
+//!
+//! ```text
+//!            ┌────────────── Io::ready (inside tokio) ─────────────┐
+//!  feed ────▶│ inbox: Feed │ Performed │ Closure │ Fired │ Upkeep  │
+//!            └──────────────────────────┬──────────────────────────┘
+//!                                       ▼  Partition::turn (outside)
+//!   Backlog ──▶ Slot::Live(Run).apply ──▶ decide ──▶ Command ──▶ Effect ──▶ Io::begin
+//!        ▲ unknown run: Effect::Load                     │
+//!        └────────────── Performed::Loaded ◀─────────────┘        Watermark ──▶ CursorRecord
+//! ```
+//!
+//! One motion: load the journal, replay it to a `Run`, decide, create entries, perform effects, move the cursor. A crash anywhere is
+//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`load`] brings runs back and drops them, [`wake`] is about
+//! time, [`upkeep`] about cursor, marks and scans; the rest are parts.
+
+mod backlog;
+mod clock;
+mod closures;
+mod cursor;
+mod drive;
+mod effect;
+mod inflight;
+mod io;
+mod load;
+mod queue_check;
+mod queues;
+mod scan;
+mod slots;
+mod start;
+mod summary;
+mod upkeep;
+mod wake;
+mod wheel;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use everstep_common::ids::{Partition as PartitionId, ProcessId, RunId};
+use everstep_common::ports::{ConnectionEvent, Followed, Instant, Message};
+use everstep_common::store::Store;
+
+use self::backlog::{Arrived, Backlog};
+use self::clock::ServerClock;
+use self::closures::Closures;
+use self::cursor::Watermark;
+use self::effect::{Effect, Performer};
+use self::inflight::InFlight;
+use self::io::{Input, Io, PAUSE_MAX};
+use self::slots::Slots;
+use self::summary::Summaries;
+use self::upkeep::Upkeep;
+use self::wheel::Wheel;
+use crate::watchdog::Polled;
+use crate::workflows::Workflows;
+
+pub(crate) use start::Starting;
+
+/// How many entries are applied before effects are sent and the feed is read again.
+const APPLIED_PER_TURN_MAX: usize = 256;
+
+/// How a partition is driven.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Runs kept in memory; beyond it those that wait longest are dropped and come back by a read. Default 20,000, at up to 4 KB each.
+    pub live_runs_max: usize,
+    /// How often everything open is derived again, to find what should not be missing. Default one hour.
+    pub sweep_every: Duration,
+    /// How often the cursor is written and the task streams' marks are looked at. Default 1 s and 5 s.
+    pub cursor_every: Duration,
+    /// See `cursor_every`.
+    pub marks_every: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            live_runs_max: 20_000,
+            sweep_every: Duration::from_secs(60 * 60),
+            cursor_every: Duration::from_secs(1),
+            marks_every: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The actor.
+pub(crate) struct Partition {
+    /// Which partition.
+    id: PartitionId,
+    options: Options,
+    store: Store,
+    /// The code.
+    workflows: Arc<Workflows>,
+    /// Performs effects; cloned into each.
+    performer: Performer,
+    io: Io,
+    /// Entries brought and not applied.
+    backlog: Backlog,
+    /// The runs in memory, being loaded, parked, or lately ended.
+    slots: Slots,
+    /// What the cursor may pass.
+    watermark: Watermark,
+    server_clock: ServerClock,
+    wheel: Wheel,
+    in_flight: InFlight,
+    closures: Closures,
+    summaries: Summaries,
+    upkeep: Upkeep,
+    /// What the watchdog looks at.
+    polled: Polled,
+    /// Tasks being published that no entry of the feed asked for just now: a run was read back.
+    rederiving: usize,
+    stopping: bool,
+}
+
+impl Partition {
+    /// Waits, inside tokio, until there is something to do.
+    pub(crate) async fn ready(&mut self) {
+        let pause = self.store.clock().sleep(self.pause());
+        self.io.ready(pause).await;
+    }
+
+    /// Does it, outside tokio. Returns whether to go on.
+    pub(crate) fn turn(&mut self) -> bool {
+        let now = self.store.clock().now();
+        while let Some(input) = self.io.inbox.pop_front() {
+            self.take(input, now);
+        }
+        self.apply_backlog(now);
+        self.fire_due(now);
+        self.keep_up(now);
+        !self.stopping || !self.upkeep.is_finished()
+    }
+
+    /// The process that drives it.
+    fn process(&self) -> &ProcessId {
+        &self.performer.process
+    }
+
+    fn take(&mut self, input: Input, now: Instant) {
+        match input {
+            Input::Feed(Followed::Message(message)) => self.arrived(message, now),
+            Input::Feed(Followed::CaughtUp) => {}
+            Input::Feed(Followed::Lost(reason)) => self.stream_lost(&reason),
+            Input::Performed(origin, performed) => self.performed(origin, performed, now),
+            Input::Rederived(performed) => {
+                self.rederiving -= 1;
+                self.performed(None, performed, now);
+            }
+            Input::Closure(run, key, result) => self.closure_finished(run, key, result),
+            Input::Fired(deliveries) => self.schedules_fired(deliveries, now),
+            Input::Upkeep(done) => self.upkept(done, now),
+            Input::Connection(ConnectionEvent::Reconnected) => self.reconnected(),
+            Input::Connection(ConnectionEvent::Disconnected) => {}
+            Input::Stop => self.stop(),
+        }
+    }
+
+    fn arrived(&mut self, message: Message, now: Instant) {
+        self.server_clock.observe(message.time, now);
+        self.upkeep.newest(&message);
+        let Some((run, key)) = self.store.names().parse_entry(&message.subject) else {
+            tracing::warn!(subject = %message.subject, "not a journal entry; left alone");
+            return self.watermark.passed(message.sequence);
+        };
+        self.watermark.arrived(message.sequence, run.clone(), now);
+        self.backlog.push(run, Arrived { key, message });
+    }
+
+    fn apply_backlog(&mut self, now: Instant) {
+        if self.stopping {
+            return;
+        }
+        for _ in 0..APPLIED_PER_TURN_MAX {
+            let Some((run, arrived)) = self.backlog.pop() else { break };
+            self.drive(run, arrived, now);
+        }
+    }
+
+    /// How long there is nothing to do, unless something comes.
+    fn pause(&self) -> Duration {
+        if self.backlog.has_ready() {
+            return Duration::ZERO;
+        }
+        let now = self.store.clock().now();
+        let until_due = match (self.wheel.next_due(), self.server_clock.at(now)) {
+            (Some(due), Some(at)) => Duration::try_from(due.duration_since(at)).unwrap_or(Duration::ZERO),
+            _ => PAUSE_MAX,
+        };
+        until_due.min(self.upkeep.pause(now)).min(PAUSE_MAX)
+    }
+
+    /// Begins an effect; the entry it follows from stays open until it is done.
+    fn perform(&mut self, origin: Option<(RunId, u64)>, effect: Effect) {
+        let performer = self.performer.clone();
+        if let Some((run, sequence)) = &origin {
+            self.watermark.hold(*sequence);
+            self.slots.effect_begun(run);
+        } else if matches!(effect, Effect::Dispatch { .. }) {
+            self.rederiving += 1;
+            return self
+                .io
+                .begin(Box::pin(async move { Input::Rederived(performer.perform(effect).await) }));
+        }
+        self.io.begin(Box::pin(
+            async move { Input::Performed(origin, performer.perform(effect).await) },
+        ));
+    }
+}

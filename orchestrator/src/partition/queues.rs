@@ -1,0 +1,81 @@
+//! The task queues as an owner knows them: which stand, and under which mark.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use everstep_common::ids::QueueName;
+use everstep_common::store::{Backoff, Mark, Store};
+
+/// Which queues have been made ready, shared with the effects that publish into them.
+#[derive(Clone, Debug)]
+pub(crate) struct Queues {
+    store: Store,
+    known: Arc<Mutex<BTreeMap<QueueName, Known>>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    mark: Option<Mark>,
+    /// Held by whoever makes the queue ready; the others wait for it.
+    making: Arc<futures::lock::Mutex<()>>,
+}
+
+impl Queues {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            known: Arc::default(),
+        }
+    }
+
+    /// The queues known so far with their marks.
+    pub(crate) fn marks(&self) -> BTreeMap<QueueName, String> {
+        let known = self.lock();
+        known
+            .iter()
+            .filter_map(|(queue, known)| Some((queue.clone(), known.mark.as_ref()?.incarnation.clone())))
+            .collect()
+    }
+
+    /// Whether tasks may be published into it.
+    pub(crate) fn is_ready(&self, queue: &QueueName) -> bool {
+        self.lock().get(queue).is_some_and(|known| known.mark.is_some())
+    }
+
+    /// Forgets a mark, so that the queue is made ready again before the next publish.
+    pub(crate) fn forget(&self, queue: &QueueName) {
+        if let Some(known) = self.lock().get_mut(queue) {
+            known.mark = None;
+        }
+    }
+
+    /// Makes the queue's stream, mark and consumer where they are missing, however long the server is away.
+    pub(crate) async fn make_ready(&self, queue: &QueueName) -> Mark {
+        let making = self.lock().entry(queue.clone()).or_default().making.clone();
+        let _making = making.lock().await;
+        if let Some(mark) = self.lock().get(queue).and_then(|known| known.mark.clone()) {
+            return mark;
+        }
+        let mut backoff = Backoff::new();
+        loop {
+            match self.store.ensure_queue(queue).await {
+                Ok(mark) => {
+                    self.lock().entry(queue.clone()).or_default().mark = Some(mark.clone());
+                    return mark;
+                }
+                Err(error) => tracing::warn!(%queue, %error, source = error_source(&error), "task queue not ready yet"),
+            }
+            self.store.clock().sleep(backoff.next()).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<QueueName, Known>> {
+        // Nothing panics while it is held.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The cause of an error as text, for a log line.
+pub(crate) fn error_source(error: &dyn std::error::Error) -> String {
+    error.source().map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,103 @@
+//! Time: what memory knows to be due, and what the server's schedules say.
+
+use everstep_common::ids::RunId;
+use everstep_common::key::StepKey;
+use everstep_common::ports::{Ack, Delivery, Instant};
+use everstep_common::store::ReadAt;
+use everstep_common::subject::TimerSort;
+use everstep_common::wire;
+use jiff::Timestamp;
+
+use super::Partition;
+use super::effect::{Effect, Scheduled};
+use super::io::Input;
+
+impl Partition {
+    /// Fires what is due by the partition's idea of the server's time.
+    pub(super) fn fire_due(&mut self, now: Instant) {
+        let Some(at) = self.server_clock.at(now) else { return };
+        if self.stopping {
+            return;
+        }
+        while let Some((due, wake_up, attempt)) = self.wheel.pop_due(at) {
+            self.wake(&wake_up.run, wake_up.sort, wake_up.key.clone(), Scheduled { due, attempt });
+            if wake_up.sort != TimerSort::Deadline {
+                self.perform(
+                    None,
+                    Effect::Unschedule {
+                        run: wake_up.run,
+                        sort: wake_up.sort,
+                        key: wake_up.key,
+                    },
+                );
+            }
+        }
+    }
+
+    fn wake(&mut self, run: &RunId, sort: TimerSort, key: StepKey, scheduled: Scheduled) {
+        if sort == TimerSort::Sleep {
+            return self.fire_timer(run, key, scheduled.due);
+        }
+        let Some(live) = self.slots.live(run) else {
+            // Dropped from memory: reading it back arms or does what is due.
+            return if !self.slots.has_ended(run) {
+                self.load(run, ReadAt::AtLeast(self.watermark.newest()))
+            };
+        };
+        match sort {
+            TimerSort::Retry => live.run.retry_due(&key, scheduled.attempt),
+            TimerSort::Deadline => live.run.deadline_passed(&key),
+            TimerSort::Sleep => {}
+        }
+        self.decide(run, None);
+    }
+
+    /// The server's schedules have fired. They are acknowledged when what follows is on its way; a lost wake-up of a run that stays open is
+    /// found by the next owner's scan.
+    pub(super) fn schedules_fired(&mut self, deliveries: Vec<Delivery>, now: Instant) {
+        for delivery in deliveries {
+            self.server_clock.observe(delivery.time, now);
+            let broker = self.store.broker().clone();
+            let Some((run, sort, key)) = self.store.names().parse_fired(&delivery.subject) else {
+                tracing::warn!(subject = %delivery.subject, "not a timer; removed");
+                broker.ack(&delivery.ack, Ack::Terminate);
+                continue;
+            };
+            self.wheel.disarm(&super::wheel::WakeUp {
+                run: run.clone(),
+                sort,
+                key: key.clone(),
+            });
+            match (sort, wire::decode::<Scheduled>(&delivery.payload)) {
+                (TimerSort::Sleep, Ok(scheduled)) if !self.slots.has_ended(&run) => {
+                    self.fire_scheduled(run, key, scheduled.due, delivery)
+                }
+                (_, Ok(scheduled)) => {
+                    self.wake(&run, sort, key, scheduled);
+                    broker.ack(&delivery.ack, Ack::Done);
+                }
+                (_, Err(error)) => {
+                    tracing::warn!(%run, %key, %error, "unreadable timer; removed");
+                    broker.ack(&delivery.ack, Ack::Terminate);
+                }
+            }
+        }
+    }
+
+    /// The timer's entry is created without the run being read: the entry brings it back. The delivery is acknowledged after that.
+    fn fire_scheduled(&mut self, run: RunId, key: StepKey, due: Timestamp, delivery: Delivery) {
+        let performer = self.performer.clone();
+        let entry = everstep_common::journal::Entry::Timer(everstep_common::journal::Fired { due });
+        let create = Effect::Create {
+            run,
+            key: everstep_common::journal::EntryKey::Timer(key),
+            entry,
+        };
+        self.io.begin(Box::pin(async move {
+            let broker = performer.store.broker().clone();
+            let performed = performer.perform(create).await;
+            broker.ack(&delivery.ack, Ack::Done);
+            Input::Performed(None, performed)
+        }));
+    }
+}

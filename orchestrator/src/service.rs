@@ -1,0 +1,300 @@
+//! The orchestrator as a service: a thread for the leases, a thread for each partition owned, and an orderly end.
+//!
+//! ```text
+//! Orchestrator::run ──┬── thread "leases"       Ownership::run   (own connection, own current-thread runtime)
+//!                     ├── thread "partition-0"  loop { block_on(Partition::ready); Partition::turn }   (the same)
+//!                     └── watches polls: names a run that blocks its thread, in the end ends the process
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use everstep_common::ids::{Partition as PartitionId, ProcessId};
+use everstep_common::ports::{Broker, Clock};
+use everstep_common::store::{Deployment, Store};
+use futures::channel::{mpsc, oneshot};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+
+use crate::metrics::metrics;
+use crate::ownership::{self, Change, Ownership, Released};
+use crate::partition::{self, Starting};
+use crate::watchdog::{FATAL_AFTER, NAMED_AFTER, Polled};
+use crate::workflows::Workflows;
+
+/// The stack of a partition's thread in bytes: workflow futures are polled on it, nested as deep as their author likes.
+const PARTITION_STACK_BYTES: usize = 16 * 1024 * 1024;
+
+/// How often polls are looked at.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+
+/// What the process ends with when a workflow blocks its thread for good (`EX_SOFTWARE`).
+const POISON_EXIT_CODE: i32 = 70;
+
+/// A connection of its own for each thread: async-nats is a third cheaper on the current-thread runtime that polls it.
+pub type Connect = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Connected, String>> + Send + Sync>;
+
+/// What [`Connect`] brings.
+pub type Connected = (Arc<dyn Broker>, Arc<dyn Clock>);
+
+/// How an orchestrator works.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names this process in leases and records.
+    pub process: ProcessId,
+    /// Leases.
+    pub leases: ownership::Options,
+    /// Partitions.
+    pub partitions: partition::Options,
+}
+
+impl Options {
+    /// The defaults for a process.
+    pub fn new(process: ProcessId) -> Self {
+        Self {
+            process,
+            leases: ownership::Options::default(),
+            partitions: partition::Options::default(),
+        }
+    }
+}
+
+/// Why an orchestrator could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It has no workflows.
+    #[error("no workflow is registered: an orchestrator needs the workflows' code")]
+    NoWorkflows,
+    /// Panics must unwind, or one workflow's panic would end the process.
+    #[error(
+        "this program is built with panic = \"abort\"; workflows need panic = \"unwind\" so that one that panics is parked alone"
+    )]
+    PanicAborts,
+    /// A thread could not be started or its connection not be made.
+    #[error("starting {what}: {reason}")]
+    Start {
+        /// Which thread.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An orchestrator that is yet to run.
+pub struct Orchestrator {
+    workflows: Arc<Workflows>,
+    deployment: Deployment,
+    connect: Connect,
+    options: Options,
+}
+
+/// A partition's thread.
+struct Driven {
+    stop: mpsc::UnboundedSender<()>,
+    polled: Polled,
+    /// Resolves when the thread is done.
+    done: oneshot::Receiver<()>,
+    /// Which thread of the partition this is: a late end of an earlier one says nothing about it.
+    epoch: u64,
+}
+
+impl Orchestrator {
+    /// An orchestrator of `workflows` for a deployment.
+    pub fn new(workflows: Workflows, deployment: Deployment, connect: Connect, options: Options) -> Self {
+        Self {
+            workflows: Arc::new(workflows),
+            deployment,
+            connect,
+            options,
+        }
+    }
+
+    /// Drives runs until `shutdown`, then hands every partition over.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        if self.workflows.is_empty() {
+            return Err(Error::NoWorkflows);
+        }
+        if cfg!(panic = "abort") {
+            return Err(Error::PanicAborts);
+        }
+        let (mut changes, leases, leases_done) = self.start_leases().await?;
+        let mut driven: BTreeMap<PartitionId, Driven> = BTreeMap::new();
+        let mut leases_done = leases_done.fuse();
+        let mut shutdown = Box::pin(shutdown.fuse());
+        let mut watch = tokio::time::interval(WATCH_EVERY);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut shutdown => leases.leave(),
+                _ = &mut leases_done => break,
+                Some(change) = changes.next() => self.change(change, &mut driven)?,
+                _ = watch.tick() => watch_polls(&driven, &leases).await,
+            }
+        }
+        for (_, partition) in driven {
+            stop(partition).await;
+        }
+        Ok(())
+    }
+
+    async fn start_leases(&self) -> Result<(mpsc::UnboundedReceiver<Change>, ownership::Handle, oneshot::Receiver<()>), Error> {
+        let (connect, deployment, options) = (self.connect.clone(), self.deployment.clone(), self.options.clone());
+        let (started, start) = oneshot::channel();
+        let (done, is_done) = oneshot::channel();
+        spawn("everstep-leases".to_owned(), move |runtime| {
+            runtime.block_on(async move {
+                let (broker, clock) = match connect(format!("{}-leases", options.process)).await {
+                    Ok(connected) => connected,
+                    Err(reason) => return drop(started.send(Err(reason))),
+                };
+                let (store, driver) = Store::new(broker, clock, deployment);
+                drop(tokio::spawn(driver));
+                let (ownership, changes, handle) = Ownership::new(store, options.process, options.leases);
+                if started.send(Ok((changes, handle))).is_ok() {
+                    ownership.run().await;
+                }
+            });
+            drop(done);
+        })?;
+        let failed = |reason: String| Error::Start {
+            what: "the leases' thread".to_owned(),
+            reason,
+        };
+        match start.await {
+            Ok(Ok((changes, handle))) => Ok((changes, handle, is_done)),
+            Ok(Err(reason)) => Err(failed(reason)),
+            Err(_) => Err(failed("it panicked".to_owned())),
+        }
+    }
+
+    fn change(&self, change: Change, driven: &mut BTreeMap<PartitionId, Driven>) -> Result<(), Error> {
+        match change {
+            Change::Acquired {
+                partition,
+                epoch,
+                strikes,
+            } => {
+                if let Some(earlier) = driven.remove(&partition) {
+                    drop(tokio::spawn(stop(earlier)));
+                }
+                driven.insert(partition, self.start_partition(partition, epoch, strikes)?);
+            }
+            Change::Lost { partition } => {
+                if let Some(partition) = driven.remove(&partition) {
+                    drop(tokio::spawn(stop(partition)));
+                }
+            }
+            Change::Release { partition, stopped } => {
+                let partition = driven.remove(&partition);
+                drop(tokio::spawn(async move {
+                    if let Some(partition) = partition {
+                        stop(partition).await;
+                    }
+                    // The leases' loop may have ended meanwhile.
+                    let _ = stopped.send(Released);
+                }));
+            }
+        }
+        metrics().owned.record(driven.len() as u64, &[]);
+        Ok(())
+    }
+
+    fn start_partition(
+        &self,
+        id: PartitionId,
+        epoch: u64,
+        strikes: Vec<(everstep_common::ids::RunId, u32)>,
+    ) -> Result<Driven, Error> {
+        let (stop, stopped) = mpsc::unbounded();
+        let (done, is_done) = oneshot::channel::<()>();
+        let (polled, polled_by_thread) = Polled::pair();
+        let (connect, deployment, options, workflows) = (
+            self.connect.clone(),
+            self.deployment.clone(),
+            self.options.clone(),
+            self.workflows.clone(),
+        );
+        let closures = tokio::runtime::Handle::current();
+        spawn(format!("everstep-partition-{id}"), move |runtime| {
+            let starting = runtime.block_on(async {
+                let (broker, clock) = connect(format!("{}-partition-{id}", options.process)).await?;
+                polled_by_thread.use_clock(clock.clone());
+                let (store, driver) = Store::new(broker, clock, deployment);
+                drop(tokio::spawn(driver));
+                let process = options.process.clone();
+                let options = options.partitions.clone();
+                let starting = Starting {
+                    id,
+                    epoch,
+                    strikes,
+                    options,
+                    process,
+                    store,
+                    workflows,
+                    runtime: closures,
+                    polled: polled_by_thread,
+                    stop: stopped,
+                };
+                starting.start().await.map_err(|error| error.to_string())
+            });
+            match starting {
+                Ok(mut partition) => loop {
+                    runtime.block_on(partition.ready());
+                    // Outside every tokio context: workflow code that reaches for one panics at once and is parked.
+                    if !partition.turn() {
+                        break;
+                    }
+                },
+                Err(error) => tracing::error!(partition = %id, error, "partition not taken over"),
+            }
+            drop(done);
+        })?;
+        Ok(Driven {
+            stop,
+            polled,
+            done: is_done,
+            epoch,
+        })
+    }
+}
+
+async fn stop(partition: Driven) {
+    // A thread that is gone already needs no telling.
+    let _ = partition.stop.unbounded_send(());
+    let _ = partition.done.await;
+    tracing::debug!(epoch = partition.epoch, "partition stopped");
+}
+
+/// Names runs that block their partition's thread; one that never comes back ends the process, after a note for the successor.
+async fn watch_polls(driven: &BTreeMap<PartitionId, Driven>, leases: &ownership::Handle) {
+    for (partition, driven) in driven {
+        let Some((run, long)) = driven.polled.current() else {
+            continue;
+        };
+        if long >= FATAL_AFTER {
+            tracing::error!(%run, %partition, ?long, "a workflow does not come back from its poll; ending the process so that others can go on");
+            leases.note_polling(*partition, Some(run)).await;
+            std::process::exit(POISON_EXIT_CODE);
+        } else if long >= NAMED_AFTER {
+            tracing::warn!(%run, %partition, ?long, "a workflow blocks its partition: blocking calls belong into a step");
+            leases.note_polling(*partition, Some(run)).await;
+        }
+    }
+}
+
+/// A thread with a current-thread runtime of its own.
+fn spawn(name: String, work: impl FnOnce(tokio::runtime::Runtime) + Send + 'static) -> Result<(), Error> {
+    let failed = |reason: std::io::Error| Error::Start {
+        what: format!("thread {name}"),
+        reason: reason.to_string(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let thread = std::thread::Builder::new()
+        .name(name.clone())
+        .stack_size(PARTITION_STACK_BYTES);
+    thread.spawn(move || work(runtime)).map(drop).map_err(failed)
+}
