@@ -280,7 +280,9 @@ impl Run {
     fn settle(&mut self, mut aftermath: Aftermath) -> Option<Parked> {
         let mut polls = 0;
         loop {
-            aftermath.act();
+            if let Err(message) = aftermath.act() {
+                return Some(Parked::Panicked { message });
+            }
             while self.root.take_woken() {
                 polls += 1;
                 if polls > self.limits.polls_per_entry {
@@ -353,7 +355,7 @@ impl Run {
         let left = std::mem::replace(&mut self.stage, stage);
         // That it panics while it is dropped tells nobody anything: it is not polled again, and its journal is whole.
         let _ = guarded(|| drop(left));
-        let _ = guarded(|| drop(foreign));
+        let _ = foreign.scrap();
     }
 }
 

@@ -19,6 +19,7 @@ use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
 use crate::event::Record;
+use crate::guard::guarded;
 use crate::parked::{AskedKey, Mismatch, Parked, TooMany};
 use crate::scope::Scope;
 use crate::waits::{Answer, Family, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
@@ -420,7 +421,22 @@ impl Aftermath {
     }
 
     /// Wakes in order, then drops what nobody needs.
-    pub(crate) fn act(self) {
-        self.wakers.into_iter().for_each(Waker::wake);
+    pub(crate) fn act(self) -> Result<(), String> {
+        let Self { wakers, closures } = self;
+        let woken = guarded(|| wakers.into_iter().for_each(Waker::wake));
+        woken.and(drop_each(closures))
     }
+
+    /// Drops all of it.
+    pub(crate) fn scrap(self) -> Result<(), String> {
+        drop_each(self.wakers).and(drop_each(self.closures))
+    }
+}
+
+/// Drops one after the other: a second panic while the first one unwinds would end the process. The first one's message counts.
+fn drop_each<T>(values: Vec<T>) -> Result<(), String> {
+    values
+        .into_iter()
+        .map(|value| guarded(|| drop(value)))
+        .fold(Ok(()), Result::and)
 }

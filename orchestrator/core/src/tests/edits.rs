@@ -1,1 +1,238 @@
-//! Tests.
+//! What changed code does to runs that are under way: the matrix of edits, with the exact class of each at each point.
+//!
+//! A workflow is a line of text, a sequence of steps (`b`), steps with another input (`b:2`), another function (`b=f`), sleeps (`sleep`, or
+//! `sleep9` for a longer one), and closures (`#l`; `#l@b` under the key b).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use everstep_common::journal::AttemptError;
+use everstep_common::task::StepOptions;
+
+use super::kit::*;
+use crate::{Context, Decision, Definition, Due, EventBody, Mismatch, Parked, WaitError};
+
+const ORIGINAL: &str = "a sleep b #l c";
+
+fn code(text: &'static str) -> Definition {
+    workflow(move |ctx| async move {
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
+            obey(&ctx, word).await?;
+        }
+        done("")
+    })
+}
+
+async fn obey(ctx: &Context, word: &str) -> Result<(), WaitError> {
+    if let Some(length) = word.strip_prefix("sleep") {
+        let seconds = length.parse().unwrap_or(1);
+        return ctx.timer("sleep", Due::After(Duration::from_secs(seconds))).await;
+    }
+    if let Some(name) = word.strip_prefix('#') {
+        let (name, key) = name.split_once('@').unwrap_or((name, name));
+        return ctx.local(name, closure("")).key(key).await.map(drop);
+    }
+    let (name, input) = word.split_once(':').unwrap_or((word, ""));
+    let (name, called) = name.split_once('=').unwrap_or((name, name));
+    let input = Bytes::copy_from_slice(input.as_bytes());
+    ctx.step(name, function(called), Ok(input), StepOptions::default())
+        .await
+        .map(drop)
+}
+
+/// The original's entries after its start, in order.
+fn journal() -> [EventBody; 5] {
+    [step("a", ""), timer("sleep"), step("b", ""), local("l", ""), step("c", "")]
+}
+
+/// What a run says that was at that entry when the code changed.
+fn class(decision: Decision) -> String {
+    let mismatch = match decision {
+        Decision::Go(_) => return "go".to_owned(),
+        Decision::Parked(Parked::Nondeterministic(mismatch)) => mismatch,
+        Decision::Parked(other) => return other.reason().to_owned(),
+    };
+    match mismatch {
+        Mismatch::Function { key, .. } => format!("function {key}"),
+        Mismatch::Input { key, .. } => format!("input {key}"),
+        Mismatch::Kind { key, .. } => format!("kind {key}"),
+        Mismatch::Unasked { recorded, .. } => {
+            let keys: Vec<_> = recorded.iter().map(|recorded| recorded.key.to_string()).collect();
+            format!("unasked {}", keys.join(" "))
+        }
+    }
+}
+
+/// The classes of a run with 0, 1, … 5 entries of the original after its start, which then meets the edited code.
+fn check(edited: &'static str, classes: [&str; 6]) {
+    for (entries, expected) in classes.iter().enumerate() {
+        let mut driven = Driven::start(&code(edited));
+        journal().into_iter().take(entries).for_each(|entry| driven.apply(entry));
+        assert_eq!(class(driven.run.decide()), *expected, "{edited:?} at entry {entries}");
+    }
+}
+
+#[test]
+fn unchanged_code_goes_on_everywhere() {
+    check(ORIGINAL, ["go"; 6]);
+}
+
+#[test]
+fn an_inserted_step_parks_runs_that_are_past_it() {
+    check(
+        "a sleep x b #l c",
+        ["go", "go", "go", "unasked b", "unasked b l", "unasked b l c"],
+    );
+    check("a sleep b #l c x", ["go"; 6]);
+}
+
+#[test]
+fn a_removed_step_parks_runs_that_recorded_it() {
+    check("a sleep #l c", ["go", "go", "go", "unasked b", "unasked b", "unasked b"]);
+    check(
+        "a b #l c",
+        ["go", "go", "unasked sleep", "unasked sleep", "unasked sleep", "unasked sleep"],
+    );
+    check("a sleep b c", ["go", "go", "go", "go", "unasked l", "unasked l"]);
+    check("a sleep b #l", ["go", "go", "go", "go", "go", "unasked c"]);
+}
+
+#[test]
+fn a_renamed_step_parks_runs_that_recorded_it() {
+    check(
+        "a sleep b2 #l c",
+        ["go", "go", "go", "unasked b", "unasked b l", "unasked b l c"],
+    );
+}
+
+#[test]
+fn a_moved_step_parks_runs_until_all_that_is_recorded_is_asked_for() {
+    check("a b sleep #l c", ["go", "go", "unasked sleep", "go", "go", "go"]);
+    check("a sleep c #l b", ["go", "go", "go", "unasked b", "unasked b l", "go"]);
+}
+
+#[test]
+fn a_changed_input_or_function_parks_runs_that_recorded_the_other() {
+    check("a sleep b:2 #l c", ["go", "go", "go", "input b", "input b", "input b"]);
+    check(
+        "a sleep b=f #l c",
+        ["go", "go", "go", "function b", "function b", "function b"],
+    );
+    // Asked only after it was recorded: compared all the same.
+    check("a sleep c:2 b #l", ["go", "go", "go", "unasked b", "unasked b l", "input c"]);
+}
+
+#[test]
+fn a_changed_branch_parks_runs_that_took_the_other() {
+    check("a sleep d e", ["go", "go", "go", "unasked b", "unasked b l", "unasked b l c"]);
+}
+
+#[test]
+fn a_key_of_another_kind_parks() {
+    check("a sleep #b@b #l c", ["go", "go", "go", "kind b", "kind b", "kind b"]);
+}
+
+#[test]
+fn the_length_of_a_sleep_may_change() {
+    check("a sleep9 b #l c", ["go"; 6]);
+}
+
+#[test]
+fn a_run_whose_code_returns_parks_before_its_end() {
+    check(
+        "a",
+        [
+            "go",
+            "go",
+            "unasked sleep",
+            "unasked sleep b",
+            "unasked sleep b l",
+            "unasked sleep b l c",
+        ],
+    );
+    check(
+        "",
+        [
+            "go",
+            "unasked a",
+            "unasked a sleep",
+            "unasked a sleep b",
+            "unasked a sleep b l",
+            "unasked a sleep b l c",
+        ],
+    );
+}
+
+#[test]
+fn a_recorded_attempt_counts_as_recorded() {
+    let mut driven = Driven::start(&code("renamed"));
+    driven.apply(attempt("a", 1, AttemptError::Error));
+    assert_eq!(class(driven.run.decide()), "unasked a");
+    let mut driven = Driven::start(&code("a:2"));
+    driven.apply(attempt("a", 1, AttemptError::Error));
+    assert_eq!(class(driven.run.decide()), "input a");
+}
+
+#[test]
+fn attempts_of_a_step_that_is_asked_for_later_count_when_it_is() {
+    let mut driven = Driven::start(&code("x a"));
+    driven.apply(attempt("a", 1, AttemptError::Error));
+    driven.apply(step("x", ""));
+    assert_eq!(driven.commands(), ["retry a attempt 2"]);
+}
+
+#[test]
+fn dropped_steps_stay_asked_and_inbound_entries_are_never_asked() {
+    let mut driven = Driven::start(&workflow(|ctx| async move {
+        let (mut lost, mut won) = (ctx.call("lost"), ctx.call("won"));
+        futures::select_biased! { _ = lost => {}, _ = won => {} }
+        drop(lost);
+        ctx.call("next").await?;
+        done("")
+    }));
+    for entry in [step("won", ""), resume(false), step("lost", "late")] {
+        driven.apply(entry);
+        assert_eq!(class(driven.run.decide()), "go");
+    }
+}
+
+#[test]
+fn an_operator_may_accept_what_is_unasked_so_far_and_no_more() {
+    let mut driven = Driven::start(&code("a sleep x c"));
+    journal().into_iter().take(4).for_each(|entry| driven.apply(entry));
+    driven.apply(resume(false));
+    assert_eq!(class(driven.run.decide()), "unasked b l");
+    driven.apply(resume(true));
+    assert_eq!(driven.commands(), ["dispatch x"]);
+    driven.apply(step("y", ""));
+    assert_eq!(class(driven.run.decide()), "unasked y");
+}
+
+#[test]
+fn both_sides_are_shown_and_what_to_do() {
+    let shown = |edited: &'static str| {
+        let mut driven = Driven::start(&code(edited));
+        journal().into_iter().take(3).for_each(|entry| driven.apply(entry));
+        match driven.run.decide() {
+            Decision::Parked(parked) => parked.to_string(),
+            Decision::Go(_) => panic!("{edited} goes on"),
+        }
+    };
+    let holds = |text: String, parts: &[&str]| {
+        parts
+            .iter()
+            .for_each(|part| assert!(text.contains(part), "{part:?} is not in {text:?}"))
+    };
+    holds(
+        shown("a sleep pay #l c"),
+        &[
+            "step b (function b, entry 4)",
+            "step pay (function pay)",
+            "resume",
+            "--accept-unasked",
+        ],
+    );
+    holds(shown("a sleep b=pay #l c"), &["function b (entry 4)", "function pay"]);
+    holds(shown("a sleep b:2 #l c"), &["key b", "another input", "entry 4", "deploy"]);
+    holds(shown("a sleep #b@b c"), &["a step (entry 4)", "asks for a closure"]);
+}

@@ -10,7 +10,7 @@ use super::world::{Story, live, reload};
 use crate::state::Aftermath;
 use crate::{Command, Decision, Definition, Event, EventBody, Limits, Record, Run};
 
-const PROGRAMS: u64 = 600;
+const PROGRAMS: u64 = 400;
 const DEPTH: usize = 3;
 
 fn program(seed: u64) -> Arc<Node> {

@@ -1,0 +1,198 @@
+//! Measures what a run costs: time per entry at several widths, and memory per live run.
+//!
+//! `cargo run --release -p everstep-core --example measure`
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use everstep_common::digest::InputDigest;
+use everstep_common::ids::{FunctionName, Partition, RunId, WorkflowName};
+use everstep_common::journal::Start;
+use everstep_common::key::StepKey;
+use everstep_common::payload::Payload;
+use everstep_common::task::StepOptions;
+use everstep_core::{Context, Decision, Definition, Event, EventBody, Limits, Record, Run, WorkflowFailure};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+type Returned = Result<Bytes, WorkflowFailure>;
+
+const INPUT: &[u8] = b"\xa5order";
+const VALUE: &[u8] = b"\xa4done";
+const RUNS: usize = 50_000;
+
+fn main() {
+    println!("{:<44} {:>12} {:>12}", "", "apply", "with decide");
+    for length in [10, 1_000, 9_000] {
+        report(
+            &format!("chain of {length}"),
+            &definition(move |ctx| chain(ctx, length).boxed_local()),
+            length,
+        );
+    }
+    for width in [10, 1_000, 10_000] {
+        report(
+            &format!("FuturesUnordered, {width} wide"),
+            &definition(move |ctx| fan_out(ctx, width).boxed_local()),
+            width,
+        );
+    }
+    println!();
+    memory("waiting for the first of 10 steps", 0);
+    memory("waiting for the last of 10 steps", 9);
+}
+
+async fn chain(ctx: Context, length: usize) -> Returned {
+    for _ in 0..length {
+        step(&ctx).await?;
+    }
+    Ok(Bytes::from_static(VALUE))
+}
+
+async fn fan_out(ctx: Context, width: usize) -> Returned {
+    let mut steps: FuturesUnordered<_> = (0..width).map(|_| step(&ctx)).collect();
+    while let Some(outcome) = steps.next().await {
+        outcome?;
+    }
+    Ok(Bytes::from_static(VALUE))
+}
+
+fn step(ctx: &Context) -> everstep_core::Step {
+    let function = FunctionName::new("charge_customer").expect("a name");
+    ctx.step(
+        "charge_customer",
+        function,
+        Ok(Bytes::from_static(INPUT)),
+        StepOptions::default(),
+    )
+}
+
+fn definition(code: impl Fn(Context) -> LocalBoxFuture<'static, Returned> + Send + Sync + 'static) -> Definition {
+    let name = WorkflowName::new("order").expect("a name");
+    Definition {
+        name,
+        version: 1,
+        factory: Arc::new(move |ctx, _| code(ctx)),
+    }
+}
+
+/// Nanoseconds per outcome applied, without and with a decision after each; the start is not counted.
+fn report(name: &str, definition: &Definition, steps: usize) {
+    let rounds = (200_000 / steps).max(1);
+    let events = outcomes(steps);
+    let cost = |decide: bool| {
+        let mut nanoseconds = 0;
+        for _ in 0..rounds {
+            let mut run = started(definition);
+            let events = events.clone();
+            nanoseconds += elapsed(|| {
+                for event in events {
+                    run.apply(event);
+                    if decide {
+                        decided(&mut run);
+                    }
+                }
+            });
+            assert!(run.waits().is_empty(), "every step is answered");
+        }
+        nanoseconds as f64 / (rounds * steps) as f64
+    };
+    println!("{name:<44} {:>9.0} ns {:>9.0} ns", cost(false), cost(true));
+}
+
+#[expect(clippy::disallowed_methods, reason = "a measurement by hand is real time")]
+fn elapsed(act: impl FnOnce()) -> u128 {
+    let began = Instant::now();
+    act();
+    began.elapsed().as_nanos()
+}
+
+/// Resident bytes per run, for many runs that wait after so many outcomes.
+fn memory(name: &str, outcomes_applied: usize) {
+    let definition = definition(|ctx| chain(ctx, 10).boxed_local());
+    let before = resident_bytes();
+    let runs: Vec<_> = (0..RUNS).map(|_| waiting(&definition, outcomes_applied)).collect();
+    let each = (resident_bytes() - before) / runs.len();
+    println!("{name:<44} {each:>6} bytes a run, of {} runs", runs.len());
+}
+
+fn waiting(definition: &Definition, outcomes_applied: usize) -> Run {
+    let mut run = started(definition);
+    for event in outcomes(outcomes_applied) {
+        run.apply(event);
+        decided(&mut run);
+    }
+    run
+}
+
+fn started(definition: &Definition) -> Run {
+    let limits = Limits {
+        entries: 20_000,
+        steps_open: 20_000,
+        ..Limits::default()
+    };
+    let mut run = Run::new(RunId::unkeyed(Partition(0), Uuid::new_v4()), definition, limits, 0);
+    let start = Start {
+        workflow: definition.name.clone(),
+        version: Some(1),
+        input: Payload::unit(),
+        digest: InputDigest::of(&[]),
+        start_key: None,
+        session: None,
+        parent: None,
+        tags: Default::default(),
+        traceparent: None,
+    };
+    run.apply(Event {
+        sequence: 1,
+        time: Timestamp::UNIX_EPOCH,
+        body: EventBody::Start(Box::new(start), Bytes::new()),
+    });
+    decided(&mut run);
+    run
+}
+
+fn decided(run: &mut Run) {
+    match run.decide() {
+        Decision::Go(commands) => drop(commands),
+        Decision::Parked(parked) => panic!("{parked}"),
+    }
+}
+
+fn outcomes(count: usize) -> Vec<Event> {
+    let function = FunctionName::new("charge_customer").expect("a name");
+    let digest = InputDigest::of(INPUT);
+    let outcome = |number: usize| {
+        let path = if number == 1 {
+            "charge_customer".to_owned()
+        } else {
+            format!("charge_customer~{number}")
+        };
+        let record = Record::Step {
+            function: function.clone(),
+            digest,
+            result: Ok(Bytes::from_static(VALUE)),
+        };
+        let body = EventBody::About(StepKey::from_path(&path), record);
+        Event {
+            sequence: number as u64 + 1,
+            time: Timestamp::UNIX_EPOCH,
+            body,
+        }
+    };
+    (1..=count).map(outcome).collect()
+}
+
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages: usize = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .expect("the second field of statm");
+    pages * 4_096
+}
