@@ -118,10 +118,11 @@ pub struct ConsumerSpec {
 }
 
 /// What an acknowledged write survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// The server runs `sync_interval: always`: an acknowledged write survives a power cut. The default.
+    #[default]
     Strict,
     /// The server runs `sync_interval: 100ms` (or so): a power cut loses what the last interval held.
     Relaxed,

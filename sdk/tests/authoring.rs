@@ -270,3 +270,28 @@ fn workflows_have_their_code_here() {
     ];
     assert_eq!(names[0], "order_workflow");
 }
+
+#[function]
+async fn factorial(ctx: FunctionContext, number: u64) -> Result<u64, StepError> {
+    // The name means the function to its own code too, so that it can call itself.
+    if number < 2 {
+        Ok(1)
+    } else {
+        Ok(number * factorial(ctx, number - 1).await?)
+    }
+}
+
+#[workflow]
+async fn countdown(ctx: WorkflowContext, from: u64) -> Result<u64, WorkflowError> {
+    ctx.sleep(Duration::from_secs(1)).await?;
+    if from == 0 {
+        Ok(ctx.step(factorial, 3).await?)
+    } else {
+        countdown(ctx, from - 1).await
+    }
+}
+
+#[test]
+fn functions_and_workflows_may_call_themselves() {
+    assert_eq!((factorial::NAME, countdown::NAME), ("factorial", "countdown"));
+}

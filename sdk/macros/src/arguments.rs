@@ -220,9 +220,8 @@ fn once<T>(
 
 /// The literal after `=`.
 fn literal(meta: &ParseNestedMeta<'_>, example: &str) -> syn::Result<Lit> {
-    let expected = |span| syn::Error::new(span, format!("write `{} = {example}`", word(meta)));
-    let value = meta.value().map_err(|error| expected(error.span()))?;
-    value.parse().map_err(|error: syn::Error| expected(error.span()))
+    let read = meta.value().and_then(|value| value.parse());
+    read.map_err(|_| meta.error(format!("write `{} = {example}`", word(meta))))
 }
 
 fn duration_value(meta: &ParseNestedMeta<'_>) -> syn::Result<Duration> {

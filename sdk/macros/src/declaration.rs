@@ -87,11 +87,9 @@ impl Parse for Written {
 impl Declaration {
     /// Reads `item` and checks it.
     pub(crate) fn parse(item: TokenStream, words: &Words) -> syn::Result<Self> {
-        let span = item.span();
         let written: Written = syn::parse2(item).map_err(|error| {
-            let mut explained = syn::Error::new(span, format!("{} stands on an async fn: {}", words.attribute, example(words)));
-            explained.combine(error);
-            explained
+            let explained = format!("{} stands on an async fn, {} ({error})", words.attribute, example(words));
+            syn::Error::new(error.span(), explained)
         })?;
         written.check(words)
     }
@@ -124,7 +122,7 @@ impl Declaration {
         self.inputs.iter().map(|input| &input.name).collect()
     }
 
-    /// The `async fn` itself, to stand inside the expansion.
+    /// The `async fn` itself, as written.
     pub(crate) fn code(&self) -> Option<TokenStream> {
         let (attributes, signature, body) = (&self.attributes, &self.signature, self.body.as_ref()?);
         Some(quote!(#(#attributes)* #signature #body))
@@ -260,6 +258,10 @@ impl Written {
             );
             return None;
         };
+        if !last_segment(ty).is_some_and(|ident| ident.to_string().ends_with("Result")) {
+            errors.add(ty.span(), format!("{} returns `Result<T, {}>`", words.noun, words.error));
+            return None;
+        }
         check_owned(ty, "the value returned", words, errors);
         Some(ty.as_ref().clone())
     }

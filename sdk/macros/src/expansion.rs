@@ -46,6 +46,8 @@ impl Expansion<'_> {
             visibility,
             ..
         } = self.declaration;
+        // The expansion itself names the struct, so only the function is marked as deprecated.
+        let documentation = documentation.iter().filter(|attribute| attribute.path().is_ident("doc"));
         let name = self.name;
         quote! {
             #(#documentation)*
@@ -73,6 +75,7 @@ impl Expansion<'_> {
         }
     }
 
+    /// The code is an associated function, so that the name means the item to the code too, as in a call of itself.
     fn body(&self) -> TokenStream {
         let Some(code) = self.declaration.code() else {
             return TokenStream::new();
@@ -84,14 +87,18 @@ impl Expansion<'_> {
         let (error, future) = (format_ident!("{}", self.words.error), format_ident!("{}", self.words.future));
         quote! {
             #(#conditions)*
+            impl #name {
+                #code
+            }
+
+            #(#conditions)*
             impl ::everstep::#body for #name {
                 fn call(
                     #ctx: ::everstep::#context,
                     #input: <Self as ::everstep::#subject>::Input,
                 ) -> ::everstep::__private::#future<'static, ::core::result::Result<<Self as ::everstep::#subject>::Output, ::everstep::#error>> {
-                    #code
                     let #value = #input;
-                    ::std::boxed::Box::pin(#name(#ctx, #(#names),*))
+                    ::std::boxed::Box::pin(Self::#name(#ctx, #(#names),*))
                 }
             }
         }

@@ -24,7 +24,7 @@ use crate::error::WorkflowError;
 
 /// The encoded value, or why the journal cannot have it.
 pub(crate) fn encode<T: Serialize>(what: &str, value: &T) -> Result<Bytes, Failure> {
-    let described = |error| format!("{what} ({}) cannot be encoded: {error}", type_name::<T>());
+    let described = |error| format!("{what} ({}) {error}", type_name::<T>());
     wire::encode_value(value).map_err(|error| Failure::new(FailureKind::Invalid, described(error)))
 }
 

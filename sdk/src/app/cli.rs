@@ -1,0 +1,232 @@
+//! The command line of an application: which roles it plays, and where.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use everstep_common::ids::{Prefix, QueueName};
+use everstep_common::topology::Durability;
+use everstep_nats::ConnectOptions;
+
+use super::dev::{DevOptions, DevServer};
+use super::{App, AppError, AppOptions, Roles};
+use crate::telemetry::{self, Telemetry};
+
+/// Runs this application's workflows and functions.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Everything in one process, with a private nats-server
+    Dev {
+        /// Where the server keeps its data; a temporary folder without it
+        #[arg(long)]
+        store: Option<PathBuf>,
+        /// What acknowledged writes survive
+        #[arg(long, value_enum, default_value_t = Level::Strict)]
+        durability: Level,
+        #[command(flatten)]
+        work: Work,
+    },
+    /// Drive runs
+    Orchestrator {
+        #[command(flatten)]
+        server: ServerArgs,
+        #[command(flatten)]
+        work: Work,
+    },
+    /// Run functions
+    Worker {
+        #[command(flatten)]
+        server: ServerArgs,
+        #[command(flatten)]
+        work: Work,
+    },
+    /// Drive runs and run functions
+    All {
+        #[command(flatten)]
+        server: ServerArgs,
+        #[command(flatten)]
+        work: Work,
+    },
+}
+
+/// Where the deployment is. The names are those of the `nats` command.
+#[derive(Clone, Debug, Args)]
+pub struct ServerArgs {
+    /// Server address; several with commas
+    #[arg(long, env = "NATS_URL")]
+    pub server: Option<String>,
+    /// Credentials file
+    #[arg(long, env = "NATS_CREDS")]
+    pub creds: Option<PathBuf>,
+    /// File with an nkey seed
+    #[arg(long)]
+    pub nkey: Option<PathBuf>,
+    /// NATS context, by name or path
+    #[arg(long, env = "NATS_CONTEXT")]
+    pub context: Option<String>,
+    /// Certificates of the authority that signed the server's
+    #[arg(long)]
+    pub tlsca: Option<PathBuf>,
+    /// Sets one deployment apart from others on the server
+    #[arg(long, env = "EVERSTEP_PREFIX", default_value = "", value_parser = parse_prefix)]
+    pub prefix: Prefix,
+}
+
+#[derive(Clone, Debug, Args)]
+struct Work {
+    /// Queues to serve, with commas
+    #[arg(long, env = "EVERSTEP_QUEUES", value_delimiter = ',', default_value = "default", value_parser = parse_queue)]
+    queues: Vec<QueueName>,
+    /// Functions that run at once
+    #[arg(long, env = "EVERSTEP_SLOTS", default_value_t = 256)]
+    slots: usize,
+    /// Serve /metrics there, such as 127.0.0.1:9464
+    #[arg(long, env = "EVERSTEP_METRICS")]
+    metrics: Option<std::net::SocketAddr>,
+}
+
+/// What acknowledged writes survive.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Level {
+    /// A power cut
+    Strict,
+    /// The death of the server process; a power cut loses the last tenth of a second
+    Relaxed,
+}
+
+impl From<Level> for Durability {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Strict => Self::Strict,
+            Level::Relaxed => Self::Relaxed,
+        }
+    }
+}
+
+fn parse_prefix(text: &str) -> Result<Prefix, String> {
+    Prefix::new(text).map_err(|error| error.to_string())
+}
+
+fn parse_queue(text: &str) -> Result<QueueName, String> {
+    QueueName::new(text).map_err(|error| error.to_string())
+}
+
+impl ServerArgs {
+    /// How to connect.
+    pub fn connect(&self) -> ConnectOptions {
+        ConnectOptions {
+            servers: self.server.iter().cloned().collect(),
+            credentials: self.creds.clone(),
+            nkey: self.nkey.clone(),
+            context: self.context.clone(),
+            tls_ca: self.tlsca.clone(),
+            ..ConnectOptions::default()
+        }
+    }
+}
+
+impl App {
+    /// Runs the application as its command line says, until it is told to stop (SIGTERM, SIGINT).
+    ///
+    /// `dev` plays every role against a private server; `orchestrator`, `worker` and `all` play theirs against the server named by
+    /// `--server`, `--context` or the environment. `--help` tells the rest.
+    pub fn main(self) -> ExitCode {
+        let cli = Cli::parse();
+        let _telemetry = match Telemetry::start() {
+            Ok(telemetry) => telemetry,
+            Err(error) => return failed(&error),
+        };
+        let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return failed(&error),
+        };
+        match runtime.block_on(self.run(cli.role)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        }
+    }
+
+    async fn run(self, role: Role) -> Result<(), AppError> {
+        let (roles, work, server) = match role {
+            Role::Dev { store, durability, work } => return self.run_dev(store, durability, work).await,
+            Role::Orchestrator { server, work } => (Roles::ORCHESTRATOR, work, server),
+            Role::Worker { server, work } => (Roles::WORKER, work, server),
+            Role::All { server, work } => (Roles::ALL, work, server),
+        };
+        let options = AppOptions {
+            roles,
+            prefix: server.prefix.clone(),
+            ..AppOptions::new(server.connect())
+        };
+        self.run_until_told(options, work).await
+    }
+
+    async fn run_dev(self, store: Option<PathBuf>, durability: Level, work: Work) -> Result<(), AppError> {
+        let server = DevServer::start(DevOptions {
+            store,
+            durability: durability.into(),
+            prefix: None,
+        })
+        .await?;
+        let connect = server.connect();
+        eprintln!("nats-server {}", connect.servers.join(","));
+        self.run_until_told(AppOptions::new(connect), work).await
+    }
+
+    async fn run_until_told(self, options: AppOptions, work: Work) -> Result<(), AppError> {
+        if let Some(address) = work.metrics {
+            let serving = telemetry::serve_metrics(address).await.map_err(|source| AppError::System {
+                what: "serving /metrics",
+                source,
+            })?;
+            eprintln!("metrics http://{serving}/metrics");
+        }
+        let options = AppOptions {
+            queues: work.queues,
+            slots: work.slots,
+            ..options
+        };
+        tracing::info!(process = %options.process, roles = ?options.roles, "ready");
+        let mut running = self.start(options).await?;
+        let told = told_to_stop().map_err(|source| AppError::System {
+            what: "listening for signals",
+            source,
+        })?;
+        tokio::select! {
+            ended = running.ended() => ended,
+            () = told => running.stop().await,
+        }
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT.
+fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Tells an error with its causes, once, at the edge.
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    let mut message = format!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    eprintln!("{message}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,62 @@
+//! Everything in one process with a private server: for trying things out.
+
+use std::path::PathBuf;
+
+use everstep_common::ids::Prefix;
+use everstep_common::ports::Broker;
+use everstep_common::store::Deployment;
+use everstep_common::topology::Durability;
+use everstep_nats::managed::{self, ManagedServer};
+use everstep_nats::{ConnectOptions, NatsBroker};
+
+use super::AppError;
+
+/// What a private server is to be like.
+#[derive(Clone, Debug, Default)]
+pub struct DevOptions {
+    /// Where it keeps its data; a temporary folder without one.
+    pub store: Option<PathBuf>,
+    /// What acknowledged writes survive.
+    pub durability: Durability,
+    /// Under which names.
+    pub prefix: Option<Prefix>,
+}
+
+/// A private nats-server with a deployment of one partition on it; dies with its owner.
+#[derive(Debug)]
+pub struct DevServer {
+    server: ManagedServer,
+    prefix: Prefix,
+}
+
+impl DevServer {
+    /// Starts the server and provisions it.
+    pub async fn start(options: DevOptions) -> Result<Self, AppError> {
+        let prefix = options.prefix.unwrap_or_else(Prefix::none);
+        let mut settings = managed::Options::with_durability(options.durability);
+        settings.store = options.store;
+        let server = ManagedServer::start(settings).await?;
+        let broker: std::sync::Arc<dyn Broker> = NatsBroker::connect(ConnectOptions::to(server.url())).await?;
+        let deployment = Deployment::single_node(prefix.clone()).with_durability(options.durability);
+        deployment.provision(&broker).await?;
+        if options.durability == Durability::Relaxed {
+            server.flush_store().await?;
+        }
+        Ok(Self { server, prefix })
+    }
+
+    /// How to connect to it.
+    pub fn connect(&self) -> ConnectOptions {
+        ConnectOptions::to(self.server.url())
+    }
+
+    /// The prefix of its deployment.
+    pub fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+
+    /// The server itself.
+    pub fn server(&mut self) -> &mut ManagedServer {
+        &mut self.server
+    }
+}

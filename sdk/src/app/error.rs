@@ -1,0 +1,47 @@
+//! Why an application did not start or had to end.
+
+use everstep_common::store::DeploymentError;
+use everstep_nats::{ConnectError, managed};
+use everstep_orchestrator::RegisteredTwice;
+use everstep_worker::DuplicateFunction;
+
+/// Why an application did not start or had to end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// Two workflows of the same name and version.
+    #[error(transparent)]
+    Workflow(RegisteredTwice),
+    /// Two functions of the same name.
+    #[error(transparent)]
+    Function(DuplicateFunction),
+    /// The server cannot be reached or used.
+    #[error("connecting")]
+    Connect(#[from] ConnectError),
+    /// Nothing is provisioned, or it is another deployment than asked for.
+    #[error("finding the deployment")]
+    Deployment(#[from] DeploymentError),
+    /// The server of `dev` could not be started.
+    #[error("starting a nats-server of our own")]
+    Server(#[from] managed::Error),
+    /// The orchestrator could not go on.
+    #[error("orchestrator")]
+    Orchestrator(#[from] everstep_orchestrator::Error),
+    /// The worker could not go on.
+    #[error("worker")]
+    Worker(#[from] everstep_worker::Error),
+    /// Something of the operating system's.
+    #[error("{what}")]
+    System {
+        /// What was being done.
+        what: &'static str,
+        /// What it says.
+        source: std::io::Error,
+    },
+    /// A role ended without a word.
+    #[error("{role} ended unexpectedly")]
+    Vanished {
+        /// Which.
+        role: &'static str,
+    },
+}

@@ -1,0 +1,168 @@
+//! Starting the roles and stopping them in order.
+//!
+//! The orchestrator's threads and the worker's thread have connections and current-thread runtimes of their own; functions and closures run
+//! on the runtime that the application was started on.
+
+use std::sync::Arc;
+
+use everstep_common::ports::{Broker, Clock};
+use everstep_common::store::{Deployment, Store};
+use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
+use everstep_orchestrator::{Connect, Connected, Orchestrator};
+use everstep_worker::{Functions, Resources, Worker};
+use futures::FutureExt;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::{App, AppError, AppOptions};
+use crate::telemetry;
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// Drives runs; the workflows' code is here.
+    pub orchestrator: bool,
+    /// Runs functions.
+    pub worker: bool,
+}
+
+impl Roles {
+    /// Everything in one process.
+    pub const ALL: Self = Self {
+        orchestrator: true,
+        worker: true,
+    };
+    /// Drives runs only.
+    pub const ORCHESTRATOR: Self = Self {
+        orchestrator: true,
+        worker: false,
+    };
+    /// Runs functions only.
+    pub const WORKER: Self = Self {
+        orchestrator: false,
+        worker: true,
+    };
+}
+
+/// An application that works. Dropping it ends it like a crash; [`RunningApp::stop`] ends it in order.
+#[derive(Debug)]
+pub struct RunningApp {
+    shutdown: watch::Sender<bool>,
+    roles: JoinSet<Result<(), AppError>>,
+}
+
+impl RunningApp {
+    /// Has workers finish or hand back what they hold and orchestrators hand their partitions over, and waits for it.
+    pub async fn stop(mut self) -> Result<(), AppError> {
+        self.shutdown.send_replace(true);
+        self.ended().await
+    }
+
+    /// Returns when every role has ended, which they do not before [`RunningApp::stop`] unless something is wrong.
+    pub async fn ended(&mut self) -> Result<(), AppError> {
+        while let Some(role) = self.roles.join_next().await {
+            role.map_err(|_| AppError::Vanished { role: "a role" })??;
+        }
+        Ok(())
+    }
+}
+
+impl App {
+    /// Starts the roles that `options` ask for on the current tokio runtime, which should be a multi-threaded one: functions run there.
+    pub async fn start(self, options: AppOptions) -> Result<RunningApp, AppError> {
+        let Self {
+            definers,
+            functions,
+            resources,
+            mistake,
+        } = self;
+        if let Some(mistake) = mistake {
+            return Err(mistake);
+        }
+        let resources = Arc::new(resources);
+        let workflows = Self::workflows(definers, &resources)?;
+        let broker: Arc<dyn Broker> = NatsBroker::connect(options.connect.clone()).await?;
+        let deployment = Deployment::load(&broker, &options.prefix).await?;
+        let (shutdown, told) = watch::channel(false);
+        let mut roles = JoinSet::new();
+        if options.roles.orchestrator {
+            let connect = connector(options.connect.clone());
+            let settings = everstep_orchestrator::Options {
+                process: options.process.clone(),
+                leases: options.leases.clone(),
+                partitions: options.partitions.clone(),
+            };
+            let orchestrator = Orchestrator::new(workflows, deployment.clone(), connect, settings);
+            let stop = stopped(told.clone());
+            drop(roles.spawn(async move { Ok(orchestrator.run(stop).await?) }));
+        }
+        if options.roles.worker {
+            let worker = start_worker(functions, resources, deployment, &options, told)?;
+            drop(roles.spawn(async move { worker.await.unwrap_or(Err(AppError::Vanished { role: "worker" })) }));
+        }
+        Ok(RunningApp { shutdown, roles })
+    }
+}
+
+/// Resolves when the shutdown is asked for, or nobody is left to ask for it.
+async fn stopped(mut told: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a reason to stop too.
+    let _ = told.wait_for(|stop| *stop).await;
+}
+
+/// A connection of its own for each thread that asks.
+fn connector(options: ConnectOptions) -> Connect {
+    Arc::new(move |name| {
+        let options = ConnectOptions {
+            wait_for_server: true,
+            ..options.clone()
+        }
+        .named(name);
+        async move {
+            let broker = NatsBroker::connect(options).await.map_err(|error| error.to_string())?;
+            let connected: Connected = (broker, Arc::new(TokioClock) as Arc<dyn Clock>);
+            Ok(connected)
+        }
+        .boxed()
+    })
+}
+
+/// The worker's own thread: its connection is a third cheaper on a current-thread runtime, and no function can delay its heartbeats.
+fn start_worker(
+    functions: Functions,
+    resources: Arc<Resources>,
+    deployment: Deployment,
+    options: &AppOptions,
+    told: watch::Receiver<bool>,
+) -> Result<oneshot::Receiver<Result<(), AppError>>, AppError> {
+    let (ended, end) = oneshot::channel();
+    let settings = everstep_worker::Options {
+        process: options.process.clone(),
+        queues: options.queues.clone(),
+        slots: options.slots,
+        drain_grace: options.drain_grace,
+        runtime: Some(tokio::runtime::Handle::current()),
+        link_trace: Some(telemetry::link_trace),
+    };
+    let connect = options.connect.clone().named(format!("{}-worker", options.process));
+    let system = |what| move |source| AppError::System { what, source };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("starting the worker's runtime"))?;
+    let work = async move {
+        let broker: Arc<dyn Broker> = NatsBroker::connect(ConnectOptions {
+            wait_for_server: true,
+            ..connect
+        })
+        .await?;
+        let (store, driver) = Store::new(broker, Arc::new(TokioClock), deployment);
+        drop(tokio::spawn(driver));
+        Ok(Worker::new(store, functions, resources, settings).run(stopped(told)).await?)
+    };
+    let thread = std::thread::Builder::new().name("everstep-worker".to_owned());
+    // The receiver is gone only if the application was dropped.
+    let run = move || drop(ended.send(runtime.block_on(work)));
+    thread.spawn(run).map_err(system("starting the worker's thread"))?;
+    Ok(end)
+}

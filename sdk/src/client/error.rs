@@ -1,0 +1,97 @@
+//! What can go wrong for a client, told apart by what the caller can do about it.
+
+use std::time::Duration;
+
+use everstep_common::failure::Failure;
+use everstep_common::ids::{InvalidId, RunId, WorkflowName};
+use everstep_common::store::{CreateError, DeploymentError, PayloadError, ReadRunError};
+use everstep_common::{ports, wire};
+use everstep_nats::ConnectError;
+
+/// Why a request of a client failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The server cannot be reached or used.
+    #[error("connecting")]
+    Connect(#[from] ConnectError),
+    /// Nothing is provisioned, or it cannot be read.
+    #[error("finding the deployment")]
+    Deployment(#[from] DeploymentError),
+    /// The server did not answer in time. A start or cancel may have been stored; asking again with the same key is safe.
+    #[error("no answer within {} s; asking again with the same key is safe", after.as_secs())]
+    Unavailable {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// There is no such run.
+    #[error("there is no run {run}")]
+    NotFound {
+        /// The run asked for.
+        run: RunId,
+    },
+    /// The run has ended, so it can no longer be moved; or it was purged.
+    #[error("run {run} has ended")]
+    Ended {
+        /// The run.
+        run: RunId,
+    },
+    /// The start key was used before, with another input or version.
+    #[error("workflow {workflow} was started before under key {key:?} with another input; the earlier run is {run}")]
+    Conflict {
+        /// The workflow.
+        workflow: WorkflowName,
+        /// The start key.
+        key: String,
+        /// The run that has the key.
+        run: RunId,
+    },
+    /// A name or id is none.
+    #[error(transparent)]
+    Invalid(#[from] InvalidId),
+    /// A value cannot be encoded or decoded.
+    #[error("{what}")]
+    Value {
+        /// Which value.
+        what: String,
+        /// What is wrong with it.
+        source: wire::Error,
+    },
+    /// A large value could not be stored or fetched.
+    #[error("moving a large value")]
+    Payload(#[from] PayloadError),
+    /// An entry could not be created.
+    #[error("writing to the journal")]
+    Create(#[from] CreateError),
+    /// The journal could not be read.
+    #[error("reading the journal")]
+    Read(#[from] ReadRunError),
+    /// The list of runs could not be read.
+    #[error("reading the list of runs")]
+    List(#[source] ports::ReadError),
+}
+
+/// Why a run brought no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The workflow failed.
+    #[error("run {run} failed: {failure}")]
+    Failed {
+        /// The run.
+        run: RunId,
+        /// How.
+        failure: Failure,
+    },
+    /// The run was cancelled.
+    #[error("run {run} was cancelled: {}", failure.message)]
+    Cancelled {
+        /// The run.
+        run: RunId,
+        /// Why, as far as it was said.
+        failure: Failure,
+    },
+    /// The result could not be had.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}

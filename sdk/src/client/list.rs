@@ -1,0 +1,81 @@
+//! Lists of runs, from their summaries. A summary is written a moment after what it tells, so a list may be that much behind.
+
+use everstep_common::ids::{RunId, WorkflowName};
+use everstep_common::ports::ReadError;
+use everstep_common::store::RUNS;
+use everstep_common::summary::{RunStatus, RunSummary};
+use everstep_common::wire;
+use futures::StreamExt;
+
+use super::{Client, ClientError};
+
+/// How many runs a list holds unless it is told otherwise.
+const LIMIT_DEFAULT: usize = 100;
+
+/// Which runs to list.
+#[derive(Clone, Debug)]
+pub struct ListFilter {
+    /// Only of this workflow.
+    pub workflow: Option<WorkflowName>,
+    /// Only with this status.
+    pub status: Option<RunStatus>,
+    /// At most so many, the newest first. Default 100.
+    pub limit: usize,
+}
+
+impl Default for ListFilter {
+    fn default() -> Self {
+        Self {
+            workflow: None,
+            status: None,
+            limit: LIMIT_DEFAULT,
+        }
+    }
+}
+
+/// One run in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedRun {
+    /// Its id.
+    pub run: RunId,
+    /// What is known of it.
+    pub summary: RunSummary,
+}
+
+impl ListFilter {
+    fn admits(&self, summary: &RunSummary) -> bool {
+        self.workflow.as_ref().is_none_or(|workflow| *workflow == summary.workflow)
+            && self.status.is_none_or(|status| status == summary.status)
+    }
+}
+
+impl Client {
+    /// The runs that `filter` admits, the newest first. Reads every summary of the deployment (about half a million a second).
+    pub async fn list(&self, filter: &ListFilter) -> Result<Vec<ListedRun>, ClientError> {
+        let names = self.store().names();
+        let (stream, subjects, prefix) = (
+            names.bucket_stream(RUNS),
+            names.bucket_key(RUNS, ">"),
+            names.bucket_key(RUNS, ""),
+        );
+        let mut summaries = self.store().broker().scan(&stream, &subjects, None);
+        let mut listed = Vec::new();
+        while let Some(message) = summaries.next().await {
+            let message = match message {
+                Ok(message) => message,
+                Err(ReadError::NoStream) => break,
+                Err(error) => return Err(ClientError::List(error)),
+            };
+            let run = message.subject.strip_prefix(&prefix).and_then(|key| key.parse().ok());
+            let (Some(run), Ok(summary)) = (run, wire::decode::<RunSummary>(&message.payload)) else {
+                continue;
+            };
+            if filter.admits(&summary) {
+                listed.push(ListedRun { run, summary });
+            }
+        }
+        listed.sort_by(|one, other| other.summary.started.cmp(&one.summary.started).then(other.run.cmp(&one.run)));
+        listed.truncate(filter.limit);
+        Ok(listed)
+    }
+}

@@ -1,0 +1,170 @@
+//! The client: starts runs, waits for their results, looks at them, moves them.
+//!
+//! It talks to the journal and to nobody else: no orchestrator need be up for a start to be accepted, or for a result to be read.
+
+mod error;
+mod history;
+mod list;
+mod result;
+mod start;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use everstep_common::ids::{Prefix, RunId};
+use everstep_common::journal::{Entry, EntryKey, Inbound, InboundId, InboundKind, JournalEntry};
+use everstep_common::ports::{Broker, Clock};
+use everstep_common::store::{CreateError, Created, Deployment, ReadAt, Store};
+use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
+use futures::future::{Either, select};
+
+pub use error::{ClientError, RunError};
+pub use list::{ListFilter, ListedRun};
+pub use result::RunHandle;
+pub use start::StartRun;
+
+use crate::workflow::IntoWorkflow;
+
+/// How long the server may take to acknowledge what a client asks for.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(15);
+
+/// A handle on one deployment. Cheap to clone.
+///
+/// ```no_run
+/// use everstep::prelude::*;
+/// use everstep::Client;
+///
+/// #[workflow]
+/// async fn greet(ctx: WorkflowContext, name: String) -> Result<String, WorkflowError> {
+///     Ok(format!("Hello, {name}"))
+/// }
+///
+/// # async fn example() -> anyhow::Result<()> {
+/// let client = Client::connect(Default::default()).await?;
+/// let greeting = client.start(greet, "Ada".to_owned()).key("ada-1").await?.result().await?;
+/// assert_eq!(greeting, "Hello, Ada");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    store: Store,
+}
+
+impl Client {
+    /// Connects to the deployment without a prefix. What `options` leave open comes from the NATS context and the environment.
+    pub async fn connect(options: ConnectOptions) -> Result<Self, ClientError> {
+        Self::connect_to(options, Prefix::none()).await
+    }
+
+    /// Connects to the deployment with this prefix.
+    pub async fn connect_to(options: ConnectOptions, prefix: Prefix) -> Result<Self, ClientError> {
+        let broker: Arc<dyn Broker> = NatsBroker::connect(options).await?;
+        Self::over(broker, Arc::new(TokioClock), &prefix).await
+    }
+
+    /// A client over ports of one's own, as tests do. Spawns on the current tokio runtime.
+    pub async fn over(broker: Arc<dyn Broker>, clock: Arc<dyn Clock>, prefix: &Prefix) -> Result<Self, ClientError> {
+        let deployment = Deployment::load(&broker, prefix).await?;
+        let (store, driver) = Store::new(broker, clock, deployment);
+        drop(tokio::spawn(driver));
+        Ok(Self { store })
+    }
+
+    /// The storage below, for tools that look into the journal.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Starts a run of `workflow`; await the returned [`StartRun`] after giving it a key, tags or a session.
+    pub fn start<W, Marker>(
+        &self,
+        workflow: W,
+        input: <W::Workflow as crate::Workflow>::Input,
+    ) -> StartRun<<W::Workflow as crate::Workflow>::Output>
+    where
+        W: IntoWorkflow<Marker>,
+    {
+        let _ = workflow;
+        StartRun::typed::<W::Workflow>(self.clone(), &input)
+    }
+
+    /// Starts a run of a workflow known by name only. Without a version the newest that the owner knows is run.
+    pub fn start_named(&self, workflow: &str, version: Option<u32>, input: &serde_json::Value) -> StartRun<serde_json::Value> {
+        StartRun::named(self.clone(), workflow, version, input)
+    }
+
+    /// A handle on a run that exists (or will); its result is decoded as `T`.
+    pub fn run<T>(&self, run: RunId) -> RunHandle<T> {
+        RunHandle::later(self.clone(), run)
+    }
+
+    /// Asks a run to cancel: its open waits end with an error, and when the workflow gives in the run ends as cancelled.
+    ///
+    /// Acknowledged when durable. Asking again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotFound`] if there is no such run, [`ClientError::Ended`] if it has ended already.
+    pub async fn cancel(&self, run: &RunId, reason: &str) -> Result<(), ClientError> {
+        let id = InboundId::new("cancel").expect("one token");
+        self.send(run, id, InboundKind::Cancel, Some(reason)).await
+    }
+
+    /// Has a parked run tried again. With `accept_unasked` it goes on even though recorded steps are no longer asked for.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::cancel`].
+    pub async fn resume(&self, run: &RunId, accept_unasked: bool, reason: &str) -> Result<(), ClientError> {
+        let id = format!("resume-{}", uuid::Uuid::new_v4().simple());
+        let id = InboundId::new(&id).expect("hex digits are a token");
+        self.send(run, id, InboundKind::Resume { accept_unasked }, Some(reason)).await
+    }
+
+    async fn send(&self, run: &RunId, id: InboundId, kind: InboundKind, reason: Option<&str>) -> Result<(), ClientError> {
+        self.must_be_open(run).await?;
+        let reason = reason.filter(|reason| !reason.is_empty()).map(str::to_owned);
+        let entry = Entry::In(Inbound { kind, by: None, reason });
+        self.create(run, EntryKey::In(id), &entry).await?;
+        // Read again: what ended meanwhile will not be moved any more, and nobody is told that it was.
+        self.must_be_open(run).await
+    }
+
+    async fn must_be_open(&self, run: &RunId) -> Result<(), ClientError> {
+        if self.entry(run, &EntryKey::Start).await?.is_none() {
+            return Err(ClientError::NotFound { run: run.clone() });
+        }
+        match self.entry(run, &EntryKey::End).await? {
+            Some(_) => Err(ClientError::Ended { run: run.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    async fn entry(&self, run: &RunId, key: &EntryKey) -> Result<Option<JournalEntry>, ClientError> {
+        Ok(self.bounded(self.store.read_entry(run, key)).await??)
+    }
+
+    async fn entries(&self, run: &RunId) -> Result<Vec<JournalEntry>, ClientError> {
+        Ok(self.bounded(self.store.read_run(run, ReadAt::AtLeast(0))).await??)
+    }
+
+    async fn create(&self, run: &RunId, key: EntryKey, entry: &Entry) -> Result<Created, ClientError> {
+        match self.bounded(self.store.create(run, key, entry)).await? {
+            Ok(created) => Ok(created),
+            Err(CreateError::Gone { run, .. }) => Err(ClientError::Ended { run }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// An answer in good time, or none.
+    async fn bounded<T>(&self, answer: impl Future<Output = T>) -> Result<T, ClientError> {
+        let late = self.store.clock().sleep(ACKNOWLEDGED_WITHIN);
+        match select(std::pin::pin!(answer), late).await {
+            Either::Left((answer, _)) => Ok(answer),
+            Either::Right(((), _)) => Err(ClientError::Unavailable {
+                after: ACKNOWLEDGED_WITHIN,
+            }),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Waiting for a result: pushed by the server when the run's `end` is stored, never polled.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use everstep_common::ids::RunId;
+use everstep_common::journal::{Ended, Entry, EntryKey, RunOutcome};
+use everstep_common::ports::{ConnectionEvent, CoreMessage};
+use everstep_common::store::Backoff;
+use everstep_common::wire;
+use futures::StreamExt;
+use futures::future::{Either, select};
+use futures::stream::BoxStream;
+use serde::de::DeserializeOwned;
+
+use super::{Client, ClientError, RunError};
+
+/// One run, seen by a client.
+pub struct RunHandle<T> {
+    client: Client,
+    run: RunId,
+    /// Told when the run's end is stored; made before the start was sent, or when a result is waited for.
+    done: Option<BoxStream<'static, CoreMessage>>,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> RunHandle<T> {
+    /// Subscribes at once.
+    pub(super) async fn now(client: Client, run: RunId) -> Self {
+        let done = client.subscribe_done(&run).await;
+        Self {
+            client,
+            run,
+            done: Some(done),
+            output: PhantomData,
+        }
+    }
+
+    /// Subscribes when a result is waited for.
+    pub(super) fn later(client: Client, run: RunId) -> Self {
+        Self {
+            client,
+            run,
+            done: None,
+            output: PhantomData,
+        }
+    }
+
+    /// The run's id.
+    pub fn id(&self) -> &RunId {
+        &self.run
+    }
+
+    /// How the run ended, as recorded; waits for it.
+    pub async fn outcome(self) -> Result<RunOutcome, ClientError> {
+        let Self { client, run, done, .. } = self;
+        match done {
+            // The run was just started: its end is most likely yet to come, so nothing is read before a push.
+            Some(done) => client.pushed_end(&run, done).await,
+            None => {
+                let done = client.subscribe_done(&run).await;
+                match client.entry(&run, &EntryKey::End).await? {
+                    Some(entry) => Client::outcome_of(&run, entry.entry),
+                    None if client.entry(&run, &EntryKey::Start).await?.is_none() => Err(ClientError::NotFound { run }),
+                    None => client.pushed_end(&run, done).await,
+                }
+            }
+        }
+    }
+}
+
+impl<T: DeserializeOwned> RunHandle<T> {
+    /// The value that the workflow returns; waits for it, for as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Failed`] and [`RunError::Cancelled`] say how the run ended; a parked run does not end, and is waited for.
+    pub async fn result(self) -> Result<T, RunError> {
+        let (client, run) = (self.client.clone(), self.run.clone());
+        match self.outcome().await? {
+            RunOutcome::Completed(value) => {
+                let value = client.store.get_payload(&run, &value).await.map_err(ClientError::from)?;
+                let what = format!("the result of run {run} is not a {}", std::any::type_name::<T>());
+                wire::decode_value(&value).map_err(|source| ClientError::Value { what, source }.into())
+            }
+            RunOutcome::Failed(failure) => Err(RunError::Failed { run, failure }),
+            RunOutcome::Cancelled(failure) => Err(RunError::Cancelled { run, failure }),
+        }
+    }
+}
+
+impl Client {
+    async fn subscribe_done(&self, run: &RunId) -> BoxStream<'static, CoreMessage> {
+        self.store.broker().subscribe(&self.store.names().done(run)).await
+    }
+
+    /// Reads the end when it is pushed, and looks for it after each reconnect, for a push may be lost with the connection.
+    async fn pushed_end(&self, run: &RunId, mut done: BoxStream<'static, CoreMessage>) -> Result<RunOutcome, ClientError> {
+        let mut connection = self.store.broker().connection_events();
+        let mut backoff = Backoff::new();
+        loop {
+            let pushed = match select(done.next(), connection.next()).await {
+                Either::Left((Some(_), _)) => true,
+                Either::Left((None, _)) => {
+                    done = self.subscribe_done(run).await;
+                    false
+                }
+                Either::Right((Some(ConnectionEvent::Reconnected), _)) => false,
+                Either::Right((Some(ConnectionEvent::Disconnected), _)) => continue,
+                Either::Right((None, _)) => {
+                    connection = futures::stream::pending().boxed();
+                    continue;
+                }
+            };
+            loop {
+                if let Some(entry) = self.entry(run, &EntryKey::End).await? {
+                    return Self::outcome_of(run, entry.entry);
+                }
+                if !pushed {
+                    break;
+                }
+                // It is stored; the replica that answered does not have it yet.
+                self.store.clock().sleep(backoff.next()).await;
+            }
+        }
+    }
+
+    fn outcome_of(run: &RunId, entry: Entry) -> Result<RunOutcome, ClientError> {
+        match entry {
+            Entry::End(Ended { outcome, .. }) => Ok(outcome),
+            _ => Err(ClientError::Ended { run: run.clone() }),
+        }
+    }
+}
+
+impl<T> fmt::Debug for RunHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RunHandle").field(&self.run).finish()
+    }
+}

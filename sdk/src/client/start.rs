@@ -1,0 +1,158 @@
+//! Starting a run: once per workflow and start key, acknowledged when durable.
+
+use std::collections::BTreeMap;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+
+use bytes::Bytes;
+use everstep_common::digest::InputDigest;
+use everstep_common::ids::{Partition, RunId, WorkflowName};
+use everstep_common::journal::{Entry, EntryKey, Start};
+use everstep_common::ports::Message;
+use everstep_common::store::Created;
+use everstep_common::wire;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Client, ClientError, RunHandle};
+use crate::telemetry;
+use crate::workflow::Workflow;
+
+/// A start that is about to be made; awaiting it makes it.
+#[must_use = "a run starts when this is awaited"]
+pub struct StartRun<T> {
+    client: Client,
+    request: Result<Request, ClientError>,
+    output: PhantomData<fn() -> T>,
+}
+
+struct Request {
+    workflow: WorkflowName,
+    version: Option<u32>,
+    input: Bytes,
+    key: Option<String>,
+    session: Option<String>,
+    tags: BTreeMap<String, String>,
+}
+
+impl<T> StartRun<T> {
+    pub(super) fn typed<W: Workflow>(client: Client, input: &W::Input) -> Self {
+        Self::new(client, W::NAME, Some(W::VERSION), input)
+    }
+
+    pub(super) fn new(client: Client, workflow: &str, version: Option<u32>, input: &impl Serialize) -> Self {
+        let request = WorkflowName::new(workflow).map_err(ClientError::from).and_then(|workflow| {
+            let what = format!("encoding the input of workflow {workflow}");
+            let input = wire::encode_value(input).map_err(|source| ClientError::Value { what, source })?;
+            Ok(Request {
+                workflow,
+                version,
+                input,
+                key: None,
+                session: None,
+                tags: BTreeMap::new(),
+            })
+        });
+        Self {
+            client,
+            request,
+            output: PhantomData,
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Request)) -> Self {
+        if let Ok(request) = &mut self.request {
+            change(request);
+        }
+        self
+    }
+
+    /// The caller's name for this run: the same workflow, key and input give the same run, however often it is started.
+    ///
+    /// Another input under the same key is [`ClientError::Conflict`].
+    pub fn key(self, key: impl Into<String>) -> Self {
+        self.with(|request| request.key = Some(key.into()))
+    }
+
+    /// The session whose state the run shares with others.
+    pub fn session(self, session: impl Into<String>) -> Self {
+        self.with(|request| request.session = Some(session.into()))
+    }
+
+    /// A label, for people and filters.
+    pub fn tag(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with(|request| drop(request.tags.insert(name.into(), value.into())))
+    }
+
+    async fn send(self) -> Result<RunHandle<T>, ClientError> {
+        let (client, request) = (self.client, self.request?);
+        let digest = InputDigest::of(&request.input);
+        let run = client.new_run_id(&request);
+        let input = client
+            .bounded(client.store.put_payload(&run, "start", request.input))
+            .await??;
+        let start = Start {
+            workflow: request.workflow,
+            version: request.version,
+            input,
+            digest,
+            start_key: request.key,
+            session: request.session,
+            parent: None,
+            tags: request.tags,
+            traceparent: telemetry::traceparent(),
+        };
+        // Subscribed before the start is sent, so that the end cannot be missed.
+        let handle = RunHandle::now(client.clone(), run.clone()).await;
+        match client.create(&run, EntryKey::Start, &Entry::Start(start.clone())).await? {
+            Created::Ours { .. } => Ok(handle),
+            Created::Theirs(earlier) => client
+                .same_start(&run, &start, &earlier)
+                .map(|()| RunHandle::later(client, run)),
+        }
+    }
+}
+
+impl<T: 'static> IntoFuture for StartRun<T> {
+    type Output = Result<RunHandle<T>, ClientError>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.send().boxed()
+    }
+}
+
+impl Client {
+    fn new_run_id(&self, request: &Request) -> RunId {
+        let deployment = self.store.deployment();
+        match &request.key {
+            Some(key) => RunId::keyed(&request.workflow, key, deployment.keyed_partitions),
+            None => {
+                let unique = Uuid::now_v7();
+                let (_, random) = unique.as_u64_pair();
+                RunId::unkeyed(Partition((random % u64::from(deployment.partitions)) as u32), unique)
+            }
+        }
+    }
+
+    /// Whether the run that has the key is the one that was asked for.
+    fn same_start(&self, run: &RunId, start: &Start, earlier: &Message) -> Result<(), ClientError> {
+        let entry = self.store.decode_entry(run, earlier.clone())?;
+        match entry.entry {
+            Entry::Start(earlier) if earlier.digest == start.digest && earlier.workflow == start.workflow => Ok(()),
+            _ => Err(ClientError::Conflict {
+                workflow: start.workflow.clone(),
+                key: start.start_key.clone().unwrap_or_default(),
+                run: run.clone(),
+            }),
+        }
+    }
+}
+
+impl StartRun<serde_json::Value> {
+    pub(super) fn named(client: Client, workflow: &str, version: Option<u32>, input: &serde_json::Value) -> Self {
+        Self::new(client, workflow, version, input)
+    }
+}

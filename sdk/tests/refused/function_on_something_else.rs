@@ -1,0 +1,9 @@
+use everstep::prelude::*;
+
+#[function]
+struct Charge;
+
+#[workflow]
+impl Charge {}
+
+fn main() {}

@@ -1,0 +1,248 @@
+//! A run fed by hand: entries with typed values go in, what is to be done comes out as lines.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use everstep::{IntoWorkflow, WorkflowBody};
+use everstep_common::digest::InputDigest;
+use everstep_common::failure::Failure;
+use everstep_common::ids::{RunId, WorkflowName};
+use everstep_common::journal::{Inbound, InboundKind, LocalKind, Start};
+use everstep_common::key::StepKey;
+use everstep_common::payload::Payload;
+use everstep_common::task::StepOptions;
+use everstep_common::wire::{decode_value, encode_value};
+use everstep_core::{Closure, Command, Decision, Event, EventBody, Limits, Record, Run, RunEnd};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// When the first entry is stored; each following one comes a second later.
+pub(crate) const BEGINNING: Timestamp = Timestamp::constant(1_700_000_000, 0);
+
+pub(crate) fn run_id() -> RunId {
+    "0-0123456789abcdef0123456789abcdef".parse().unwrap()
+}
+
+pub(crate) fn key(path: &str) -> StepKey {
+    StepKey::from_path(path)
+}
+
+/// A run, what was applied to it, and what it has asked for.
+pub(crate) struct Driven {
+    run: Run,
+    sequence: u64,
+    commands: Vec<Command>,
+}
+
+impl Driven {
+    pub(crate) fn start<W, Marker>(workflow: W, input: impl Serialize) -> Self
+    where
+        W: IntoWorkflow<Marker, Workflow: WorkflowBody>,
+    {
+        Self::start_known(workflow, input, 0)
+    }
+
+    /// One whose entries up to `known_until` were seen by an owner before.
+    pub(crate) fn start_known<W, Marker>(workflow: W, input: impl Serialize, known_until: u64) -> Self
+    where
+        W: IntoWorkflow<Marker, Workflow: WorkflowBody>,
+    {
+        let definition = everstep::definition(workflow, Default::default());
+        let run = Run::new(run_id(), &definition, Limits::default(), known_until);
+        let mut driven = Self {
+            run,
+            sequence: 0,
+            commands: Vec::new(),
+        };
+        let input = encode_value(&input).unwrap();
+        driven.apply(EventBody::Start(Box::new(start(definition.name, &input)), input));
+        driven
+    }
+
+    /// Records the outcome of the step `key` as a worker or an orchestrator would that was given what was asked.
+    pub(crate) fn answer(&mut self, key_path: &str, result: Result<Bytes, Failure>) {
+        let asked = self.commands.iter().find_map(|command| match command {
+            Command::Dispatch {
+                key: asked,
+                function,
+                digest,
+                ..
+            }
+            | Command::Record {
+                key: asked,
+                function,
+                digest,
+                ..
+            } if *asked == key(key_path) => Some((function.clone(), *digest)),
+            _ => None,
+        });
+        let (function, digest) = asked.unwrap_or_else(|| panic!("step {key_path} was not asked for: {:?}", self.lines()));
+        self.apply(EventBody::About(
+            key(key_path),
+            Record::Step {
+                function,
+                digest,
+                result,
+            },
+        ));
+    }
+
+    pub(crate) fn value(&mut self, key: &str, value: impl Serialize) {
+        self.answer(key, Ok(encode_value(&value).unwrap()));
+    }
+
+    pub(crate) fn local(&mut self, path: &str, result: Result<Bytes, Failure>) {
+        self.apply(EventBody::About(key(path), Record::Local(LocalKind::Closure, result)));
+    }
+
+    pub(crate) fn timer(&mut self, path: &str) {
+        self.apply(EventBody::About(key(path), Record::Timer));
+    }
+
+    pub(crate) fn cancel(&mut self) {
+        self.apply(EventBody::In(Inbound {
+            kind: InboundKind::Cancel,
+            by: None,
+            reason: None,
+        }));
+    }
+
+    /// All that was to be done so far, a line each, deadlines aside.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let told = self
+            .commands
+            .iter()
+            .filter(|command| !matches!(command, Command::Deadline { .. }));
+        told.map(line).collect()
+    }
+
+    /// What the step `key` was asked with.
+    pub(crate) fn asked<T: DeserializeOwned>(&self, path: &str) -> (T, StepOptions) {
+        let asked = self.commands.iter().find_map(|command| match command {
+            Command::Dispatch {
+                key: asked,
+                input,
+                options,
+                ..
+            } if *asked == key(path) => Some((input, options)),
+            _ => None,
+        });
+        let (input, options) = asked.expect("the step was asked for");
+        (decode_value(input).unwrap(), options.clone())
+    }
+
+    /// When the timer `key` is due.
+    pub(crate) fn due(&self, path: &str) -> Timestamp {
+        let due = self.commands.iter().find_map(|command| match command {
+            Command::StartTimer { key: asked, due } if *asked == key(path) => Some(*due),
+            _ => None,
+        });
+        due.expect("the timer was asked for")
+    }
+
+    /// The closure `key`, and its timeout.
+    pub(crate) fn closure(&mut self, path: &str) -> (Closure, Option<Duration>) {
+        let at = self
+            .commands
+            .iter()
+            .position(|command| matches!(command, Command::RunLocal { key: asked, .. } if *asked == key(path)));
+        match self.commands.remove(at.expect("the closure was asked for")) {
+            Command::RunLocal { closure, timeout, .. } => (closure, timeout),
+            _ => unreachable!("found above"),
+        }
+    }
+
+    /// How the run ended.
+    pub(crate) fn end(&self) -> &RunEnd {
+        let end = self.commands.iter().find_map(|command| match command {
+            Command::End { outcome } => Some(outcome),
+            _ => None,
+        });
+        end.unwrap_or_else(|| panic!("not ended: {:?}", self.lines()))
+    }
+
+    pub(crate) fn completed<T: DeserializeOwned>(&self) -> T {
+        match self.end() {
+            RunEnd::Completed(value) => decode_value(value).unwrap(),
+            other => panic!("not completed: {other:?}"),
+        }
+    }
+
+    pub(crate) fn failed(&self) -> &Failure {
+        match self.end() {
+            RunEnd::Failed(failure) => failure,
+            other => panic!("not failed: {other:?}"),
+        }
+    }
+
+    fn apply(&mut self, body: EventBody) {
+        let time = BEGINNING + Duration::from_secs(self.sequence);
+        self.sequence += 1;
+        self.run.apply(Event {
+            sequence: self.sequence,
+            time,
+            body,
+        });
+        match self.run.decide() {
+            Decision::Go(commands) => self.commands.extend(commands),
+            Decision::Parked(parked) => panic!("parked: {parked}"),
+        }
+    }
+}
+
+fn line(command: &Command) -> String {
+    match command {
+        Command::Dispatch { key, .. } => format!("step {key}"),
+        Command::RunLocal { key, .. } => format!("closure {key}"),
+        Command::StartTimer { key, .. } => format!("timer {key}"),
+        Command::CancelStep { key, .. } | Command::CancelTimer { key } | Command::CancelLocal { key } => format!("cancel {key}"),
+        Command::Record { key, failure, .. } => format!("record {key}: {failure}"),
+        other => other.to_string(),
+    }
+}
+
+fn start(workflow: WorkflowName, input: &Bytes) -> Start {
+    Start {
+        workflow,
+        version: None,
+        input: Payload::Inline(input.clone()),
+        digest: InputDigest::of(input),
+        start_key: None,
+        session: None,
+        parent: None,
+        tags: Default::default(),
+        traceparent: None,
+    }
+}
+
+/// What was logged, as text.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
