@@ -1,1 +1,3 @@
-//! Example workflows of Everstep.
+//! Example workflows of Everstep, each a module that a test can kill at any moment.
+
+pub mod order;

@@ -4,7 +4,6 @@
 //! replay to [`everstep_core::Context`]. The futures it gives out are in `waits`, one file each.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,21 +47,14 @@ use crate::waits::{RunFuture, SleepFuture, StepFuture};
 /// ```
 #[derive(Clone)]
 pub struct WorkflowContext {
-    /// First, for the compiler's sake: it is what a spawned context is told to be.
-    _here: StaysOnTheThreadOfItsRun,
     core: everstep_core::Context,
     /// For functions that are called in place.
     resources: Arc<Resources>,
 }
 
-/// What keeps a context from being sent, under a name that says so in the compiler's message.
-#[derive(Clone, Copy)]
-struct StaysOnTheThreadOfItsRun(PhantomData<*const ()>);
-
 impl WorkflowContext {
     pub(crate) fn new(core: everstep_core::Context, resources: Arc<Resources>) -> Self {
-        let _here = StaysOnTheThreadOfItsRun(PhantomData);
-        Self { _here, core, resources }
+        Self { core, resources }
     }
 
     /// Has a worker run `function` with `input`; its outcome is recorded once and never replaced.
