@@ -10,6 +10,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use crate::broker::Link;
+use crate::clock::pause;
 use crate::headers;
 use crate::outbox::{Outbox, is_publishable};
 
@@ -66,7 +67,7 @@ pub(crate) async fn ask(link: Link, subject: String, payload: Bytes, wait: Durat
     if link.outbox.enqueue(question).is_err() {
         return Vec::new();
     }
-    let mut answers = std::pin::pin!(answers.take_until(tokio::time::sleep(wait)));
+    let mut answers = std::pin::pin!(answers.take_until(pause(wait)));
     let mut gathered = Vec::new();
     while let Some(answer) = answers.next().await {
         if answer.status == Some(StatusCode::NO_RESPONDERS) {

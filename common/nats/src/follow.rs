@@ -5,6 +5,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use crate::broker::Link;
+use crate::clock::pause;
 use crate::last_match::last_match;
 use crate::ordered::{Item, OpenError, Reader, Start};
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub(crate) fn follow(link: Link, stream: String, filter: String, from: From) -> 
         filter,
         from,
     };
-    stream::unfold(State::Begin(begin), |state| async {
+    stream::unfold(State::Begin(Box::new(begin)), |state| async {
         let (item, next) = match state {
             State::Begin(begin) => begin.first().await,
             State::Running(running) => running.next().await,
@@ -40,7 +41,7 @@ struct Begin {
 }
 
 enum State {
-    Begin(Begin),
+    Begin(Box<Begin>),
     Running(Box<Running>),
     Ended,
 }
@@ -82,7 +83,7 @@ impl Begin {
                 (Err(OpenError::Lost(reason)), _) => return (Followed::Lost(reason), State::Ended),
                 (Err(OpenError::Failed(failure)), _) | (Ok(_), Err(failure)) => {
                     tracing::debug!(stream = self.stream, ?failure, "cannot follow yet");
-                    tokio::time::sleep(BEGIN_DELAY).await;
+                    pause(BEGIN_DELAY).await;
                 }
             }
         }

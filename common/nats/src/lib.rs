@@ -10,6 +10,7 @@
 //! | how answers find their requests | `replies`, `api` |
 //! | what error codes mean | `refusal` |
 //! | publishing, reading, following, pulling | `publish`; `read` and `leader`; `ordered`, `follow` and `scan`; `pull` |
+//! | how a process is listed by `nats micro ls` | `micro` |
 //! | streams and consumers | `assets`, `wire_config` |
 //! | a nats-server as a child process | [`managed`] |
 //!
@@ -29,6 +30,7 @@ mod headers;
 mod last_match;
 mod leader;
 pub mod managed;
+mod micro;
 mod options;
 mod ordered;
 mod outbox;
@@ -44,4 +46,5 @@ pub use broker::NatsBroker;
 pub use clock::TokioClock;
 pub use connect::{ConnectError, MINIMUM_SERVER_VERSION};
 pub use context_file::ContextError;
+pub use micro::{MicroError, MicroService, Statistics};
 pub use options::ConnectOptions;

@@ -17,7 +17,7 @@ use async_nats::message::OutboundMessage;
 use async_nats::{Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use everstep_common::ports::{self, ConnectionEvent};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,6 +26,7 @@ use tokio::sync::broadcast;
 use crate::api::Failure;
 use crate::assets;
 use crate::broker::{Link, reconnected};
+use crate::clock::pause;
 use crate::delivered::{self, Coordinates};
 use crate::headers;
 use crate::refusal::STREAM_NOT_FOUND;
@@ -148,25 +149,10 @@ impl Reader {
     /// What comes next, however long it takes.
     pub(crate) async fn next(&mut self) -> Item {
         loop {
-            let message = tokio::select! {
-                biased;
-                Some(message) = self.deliveries.next() => message,
-                () = reconnected(&mut self.events) => match self.reopen().await {
-                    Some(lost) => return lost,
-                    None => continue,
-                },
-                () = tokio::time::sleep(SILENCE_MAX) => {
-                    tracing::debug!(stream = self.stream, consumer = self.consumer, "silent consumer, making it again");
-                    match self.reopen().await {
-                        Some(lost) => return lost,
-                        None => continue,
-                    }
-                }
-            };
-            let item = if message.status == Some(StatusCode::IDLE_HEARTBEAT) {
-                self.on_status(&message)
-            } else {
-                self.on_delivery(message)
+            let item = match self.heard().await {
+                Some(message) if message.status == Some(StatusCode::IDLE_HEARTBEAT) => self.on_status(&message),
+                Some(message) => self.on_delivery(message),
+                None => Err(Gap),
             };
             match item {
                 Ok(Some(item)) => return item,
@@ -176,6 +162,24 @@ impl Reader {
                         return lost;
                     }
                 }
+            }
+        }
+    }
+
+    /// What the consumer sends; `None` if it must be doubted: the connection came back after a loss, or nothing was heard for
+    /// longer than the server keeps silent.
+    async fn heard(&mut self) -> Option<Message> {
+        // A message that lies ready costs no timer.
+        if let Some(message) = self.deliveries.next().now_or_never() {
+            return message;
+        }
+        tokio::select! {
+            biased;
+            message = self.deliveries.next() => message,
+            () = reconnected(&mut self.events) => None,
+            () = pause(SILENCE_MAX) => {
+                tracing::debug!(stream = self.stream, consumer = self.consumer, "a silent consumer is made again");
+                None
             }
         }
     }
@@ -235,7 +239,7 @@ impl Reader {
                 Err(OpenError::Lost(reason)) => return Some(Item::Lost(reason)),
                 Err(OpenError::Failed(failure)) => {
                     tracing::debug!(stream = self.stream, ?failure, "cannot read on yet");
-                    tokio::time::sleep(REOPEN_DELAY).await;
+                    pause(REOPEN_DELAY).await;
                 }
             }
         }

@@ -26,6 +26,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::broker::{Link, reconnected};
+use crate::clock::pause_until;
 use crate::delivered::Coordinates;
 use crate::headers;
 use crate::outbox::Outbox;
@@ -154,6 +155,7 @@ impl CreditPuller {
         loop {
             self.take_arrived().await?;
             if !self.unread.is_empty() || max == 0 {
+                self.on_life_sign();
                 let count = self.unread.len().min(max);
                 return Ok(self.unread.drain(..count).collect());
             }
@@ -212,7 +214,7 @@ impl CreditPuller {
             biased;
             Some(message) = self.deliveries.next() => Woken::Message(message),
             () = reconnected(&mut self.events) => Woken::Reconnected,
-            () = tokio::time::sleep_until(until.min(look_at)) => if look_at < until { Woken::TimeToLook } else { Woken::WaitedEnough },
+            () = pause_until(until.min(look_at)) => if look_at < until { Woken::TimeToLook } else { Woken::WaitedEnough },
         }
     }
 
@@ -221,7 +223,6 @@ impl CreditPuller {
             None => {
                 self.unread.extend(delivery(message));
                 self.asked = self.asked.saturating_sub(1);
-                self.on_life_sign();
                 Ok(())
             }
             Some(_) => match self.on_status(message) {
@@ -255,6 +256,7 @@ impl CreditPuller {
         }
     }
 
+    /// The consumer delivers, or has nothing to deliver.
     fn on_life_sign(&mut self) {
         self.heard = Instant::now();
         self.look_at = self.heard + IDLE_LOOK;

@@ -22,7 +22,7 @@ pub(crate) fn scan(
         filter,
         up_to,
     };
-    stream::unfold(State::Begin(begin), |state| async {
+    stream::unfold(State::Begin(Box::new(begin)), |state| async {
         let step = match state {
             State::Begin(begin) => match begin.open().await {
                 Ok(None) => Ok(None),
@@ -42,7 +42,7 @@ pub(crate) fn scan(
 }
 
 enum State {
-    Begin(Begin),
+    Begin(Box<Begin>),
     Running(Box<Scanning>),
     Ended,
 }

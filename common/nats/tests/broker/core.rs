@@ -1,12 +1,15 @@
 //! Core messages, connection events.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::ports::{Broker, ConnectionEvent, CoreMessage, Headers};
+use everstep_nats::Statistics;
 use futures::StreamExt;
+use tokio::time::Instant;
 
-use crate::support::{connected, server, soon};
+use crate::support::{connected, server, soon, until};
 
 fn message(subject: &str, body: &'static str) -> CoreMessage {
     CoreMessage {
@@ -58,4 +61,40 @@ async fn all_answers_are_gathered_and_none_ends_the_wait_at_once() {
     let mut bodies: Vec<_> = answers.iter().map(|answer| &answer.payload[..]).collect();
     bodies.sort();
     assert_eq!(bodies, [b"one", b"two"]);
+}
+
+#[tokio::test]
+async fn a_process_is_listed_as_a_micro_service_until_it_goes() {
+    let (server, broker) = server().await;
+    let metadata = [("queue".to_owned(), "mail".to_owned())].into();
+    let statistics: Statistics = Arc::new(|| serde_json::json!({ "slots": 7 }));
+    let service = broker
+        .serve_micro("everstep-worker", "1.2.3", "runs functions", metadata, statistics)
+        .await
+        .unwrap();
+    let asking = connected(&server).await;
+    let wait = Duration::from_secs(1);
+    let one = async |subject: &str| {
+        let answers =
+            until(async || Some(asking.ask(subject, Bytes::new(), wait).await).filter(|answers| !answers.is_empty())).await;
+        serde_json::from_slice::<serde_json::Value>(&answers[0].payload).unwrap()
+    };
+    let listed = one("$SRV.PING").await;
+    assert_eq!(
+        (&listed["name"], &listed["version"]),
+        (&"everstep-worker".into(), &"1.2.3".into())
+    );
+    assert_eq!(listed["metadata"]["queue"], "mail");
+    assert_eq!(one("$SRV.STATS.everstep-worker").await["endpoints"][0]["data"]["slots"], 7);
+    let id = listed["id"].as_str().unwrap();
+    assert_eq!(one(&format!("everstep.status.{id}")).await["slots"], 7);
+
+    drop(service);
+    until(async || asking.ask("$SRV.PING", Bytes::new(), wait).await.is_empty().then_some(())).await;
+    assert!(
+        broker
+            .serve_micro("no spaces", "1.2.3", "", Default::default(), Arc::new(|| 1.into()))
+            .await
+            .is_err()
+    );
 }

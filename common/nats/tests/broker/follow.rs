@@ -1,10 +1,11 @@
 //! Following: each message once and in order, over kills; and noticing that a stream is not the one it was.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use everstep_common::ports::{Broker, Followed, From, Publish};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use tokio::time::Instant;
 
 use crate::support::{connected, fill, history, journal, server, soon};
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use everstep_common::ports::{Broker, Expect, GetLast, Publish, PublishError, Schedule};
+use everstep_common::ports::{Broker, Clock, Expect, GetLast, Publish, PublishError, Schedule};
 use everstep_common::topology::StreamSpec;
+use everstep_nats::TokioClock;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::support::{connected, fill, history, journal, server, soon};
 
@@ -104,7 +105,7 @@ async fn each_way_to_be_refused_has_its_own_error() {
     assert!(matches!(broker.publish(broken_header).await, Err(PublishError::Rejected(_))));
     let not_a_schedule_stream = Publish {
         schedule: Some(Schedule {
-            at: Timestamp::now(),
+            at: TokioClock.wall(),
             target: "small.b".to_owned(),
         }),
         ..Publish::new("small.a", "x")
@@ -247,7 +248,7 @@ async fn a_schedule_fires_once_and_never_early_and_a_purge_cancels_it() {
         ..StreamSpec::new("TIMERS", ["timers.>".to_owned(), "fired.>".to_owned()], 1)
     };
     broker.ensure_stream(&timers).await.unwrap();
-    let at = Timestamp::now() + SignedDuration::from_millis(400);
+    let at = TokioClock.wall() + SignedDuration::from_millis(400);
     let schedule = |name: &str| Publish {
         schedule: Some(Schedule {
             at,

@@ -1,11 +1,12 @@
 //! Pulling tasks: at once, together, by credit, given back, and noticing that the queue is gone.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use everstep_common::ports::{Ack, Broker, Publish, PullError, Puller};
 use everstep_common::topology::Storage;
 use everstep_nats::NatsBroker;
+use tokio::time::Instant;
 
 use crate::support::{connected, consumer_spec, fill, server, soon, tasks, tasks_spec, until};
 

@@ -1,0 +1,133 @@
+//! Three nodes: replicas that are behind, a node that dies, and the same promises.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use everstep_common::ports::{Broker, Ensured, Followed, From, GetLast, Publish, PublishError, ReadError};
+use everstep_common::topology::Durability;
+use everstep_nats::managed::{ManagedCluster, NODES, Options};
+use everstep_nats::{ConnectOptions, NatsBroker};
+use futures::StreamExt;
+use futures::future::join_all;
+
+use crate::support::{journal_spec, soon, until};
+
+/// An election takes up to nine seconds.
+const FAILOVER: Duration = Duration::from_secs(30);
+
+async fn cluster() -> (ManagedCluster, Vec<Arc<NatsBroker>>) {
+    let cluster = ManagedCluster::start(Options::with_durability(Durability::Relaxed))
+        .await
+        .unwrap();
+    let connecting = (0..NODES).map(|node| NatsBroker::connect(ConnectOptions::to(cluster.node_url(node))));
+    let brokers = join_all(connecting).await.into_iter().map(Result::unwrap).collect();
+    (cluster, brokers)
+}
+
+fn read(subjects: &[String]) -> GetLast {
+    GetLast {
+        stream: "J".into(),
+        subjects: subjects.to_vec(),
+        up_to: None,
+        leader: false,
+    }
+}
+
+#[tokio::test]
+async fn concurrent_creates_through_all_nodes_have_one_winner() {
+    let (_cluster, brokers) = cluster().await;
+    brokers[0].ensure_stream(&journal_spec(3)).await.unwrap();
+    for round in 0..50 {
+        let create = Publish::new(format!("j.run.{round}"), "x").create_only();
+        let results = join_all((0..9).map(|n| brokers[n % NODES].publish(create.clone()))).await;
+        let stored = results.iter().filter(|result| result.is_ok()).count();
+        let refused = results.iter().filter(|result| **result == Err(PublishError::Refused)).count();
+        assert_eq!((stored, refused), (1, 8), "{results:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_as_of_an_acknowledged_sequence_holds_it_or_is_unavailable() {
+    let (_cluster, brokers) = cluster().await;
+    assert_eq!(brokers[0].ensure_stream(&journal_spec(3)).await, Ok(Ensured::Created));
+    let mut behind = 0;
+    for n in 0..500 {
+        let run = [format!("j.r{n}.>")];
+        let stored = brokers[n % NODES]
+            .publish(Publish::new(format!("j.r{n}.start"), "x").create_only())
+            .await
+            .unwrap();
+        let as_of = GetLast {
+            up_to: Some(stored.sequence),
+            ..read(&run)
+        };
+        match brokers[(n + 1) % NODES].get_last(as_of).await {
+            Ok(snapshot) => assert_eq!(
+                snapshot.messages.len(),
+                1,
+                "an acknowledged entry is missing from a read as of it"
+            ),
+            Err(ReadError::Unavailable(_)) => behind += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    println!("{behind} of 500 reads were answered by a replica that was behind");
+}
+
+#[tokio::test]
+async fn a_position_is_never_ahead_of_what_the_answer_holds() {
+    let (_cluster, brokers) = cluster().await;
+    brokers[0].ensure_stream(&journal_spec(3)).await.unwrap();
+    for n in 0..300_u64 {
+        let stored = brokers[0]
+            .publish(Publish::new(format!("j.{n}"), "x").create_only())
+            .await
+            .unwrap();
+        let snapshot = brokers[1].get_last(read(&[format!("j.{n}")])).await.unwrap();
+        let holds = snapshot.messages.iter().any(|message| message.sequence == stored.sequence);
+        assert!(
+            holds || snapshot.up_to < stored.sequence,
+            "{snapshot:?} after {}",
+            stored.sequence
+        );
+    }
+}
+
+#[tokio::test]
+async fn follows_scans_and_pulls_go_on_when_the_leader_dies() {
+    let (mut cluster, brokers) = cluster().await;
+    let broker = NatsBroker::connect(ConnectOptions::to(cluster.url())).await.unwrap();
+    broker.ensure_stream(&journal_spec(3)).await.unwrap();
+    let mut follow = broker.follow("J", "j.>", From::Sequence(1));
+    for n in 0..100 {
+        broker
+            .publish(Publish::new(format!("j.a.{n}"), "x").create_only())
+            .await
+            .unwrap();
+    }
+    drop(brokers);
+    let leader = cluster.leader().await.unwrap();
+    cluster.kill(leader);
+    for n in 0..100 {
+        let create = Publish::new(format!("j.b.{n}"), "x").create_only();
+        let stored = until(async || {
+            broker
+                .publish(create.clone())
+                .await
+                .map_or_else(|error| (error == PublishError::Refused).then_some(()), |_| Some(()))
+        });
+        tokio::time::timeout(FAILOVER, stored).await.unwrap();
+    }
+    let last = soon(broker.stream_info("J")).await.unwrap().unwrap().last_sequence;
+    let mut sequences = Vec::new();
+    while sequences.last() != Some(&last) {
+        match soon(follow.next()).await {
+            Some(Followed::Message(message)) => sequences.push(message.sequence),
+            Some(Followed::CaughtUp) => {}
+            other => panic!("{other:?} after {sequences:?}"),
+        }
+    }
+    assert_eq!(sequences, (1..=last).collect::<Vec<_>>());
+    let scanned = soon(broker.scan("J", "j.>", None).count()).await;
+    assert_eq!(scanned as u64, last);
+}
