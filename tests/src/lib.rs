@@ -1,1 +1,3 @@
 //! Tests of Everstep that need more than one crate.
+
+pub mod conformance;

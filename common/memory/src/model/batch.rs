@@ -48,7 +48,8 @@ impl Stream {
 
     fn check_staged(&self, now: Timestamp, nodes: Nodes, message: &Publish, staged: &Staged<'_>) -> Result<(), PublishError> {
         if !self.takes(&message.subject) {
-            return Err(PublishError::Rejected("a batch is for one stream".into()));
+            // It went elsewhere, and the commit found a batch with a gap.
+            return Err(PublishError::Unknown("batch publish is incomplete".into()));
         }
         self.check_form(message)?;
         if message.headers.get(server_header::MESSAGE_ID).is_some() && self.duplicate_of(now, message).is_some() {

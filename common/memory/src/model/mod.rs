@@ -108,16 +108,15 @@ impl Model {
         Ok(stored)
     }
 
-    /// Stores all messages or none.
+    /// Stores all messages or none. The commit, on the last message's subject, decides on the stream.
     pub(crate) fn publish_batch(&mut self, now: Timestamp, messages: &[Publish]) -> Result<Stored, PublishError> {
-        let first = messages
-            .first()
+        let commit = messages
+            .last()
             .ok_or_else(|| PublishError::Rejected("an empty batch".into()))?;
         let nodes = self.nodes;
-        let stream = self
-            .streams
-            .values_mut()
-            .find(|stream| stream.takes(&first.subject))
+        let mut streams = self.streams.values_mut();
+        let stream = streams
+            .find(|stream| stream.takes(&commit.subject))
             .ok_or(PublishError::NoStream)?;
         let stored = stream.publish_batch(now, nodes, messages)?;
         self.announcements.append(&mut stream.take_republished());
