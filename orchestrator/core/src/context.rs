@@ -21,6 +21,13 @@ use crate::{Closure, Due, Local, Step, Timer};
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
 ///
 /// Keys are numbered when a future is made, in the scope that is current then; the request goes out at its first poll.
+///
+/// ```compile_fail,E0277
+/// fn spawn_away<T: Send>(_: T) {}
+/// fn workflow(ctx: everstep_core::Context) {
+///     spawn_away(ctx);
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Context(Rc<Shared>);
 

@@ -78,28 +78,31 @@ impl Event {
 }
 
 fn body(key: &EntryKey, entry: Entry, stored: Option<Bytes>) -> Option<EventBody> {
-    let about = |record| key.step().map(|key| EventBody::About(key.clone(), record));
-    match (entry, key) {
-        (Entry::Start(start), _) => {
+    let (key, record) = match (key, entry) {
+        (EntryKey::Start, Entry::Start(start)) => {
             let input = value(&start.input, stored)?;
-            Some(EventBody::Start(Box::new(start), input))
+            return Some(EventBody::Start(Box::new(start), input));
         }
-        (Entry::Step(outcome), _) => {
+        (EntryKey::In(_), Entry::In(inbound)) => return Some(EventBody::In(inbound)),
+        (EntryKey::End, Entry::End(_)) | (EntryKey::Gone, Entry::Gone) => return Some(EventBody::End),
+        (EntryKey::Step(key), Entry::Step(outcome)) => {
             let result = result(outcome.result, stored)?;
-            about(Record::Step {
-                function: outcome.function,
-                digest: outcome.digest,
-                result,
-            })
+            (
+                key,
+                Record::Step {
+                    function: outcome.function,
+                    digest: outcome.digest,
+                    result,
+                },
+            )
         }
-        (Entry::Local(local), _) => about(Record::Local(local.kind, result(local.result, stored)?)),
-        (Entry::Try(attempt), EntryKey::Try(_, number)) => about(Record::Try(*number, Box::new(attempt))),
-        (Entry::Begun(_), EntryKey::Begun(_, attempt, _)) => about(Record::Begun(*attempt)),
-        (Entry::Timer(_), _) => about(Record::Timer),
-        (Entry::In(inbound), _) => Some(EventBody::In(inbound)),
-        (Entry::End(_) | Entry::Gone, _) => Some(EventBody::End),
-        (Entry::Try(_) | Entry::Begun(_), _) => unreachable!("entries are decoded by the kind of their key"),
-    }
+        (EntryKey::Local(key), Entry::Local(local)) => (key, Record::Local(local.kind, result(local.result, stored)?)),
+        (EntryKey::Try(key, number), Entry::Try(attempt)) => (key, Record::Try(*number, Box::new(attempt))),
+        (EntryKey::Begun(key, attempt, _), Entry::Begun(_)) => (key, Record::Begun(*attempt)),
+        (EntryKey::Timer(key), Entry::Timer(_)) => (key, Record::Timer),
+        (key, entry) => unreachable!("entries are decoded by the kind of their key: {key} holds {entry:?}"),
+    };
+    Some(EventBody::About(key.clone(), record))
 }
 
 fn value(payload: &Payload, stored: Option<Bytes>) -> Option<Bytes> {
@@ -113,5 +116,78 @@ fn result(result: StepResult, stored: Option<Bytes>) -> Option<Result<Bytes, Fai
     match result {
         StepResult::Value(payload) => value(&payload, stored).map(Ok),
         StepResult::Failure(failure) => Some(Err(failure)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use everstep_common::ids::ProcessId;
+    use everstep_common::journal::{Ended, RunOutcome, StepOutcome};
+    use everstep_common::payload::StoredPayload;
+
+    use super::*;
+
+    fn check(key: &str, entry: Entry, stored: Option<&'static [u8]>, then: Option<EventBody>) {
+        let entry = JournalEntry {
+            sequence: 7,
+            time: Timestamp::UNIX_EPOCH,
+            key: key.parse().unwrap(),
+            entry,
+        };
+        let event = Event::new(entry, stored.map(Bytes::from_static));
+        assert_eq!(event.ok().map(|event| event.body), then, "{key}");
+    }
+
+    fn stored() -> Payload {
+        Payload::Stored(StoredPayload {
+            owner: "a".to_owned(),
+            digest: "d".to_owned(),
+            bytes: 300_000,
+        })
+    }
+
+    #[test]
+    fn a_value_stands_in_the_entry_or_must_be_brought() {
+        let function = FunctionName::new("f").unwrap();
+        let digest = InputDigest::of(b"");
+        let by = ProcessId::new("worker-1").unwrap();
+        let entry = |value| {
+            let result = StepResult::Value(value);
+            Entry::Step(StepOutcome {
+                function: function.clone(),
+                digest,
+                result,
+                attempt: 1,
+                by: by.clone(),
+                began: None,
+            })
+        };
+        let about = |value: &'static [u8]| {
+            let record = Record::Step {
+                function: function.clone(),
+                digest,
+                result: Ok(Bytes::from_static(value)),
+            };
+            Some(EventBody::About(StepKey::from_path("a"), record))
+        };
+        check(
+            "step.a",
+            entry(Payload::Inline(Bytes::from_static(b"here"))),
+            Some(b"not looked at"),
+            about(b"here"),
+        );
+        check("step.a", entry(stored()), Some(b"there"), about(b"there"));
+        check("step.a", entry(stored()), None, None);
+        // The value of an end is nothing to the core, which has no use for what comes after it.
+        check(
+            "end",
+            Entry::End(Ended {
+                outcome: RunOutcome::Completed(stored()),
+                by: by.clone(),
+            }),
+            None,
+            Some(EventBody::End),
+        );
+        check("gone", Entry::Gone, None, Some(EventBody::End));
     }
 }

@@ -16,6 +16,7 @@
 //! Where to go next: [`Run`] for how entries are applied, `state` for what is asked and recorded, `waits` for one file per
 //! family of what a workflow can wait for, [`Parked`] for why a run may stand still.
 
+mod aftermath;
 mod chance;
 mod command;
 mod context;

@@ -22,10 +22,11 @@ use everstep_common::payload::TooLarge;
 use futures::future::LocalBoxFuture;
 use jiff::Timestamp;
 
+use crate::aftermath::Aftermath;
 use crate::guard::guarded;
 use crate::parked::{Parked, TooMany};
 use crate::root::Root;
-use crate::state::{Aftermath, Shared};
+use crate::state::Shared;
 use crate::{Command, Context, Decision, Definition, Event, EventBody, Limits, RunEnd, WorkflowFailure};
 
 type WorkflowFuture = LocalBoxFuture<'static, Result<Bytes, WorkflowFailure>>;
@@ -187,6 +188,14 @@ impl Run {
     /// How many entries were applied.
     pub fn entries(&self) -> usize {
         self.entries
+    }
+
+    /// A number that stands for all that the workflow asked for and gave up, in order and by entry.
+    ///
+    /// Two replays of one journal agree on it if the code is deterministic. That is how what cannot be caught in the act is found: the
+    /// order of a `HashMap`, a static, a clock. It means nothing outside the process that made it.
+    pub fn fingerprint(&self) -> u64 {
+        self.shared.fingerprint()
     }
 
     /// The time of the newest entry, never going back: what the workflow calls now.

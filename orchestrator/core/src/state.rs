@@ -7,9 +7,10 @@ mod kept;
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::thread;
 
 use everstep_common::failure::{Failure, FailureKind};
@@ -18,12 +19,12 @@ use everstep_common::journal::Start;
 use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
+use crate::aftermath::Aftermath;
 use crate::event::Record;
-use crate::guard::guarded;
 use crate::parked::{AskedKey, Mismatch, Parked, TooMany};
 use crate::scope::Scope;
 use crate::waits::{Answer, Family, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
-use crate::{Closure, Command, Limits, WaitError};
+use crate::{Command, Limits, WaitError};
 
 use kept::Kept;
 
@@ -46,14 +47,6 @@ pub(crate) enum Asked {
     Never,
 }
 
-/// What is the user's, to be woken and dropped once nothing is borrowed.
-#[derive(Default)]
-#[must_use]
-pub(crate) struct Aftermath {
-    wakers: Vec<Waker>,
-    closures: Vec<Closure>,
-}
-
 struct State {
     run: RunId,
     limits: Limits,
@@ -70,6 +63,8 @@ struct State {
     grants: BTreeMap<u64, (WaitId, Answer)>,
     /// Found while the workflow was polled; the first one counts.
     trouble: Option<Parked>,
+    /// Of all that was asked for and given up, in order and by entry.
+    fingerprint: DefaultHasher,
 }
 
 enum Phase {
@@ -93,6 +88,7 @@ impl Shared {
             kept: Kept::default(),
             grants: BTreeMap::new(),
             trouble: None,
+            fingerprint: DefaultHasher::new(),
         };
         Rc::new(Self {
             run,
@@ -209,6 +205,10 @@ impl Shared {
         state.unasked().or_else(|| state.too_many_open())
     }
 
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.state.borrow().fingerprint.finish()
+    }
+
     pub(crate) fn has_open(&self) -> bool {
         self.state.borrow().waits.open() > 0
     }
@@ -264,6 +264,7 @@ impl State {
     }
 
     fn open(&mut self, key: StepKey, family: Family) -> WaitId {
+        (self.sequence, &key, family.kind(), family.function(), family.digest()).hash(&mut self.fingerprint);
         let records = self.kept.take(&key);
         let id = self.waits.add(key, self.sequence, self.time, Status::Open, family);
         self.waits.list(id);
@@ -331,7 +332,8 @@ impl State {
         // What was asked for by this very entry no owner can have acted on: decisions are made between entries.
         let sent = self.waits[id].asked_at < self.sequence;
         let wakers = self.waits.settle(id, Status::Abandoned { sent }).into_iter().collect();
-        let family = &mut self.waits[id].family;
+        let Wait { key, family, .. } = &mut self.waits[id];
+        (self.sequence, &*key, "given up").hash(&mut self.fingerprint);
         let closures = if sent { family.take_closure() } else { family.close() };
         self.waits.list(id);
         Aftermath {
@@ -401,42 +403,4 @@ impl State {
         }
         commands
     }
-}
-
-impl Aftermath {
-    /// Something else to be woken.
-    pub(crate) fn waking(waker: Waker) -> Self {
-        Self {
-            wakers: vec![waker],
-            closures: Vec::new(),
-        }
-    }
-
-    /// Both: what an engine would wake that applies two entries at once.
-    #[cfg(test)]
-    pub(crate) fn and(mut self, other: Self) -> Self {
-        self.wakers.extend(other.wakers);
-        self.closures.extend(other.closures);
-        self
-    }
-
-    /// Wakes in order, then drops what nobody needs.
-    pub(crate) fn act(self) -> Result<(), String> {
-        let Self { wakers, closures } = self;
-        let woken = guarded(|| wakers.into_iter().for_each(Waker::wake));
-        woken.and(drop_each(closures))
-    }
-
-    /// Drops all of it.
-    pub(crate) fn scrap(self) -> Result<(), String> {
-        drop_each(self.wakers).and(drop_each(self.closures))
-    }
-}
-
-/// Drops one after the other: a second panic while the first one unwinds would end the process. The first one's message counts.
-fn drop_each<T>(values: Vec<T>) -> Result<(), String> {
-    values
-        .into_iter()
-        .map(|value| guarded(|| drop(value)))
-        .fold(Ok(()), Result::and)
 }

@@ -37,7 +37,7 @@ impl Drop for Busy {
             ctx.start().workflow.clone(),
         );
         let _ = asked.poll_unpin(&mut TaskContext::from_waker(Waker::noop()));
-        let scoped = ctx.scope("in a drop", async { ctx.call("y") }).now_or_never();
+        let scoped = ctx.scope("in a drop", async { ctx.call("y").now_or_never() }).now_or_never();
         drop((scoped, asked));
     }
 }

@@ -81,7 +81,8 @@ fn a_wake_on_its_own_thread_but_outside_its_entries_is_foreign_too() {
     let code = workflow(move |ctx| {
         let out = out.clone();
         async move {
-            poll_fn(|cx| Poll::Ready(out.send(cx.waker().clone()).unwrap())).await;
+            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            out.send(waker).unwrap();
             ctx.call("a").await?;
             done("")
         }

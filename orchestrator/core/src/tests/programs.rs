@@ -116,7 +116,7 @@ impl Machine {
             Node::Windowed(nodes) => self.windowed(nodes, seen).boxed_local(),
             Node::Scope(name, node) => self.ctx.scope(name, self.run(node, seen)).boxed_local(),
             Node::Repeat(times, node) => self.repeat(*times, node, seen).boxed_local(),
-            Node::Branch(even, odd) => self.run(if seen % 2 == 0 { even } else { odd }, seen),
+            Node::Branch(even, odd) => self.run(if seen.is_multiple_of(2) { even } else { odd }, seen),
             Node::Paced(which) => self.paced(*which, seen).boxed_local(),
         }
     }

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use super::kit::{Dice, first_seed, run_id};
+use futures::future::join_all;
+
+use super::kit::{Dice, Driven, Short, done, first_seed, run_id, start, workflow};
 use super::programs::{Faults, Node, definition, draw, number};
 use super::world::{Story, live, reload};
-use crate::state::Aftermath;
+use crate::aftermath::Aftermath;
 use crate::{Command, Decision, Definition, Event, EventBody, Limits, Record, Run};
 
 const PROGRAMS: u64 = 400;
@@ -49,7 +51,11 @@ fn check(definition: &Definition, story: &Story) -> Result<(), String> {
         open.follow(event, said);
         check_reload(definition, &story.journal[..=place], &open)?;
     }
-    Ok(())
+    if run.fingerprint() == story.fingerprint {
+        Ok(())
+    } else {
+        Err("another fingerprint".to_owned())
+    }
 }
 
 fn said(run: &mut Run, sequence: u64) -> Result<Vec<Command>, String> {
@@ -206,4 +212,59 @@ fn last_words(seed: u64, story: &Story, entries: usize) -> Result<String, String
         last = said.last().map(Command::to_string).unwrap_or(last);
     }
     Ok(last)
+}
+
+#[test]
+fn an_order_that_no_entry_gives_shows_in_the_fingerprint() {
+    let code = workflow(|ctx| async move {
+        let names: HashMap<String, ()> = (0..40).map(|number| (format!("step {number}"), ())).collect();
+        join_all(names.keys().map(|name| ctx.call_with("x", name))).await;
+        done("")
+    });
+    assert_ne!(Driven::start(&code).run.fingerprint(), Driven::start(&code).run.fingerprint());
+}
+
+/// Property: a journal that no honest world writes (entries lost, doubled, out of order, of another program) is judged, and judged
+/// the same twice; it brings nothing down.
+#[test]
+fn any_journal_is_survived_and_judged_the_same_twice() {
+    let first = first_seed();
+    let mut parked = 0;
+    for seed in first..first + PROGRAMS {
+        let mut dice = Dice::new(seed);
+        let mut bodies: Vec<_> = live(&honest(seed), seed)
+            .unwrap()
+            .journal
+            .into_iter()
+            .map(|event| event.body)
+            .collect();
+        bodies.extend(
+            live(&honest(seed + 1), seed)
+                .unwrap()
+                .journal
+                .into_iter()
+                .skip(1)
+                .map(|event| event.body),
+        );
+        bodies.retain(|body| !matches!(body, EventBody::End) && !dice.one_in(5));
+        for _ in 0..bodies.len() / 2 {
+            let (one, other) = (dice.below(bodies.len()), dice.below(bodies.len()));
+            bodies.swap(one, other);
+        }
+        bodies.insert(0, start(b""));
+        let verdict = || {
+            let mut driven = Driven::start(&honest(seed));
+            let mut said = driven.commands();
+            for body in &bodies {
+                driven.apply(body.clone());
+                said.extend(driven.commands());
+            }
+            (said, driven.run.fingerprint())
+        };
+        let judged = verdict();
+        assert_eq!(judged, verdict(), "seed {seed}");
+        parked += usize::from(judged.0.last().is_some_and(|line| line == "parked: nondeterministic"));
+        assert!(!judged.0.iter().any(|line| line == "parked: panicked"), "seed {seed}");
+    }
+    assert!(parked > PROGRAMS as usize / 2, "only {parked} were parked");
 }

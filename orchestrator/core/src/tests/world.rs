@@ -24,6 +24,8 @@ pub(super) struct Story {
     /// loaded anew, or a deadline had passed.
     pub(super) said: BTreeMap<u64, Option<Vec<String>>>,
     pub(super) ended: bool,
+    /// The fingerprint of the run that lived it, crashes and all.
+    pub(super) fingerprint: u64,
 }
 
 /// Something that may happen next, by itself.
@@ -52,6 +54,7 @@ pub(super) fn live(definition: &Definition, seed: u64) -> Result<Story, String> 
         journal: Vec::new(),
         said: BTreeMap::new(),
         ended: false,
+        fingerprint: 0,
     };
     let run = Run::new(run_id(), definition, Limits::default(), 0);
     let time = Timestamp::from_second(1_000).unwrap();
@@ -72,6 +75,7 @@ pub(super) fn live(definition: &Definition, seed: u64) -> Result<Story, String> 
     if !world.story.ended && world.coming.is_empty() {
         return Err(format!("nothing is coming and the run waits for {:?}", world.run.waits()));
     }
+    world.story.fingerprint = world.run.fingerprint();
     Ok(world.story)
 }
 

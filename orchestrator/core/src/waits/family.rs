@@ -72,6 +72,13 @@ impl Family {
         }
     }
 
+    pub(crate) fn digest(&self) -> Option<&InputDigest> {
+        match self {
+            Self::Step(step) => Some(step.digest()),
+            Self::Timer(_) | Self::Local(_) => None,
+        }
+    }
+
     /// Compares a record with what was asked, and takes it in.
     pub(crate) fn receive(&mut self, key: &StepKey, record: Record, at: &Moment<'_>) -> Result<Received, Difference> {
         match (self, record) {

@@ -168,6 +168,10 @@ impl StepWait {
         &self.function
     }
 
+    pub(super) fn digest(&self) -> &InputDigest {
+        &self.digest
+    }
+
     fn compare(&self, function: FunctionName, digest: InputDigest) -> Result<(), Difference> {
         if function != self.function {
             return Err(Difference::Function {

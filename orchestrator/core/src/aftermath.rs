@@ -1,0 +1,52 @@
+//! What is the user's, and is woken or dropped only while no state is borrowed.
+
+use std::task::Waker;
+
+use crate::Closure;
+use crate::guard::guarded;
+
+/// Wakers to wake and closures to drop, once what they came from is no longer borrowed.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Aftermath {
+    pub(crate) wakers: Vec<Waker>,
+    pub(crate) closures: Vec<Closure>,
+}
+
+impl Aftermath {
+    /// One task to wake.
+    pub(crate) fn waking(waker: Waker) -> Self {
+        Self {
+            wakers: vec![waker],
+            closures: Vec::new(),
+        }
+    }
+
+    /// Both: what an engine would wake that applies two entries at once.
+    #[cfg(test)]
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.wakers.extend(other.wakers);
+        self.closures.extend(other.closures);
+        self
+    }
+
+    /// Wakes in order, then drops what nobody needs. An error is what a panic said.
+    pub(crate) fn act(self) -> Result<(), String> {
+        let Self { wakers, closures } = self;
+        let woken = guarded(|| wakers.into_iter().for_each(Waker::wake));
+        woken.and(drop_each(closures))
+    }
+
+    /// Drops all of it and wakes nobody. An error is what a panic said.
+    pub(crate) fn scrap(self) -> Result<(), String> {
+        drop_each(self.wakers).and(drop_each(self.closures))
+    }
+}
+
+/// Drops one after the other: a second panic while the first one unwinds would end the process. The first one's message counts.
+fn drop_each<T>(values: Vec<T>) -> Result<(), String> {
+    values
+        .into_iter()
+        .map(|value| guarded(|| drop(value)))
+        .fold(Ok(()), Result::and)
+}
