@@ -40,6 +40,9 @@ pub(crate) const REFUSED_DELAY_MAX: Duration = Duration::from_secs(10);
 /// How long a stopping worker waits for its last acknowledgements to reach the server.
 pub(crate) const FLUSH_WAIT: Duration = Duration::from_secs(1);
 
+/// The most executions at once, however many are asked for: each takes some kilobytes.
+pub(crate) const SLOTS_MAX: usize = 100_000;
+
 /// How a worker runs.
 #[derive(Clone)]
 pub struct Options {

@@ -4,11 +4,11 @@
 //! the loop binds to what that names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use everstep_common::ids::QueueName;
 use everstep_common::ports::{Ack, Delivery, PullError, Puller};
 use everstep_common::store::Backoff;
-use std::time::Duration;
 
 use crate::execution::Binding;
 use crate::intake;
@@ -25,7 +25,7 @@ pub(crate) async fn pull(shared: &Arc<Shared>, queue: &QueueName) {
         {
             backoff = Backoff::new();
         }
-        shared.sleep(backoff.next()).await;
+        shared.sleep(backoff.delay()).await;
     }
 }
 
@@ -55,15 +55,17 @@ async fn bind(shared: &Shared, queue: &QueueName) -> Option<(Arc<Binding>, Box<d
     }
 }
 
-/// Pulls until the consumer is gone, silent for long, or another mark stands. Whether it answered at all.
+/// Pulls until the consumer is gone or silent for long, another mark stands, or the slots are better left to other queues. Whether it
+/// answered at all.
 async fn serve(shared: &Arc<Shared>, binding: &Arc<Binding>, mut puller: Box<dyn Puller>) -> bool {
     tracing::debug!(queue = %binding.queue, incarnation = %binding.mark.incarnation, "pulling tasks");
-    let mut appetite = Appetite::of(shared);
+    let mut appetite = Appetite::of(shared.options.slots, shared.options.queues.len());
+    let mut reserved = Reserved { shared, count: 0 };
     let mut backoff = Backoff::new();
     let mut silent = 0;
     let mut answered = false;
     loop {
-        let mut reserved = Reserved::take(shared, appetite.next).await;
+        reserved.fill(appetite.next).await;
         match puller.next(reserved.count, PULL_WAIT).await {
             Ok(deliveries) => {
                 answered = true;
@@ -77,14 +79,14 @@ async fn serve(shared: &Arc<Shared>, binding: &Arc<Binding>, mut puller: Box<dyn
             Err(PullError::Gone) => return answered,
             Err(PullError::Unavailable(reason)) => {
                 tracing::debug!(queue = %binding.queue, reason, "a pull was not answered");
-                drop(reserved);
-                shared.sleep(backoff.next()).await;
-                continue;
+                shared.sleep(backoff.delay()).await;
             }
         }
-        drop(reserved);
-        if silent > 0 && (is_replaced(shared, binding).await || silent >= SILENT_PULLS_MAX) {
-            note_silence(shared, binding, silent).await;
+        if silent >= SILENT_PULLS_MAX {
+            note_silence(shared, binding).await;
+            return answered;
+        }
+        if silent > 0 && (appetite.is_exceeded_by(reserved.count) || is_replaced(shared, binding).await) {
             return answered;
         }
     }
@@ -104,10 +106,7 @@ async fn is_replaced(shared: &Shared, binding: &Binding) -> bool {
 }
 
 /// A consumer that brings nothing although tasks are queued may be stuck.
-async fn note_silence(shared: &Shared, binding: &Binding, silent: u32) {
-    if silent < SILENT_PULLS_MAX {
-        return;
-    }
+async fn note_silence(shared: &Shared, binding: &Binding) {
     let info = shared
         .store
         .broker()
@@ -128,10 +127,11 @@ async fn note_silence(shared: &Shared, binding: &Binding, silent: u32) {
     }
 }
 
-/// How many tasks a loop asks for at once.
+/// How many tasks a loop may be brought at any time.
 ///
-/// An open pull keeps its slots from the other queues, so a queue that is empty asks for one task only, and for twice as many whenever
-/// it got all it asked for. A queue alone asks for all.
+/// What was asked for may still come after a pull has returned, so its slots stay taken, and the other queues cannot have them. Hence a
+/// queue among others asks for one task, for twice as many whenever it got all it asked for, and never for more than its share. When
+/// it falls silent it gives all of that back by binding anew. A queue alone asks for all.
 struct Appetite {
     next: usize,
     least: usize,
@@ -139,43 +139,54 @@ struct Appetite {
 }
 
 impl Appetite {
-    fn of(shared: &Shared) -> Self {
-        let (slots, queues) = (shared.options.slots, shared.options.queues.len());
-        let least = if queues == 1 { slots } else { 1 };
+    fn of(slots: usize, queues: usize) -> Self {
+        let most = (slots / queues).max(1);
+        let least = match queues {
+            1 => slots,
+            // Not one slot for each: an empty queue must not keep one from the others.
+            _ if queues >= slots => 0,
+            _ => 1,
+        };
         Self {
-            next: (slots / queues).max(1),
+            next: least.max(1),
             least,
-            most: slots,
+            most,
         }
     }
 
     fn adapt(&mut self, asked: usize, got: usize) {
         if got == 0 {
-            self.next = self.least;
+            self.next = self.least.max(1);
         } else if got >= asked {
             self.next = (self.next * 2).min(self.most);
         }
     }
+
+    /// Whether a silent queue has more slots taken than it should.
+    fn is_exceeded_by(&self, reserved: usize) -> bool {
+        reserved > self.least
+    }
 }
 
-/// Slots that a pull may fill. Those it does not fill are free again when this is dropped.
+/// Slots taken for what a pull may bring. Those it has not filled are free again when this is dropped.
 struct Reserved<'a> {
     shared: &'a Arc<Shared>,
     count: usize,
 }
 
-impl<'a> Reserved<'a> {
-    /// At least one slot, waiting in turn with the other queues; more if they are free, up to `most`.
-    async fn take(shared: &'a Arc<Shared>, most: usize) -> Self {
-        let first = shared.slots.acquire().await.expect("the semaphore is never closed");
-        first.forget();
-        let mut reserved = Self { shared, count: 1 };
-        let more = shared.slots.available_permits().min(most.saturating_sub(1));
-        if let Ok(permits) = shared.slots.try_acquire_many(u32::try_from(more).unwrap_or(u32::MAX)) {
-            permits.forget();
-            reserved.count += more;
+impl Reserved<'_> {
+    /// Takes more slots, up to `most` in all. Waits in turn with the other queues if it has none.
+    async fn fill(&mut self, most: usize) {
+        let slots = &self.shared.slots;
+        if self.count == 0 {
+            slots.acquire().await.expect("the semaphore is never closed").forget();
+            self.count = 1;
         }
-        reserved
+        let more = slots.available_permits().min(most.saturating_sub(self.count));
+        if let Ok(permits) = slots.try_acquire_many(u32::try_from(more).unwrap_or(u32::MAX)) {
+            permits.forget();
+            self.count += more;
+        }
     }
 
     fn slot(&mut self) -> Option<Slot> {
@@ -195,20 +206,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_among_others_asks_for_little_while_it_is_empty() {
-        let mut appetite = Appetite {
-            next: 8,
-            least: 1,
-            most: 16,
-        };
-        appetite.adapt(8, 0);
-        assert_eq!(appetite.next, 1);
-        let grown = [1, 2, 4, 8, 16].map(|asked| {
+    fn a_queue_among_others_asks_for_more_as_it_gets_more_up_to_its_share() {
+        let mut appetite = Appetite::of(16, 2);
+        let grown = [1, 2, 4, 8].map(|asked| {
             appetite.adapt(asked, asked);
             appetite.next
         });
-        assert_eq!(grown, [2, 4, 8, 16, 16]);
-        appetite.adapt(16, 3);
-        assert_eq!(appetite.next, 16);
+        assert_eq!(grown, [2, 4, 8, 8]);
+        appetite.adapt(8, 3);
+        assert_eq!(appetite.next, 8);
+        appetite.adapt(5, 0);
+        assert!(appetite.next == 1 && appetite.is_exceeded_by(5) && !appetite.is_exceeded_by(1));
+    }
+
+    #[test]
+    fn a_queue_alone_asks_for_all_and_gives_nothing_back() {
+        let mut appetite = Appetite::of(16, 1);
+        appetite.adapt(16, 0);
+        assert!(appetite.next == 16 && !appetite.is_exceeded_by(16));
+    }
+
+    #[test]
+    fn empty_queues_that_outnumber_the_slots_take_turns() {
+        assert!(Appetite::of(2, 3).is_exceeded_by(1));
     }
 }

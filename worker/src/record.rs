@@ -56,7 +56,7 @@ pub(crate) async fn standing(shared: &Shared, execution: &Execution) -> Standing
             Ok(_) => return Standing::Over,
             Err(error) => tracing::debug!(parent: &execution.call.span, %error, "the journal cannot be read"),
         }
-        shared.sleep(backoff.next()).await;
+        shared.sleep(backoff.delay()).await;
     }
 }
 

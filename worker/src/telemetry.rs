@@ -18,7 +18,7 @@ pub(crate) struct Metrics {
     pub(crate) retries: Counter<u64>,
     /// Deliveries after the first.
     pub(crate) redeliveries: Counter<u64>,
-    /// Executions that began after an earlier delivery ended without a word.
+    /// Executions begun on a redelivery: most follow a crash.
     pub(crate) crashes: Counter<u64>,
     /// Deliveries whose function is not registered here.
     pub(crate) unknown_functions: Counter<u64>,
@@ -40,7 +40,7 @@ impl Metrics {
             redeliveries: counter("everstep.worker.redeliveries", "deliveries of a task after the first"),
             crashes: counter(
                 "everstep.worker.crashes",
-                "executions begun after an earlier delivery ended without a word",
+                "executions begun on a redelivery; most follow a crash",
             ),
             unknown_functions: counter(
                 "everstep.worker.unknown_functions",

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use everstep_common::ids::FunctionName;
-use everstep_common::ports::Ack;
+use everstep_common::ports::{Ack, Instant};
 use everstep_common::store::Store;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use crate::execution::{Execution, Stage};
 use crate::functions::Functions;
 use crate::held::{Alarm, Held};
-use crate::options::{CANCEL_GRACE, FLUSH_WAIT, Options};
+use crate::options::{CANCEL_GRACE, FLUSH_WAIT, Options, SLOTS_MAX};
 use crate::resources::Resources;
 use crate::telemetry::Metrics;
 use crate::{beat, control, pull};
@@ -98,7 +98,7 @@ impl Shared {
     pub(crate) fn cancel(&self, execution: &Execution) {
         if !execution.call.cancellation.is_cancelled() {
             execution.call.cancellation.cancel();
-            let end = everstep_common::ports::Instant(self.store.clock().now().0 + CANCEL_GRACE);
+            let end = Instant(self.store.clock().now().0 + CANCEL_GRACE);
             self.held.set_alarm(execution.serial, end, Alarm::Grace);
         }
     }
@@ -115,8 +115,7 @@ impl Shared {
     /// Returns when nothing is held any more.
     async fn idle(&self) {
         let all = u32::try_from(self.options.slots).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        let _all = self.slots.acquire_many(all).await;
+        drop(self.slots.acquire_many(all).await.expect("the semaphore is never closed"));
     }
 
     /// Acknowledgements are sent without an answer; an answer to a later request tells that they have arrived.
@@ -181,7 +180,7 @@ impl Worker {
         if options.queues.is_empty() {
             return Err(Error::NoQueues);
         }
-        let slots = options.slots.min(Semaphore::MAX_PERMITS);
+        let slots = options.slots.min(SLOTS_MAX);
         if slots == 0 {
             return Err(Error::NoSlots);
         }

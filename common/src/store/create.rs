@@ -185,7 +185,7 @@ impl Creation {
                     });
                 }
             }
-            self.store.clock().sleep(backoff.next()).await;
+            self.store.clock().sleep(backoff.delay()).await;
             match self.store.inner.broker.publish(self.publish.clone()).await {
                 Ok(stored) => {
                     return Ok(Created::Ours {

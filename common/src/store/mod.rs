@@ -124,7 +124,7 @@ impl Backoff {
     }
 
     /// The delay before the next try.
-    pub fn next(&mut self) -> Duration {
+    pub fn delay(&mut self) -> Duration {
         let delay = self.next;
         self.next = (delay * 2).min(Self::MAX);
         delay

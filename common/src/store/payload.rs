@@ -76,7 +76,7 @@ impl Store {
                 Err(error) if tries >= TRIES_MAX => return Err(error),
                 Err(_) => tries += 1,
             }
-            self.clock().sleep(backoff.next()).await;
+            self.clock().sleep(backoff.delay()).await;
         }
     }
 
@@ -129,7 +129,7 @@ impl Store {
             if tries >= TRIES_MAX || matches!(error, ReadError::Rejected(_) | ReadError::NoStream) {
                 return Err(error);
             }
-            self.clock().sleep(backoff.next()).await;
+            self.clock().sleep(backoff.delay()).await;
         }
     }
 }

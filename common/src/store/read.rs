@@ -134,7 +134,7 @@ impl Store {
                     source: failed,
                 });
             }
-            self.clock().sleep(backoff.next()).await;
+            self.clock().sleep(backoff.delay()).await;
         }
     }
 

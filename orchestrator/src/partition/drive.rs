@@ -62,7 +62,11 @@ impl Partition {
                 self.slots.insert(run.clone(), live);
                 about
             }
-            Err((parked, about)) => return self.park(&run, sequence, &parked, &about),
+            Err(unfit) => {
+                let (parked, about) = *unfit;
+                self.park(&run, sequence, &parked, &about);
+                return self.watermark.release(sequence);
+            }
         };
         metrics().started.add(1, &[]);
         self.summarise(&run, &about, RunStatus::Running, None, sequence, about.started);
@@ -104,6 +108,10 @@ impl Partition {
                 );
                 self.watermark.release(sequence);
             }
+            // The replay that parked it has seen this word already.
+            InboundKind::Resume { .. } if self.slots.parked(&run).is_some_and(|parked| parked.sequence >= sequence) => {
+                self.watermark.release(sequence);
+            }
             InboundKind::Resume { .. } => {
                 self.forget_parked(&run);
                 self.backlog.push_back(&run, arrived);
@@ -142,6 +150,7 @@ impl Partition {
             },
             Err(error) => {
                 self.park_unreadable(run, sequence, &error);
+                self.watermark.release(sequence);
                 None
             }
         }
@@ -155,7 +164,10 @@ impl Partition {
         };
         let event = match Event::new(entry, stored) {
             Ok(event) => event,
-            Err(error) => return self.park_unreadable(&run, sequence, &error),
+            Err(error) => {
+                self.park_unreadable(&run, sequence, &error);
+                return self.watermark.release(sequence);
+            }
         };
         self.settle(&run, &key);
         if let Some(live) = self.slots.live(&run) {
@@ -395,7 +407,7 @@ impl Partition {
         start: &Start,
         started: Timestamp,
         known_until: u64,
-    ) -> Result<(Run, About), (Parked, About)> {
+    ) -> Result<(Run, About), Box<(Parked, About)>> {
         let definition = self.workflows.find(&start.workflow, start.version);
         let version = definition
             .as_ref()
@@ -406,11 +418,11 @@ impl Partition {
             started,
         };
         if self.upkeep.is_poison(run) {
-            return Err((Parked::Poison, about));
+            return Err(Box::new((Parked::Poison, about)));
         }
         match definition {
             Some(definition) => Ok((Run::new(run.clone(), definition, Limits::default(), known_until), about)),
-            None => Err((
+            None => Err(Box::new((
                 Parked::NoCode {
                     workflow: start.workflow.clone(),
                     version: start.version,
@@ -432,21 +444,23 @@ impl Partition {
 
     pub(super) fn park_unreadable(&mut self, run: &RunId, sequence: u64, error: &dyn std::error::Error) {
         let source = super::queues::error_source(error);
-        tracing::error!(%run, %error, source, "run parked: its journal cannot be read by this build");
+        self.park_because(
+            run,
+            sequence,
+            format!("its journal cannot be read by this build: {error}: {source}"),
+        );
+    }
+
+    /// Parks a run for a reason that is not the core's.
+    fn park_because(&mut self, run: &RunId, sequence: u64, reason: String) {
+        tracing::error!(%run, reason, "run parked");
         metrics().parked.add(1, &[]);
         let about = self.slots.live(run).map(|live| live.about.clone());
         self.discard(run);
         self.hold_parked(run, sequence);
         if let Some(about) = about {
-            let since = about.started;
-            self.summarise(
-                run,
-                &about,
-                RunStatus::Parked,
-                Some(format!("unreadable: {error}: {source}")),
-                sequence,
-                since,
-            );
+            let since = self.server_clock.at(self.store.clock().now()).unwrap_or(about.started);
+            self.summarise(run, &about, RunStatus::Parked, Some(reason), sequence, since);
         }
     }
 
@@ -464,6 +478,14 @@ impl Partition {
         self.wheel.disarm_run(run);
     }
 
+    /// What the run asked for cannot be done as things are: it stands still, visibly, until an operator has mended that.
+    fn refused(&mut self, run: &RunId, reason: &str) {
+        if let Some(live) = self.slots.live(run) {
+            let sequence = live.run.applied();
+            self.park_because(run, sequence, format!("refused by the server: {reason}"));
+        }
+    }
+
     /// An effect of a run is done.
     pub(super) fn performed(&mut self, origin: Origin, performed: Performed, now: Instant) {
         if let Some((run, sequence)) = origin {
@@ -473,7 +495,7 @@ impl Partition {
         match performed {
             Performed::Done => {}
             Performed::Dispatched { run, key, published } => self.dispatched(&run, &key, published),
-            Performed::Refused { run, reason } => tracing::error!(%run, reason, "an effect is refused for good; the run waits"),
+            Performed::Refused { run, reason } => self.refused(&run, &reason),
             Performed::Loaded { run, journal } => self.loaded(run, journal, now),
             Performed::Fetched { run, sequence, value } => self.fetched(&run, sequence, value),
         }

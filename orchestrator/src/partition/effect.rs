@@ -120,6 +120,10 @@ impl Performer {
             Effect::CancelTask { queue, run, key } => self.cancel_task(queue, run, key).await,
             Effect::Load { run, at } => {
                 let journal = self.load(&run, at).await;
+                if let Err(ReadRunError::Unavailable { .. }) = journal {
+                    // It is asked for again at once.
+                    self.store.clock().sleep(Backoff::MAX).await;
+                }
                 Performed::Loaded { run, journal }
             }
             Effect::Fetch { run, sequence, payload } => {
@@ -161,7 +165,7 @@ impl Performer {
                     };
                 }
             }
-            self.store.clock().sleep(backoff.next()).await;
+            self.store.clock().sleep(backoff.delay()).await;
         }
     }
 
@@ -240,7 +244,7 @@ impl Performer {
                 }
                 Err(error) => tracing::debug!(%run, %key, %error, "schedule not acknowledged yet"),
             }
-            self.store.clock().sleep(backoff.next()).await;
+            self.store.clock().sleep(backoff.delay()).await;
         }
     }
 

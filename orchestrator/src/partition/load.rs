@@ -72,12 +72,12 @@ impl Partition {
         });
         let begun = self.begin_run(run, start, *started, head);
         if let Some((outcome, sequence, time)) = ended {
-            let (Ok((_, about)) | Err((_, about))) = begun;
+            let about = begun.map_or_else(|unfit| unfit.1, |(_, about)| about);
             return self.see_off(run, &about, &outcome, sequence, time);
         }
         let (mut code, about) = match begun {
             Ok(begun) => begun,
-            Err((parked, about)) => return self.park(run, head, &parked, &about),
+            Err(unfit) => return self.park(run, head, &unfit.0, &unfit.1),
         };
         for (entry, stored) in journal {
             let sequence = entry.sequence;
@@ -184,11 +184,10 @@ impl Partition {
     /// The entry stays open until the closure's result is recorded: nothing else brings it back after a crash.
     pub(super) fn run_closure(&mut self, run: RunId, key: StepKey, closure: Closure, timeout: Option<Duration>, origin: &Origin) {
         let sequence = origin.as_ref().map(|(_, sequence)| *sequence);
-        if self.closures.run(run, key, closure, timeout, sequence) {
-            if let Some(sequence) = sequence {
+        if self.closures.run(run, key, closure, timeout, sequence)
+            && let Some(sequence) = sequence {
                 self.watermark.hold(sequence);
             }
-        }
     }
 
     pub(super) fn cancel_closure(&mut self, run: &RunId, key: &StepKey) {

@@ -65,7 +65,7 @@ impl Queues {
                 }
                 Err(error) => tracing::warn!(%queue, %error, source = error_source(&error), "task queue not ready yet"),
             }
-            self.store.clock().sleep(backoff.next()).await;
+            self.store.clock().sleep(backoff.delay()).await;
         }
     }
 

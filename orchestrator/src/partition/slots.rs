@@ -68,13 +68,12 @@ impl Slots {
 
     /// Something happened to the run.
     pub(crate) fn touch(&mut self, id: &RunId, now: Instant) {
-        if let Some(live) = self.live.get_mut(id) {
-            if live.active != now {
+        if let Some(live) = self.live.get_mut(id)
+            && live.active != now {
                 self.by_activity.remove(&(live.active, id.clone()));
                 live.active = now;
                 self.by_activity.insert((now, id.clone()));
             }
-        }
     }
 
     /// Drops the run from memory.
@@ -127,11 +126,10 @@ impl Slots {
         if self.ended.insert(id.clone()) {
             self.ended_order.push_back(id);
         }
-        if self.ended_order.len() > ENDED_MAX {
-            if let Some(oldest) = self.ended_order.pop_front() {
+        if self.ended_order.len() > ENDED_MAX
+            && let Some(oldest) = self.ended_order.pop_front() {
                 self.ended.remove(&oldest);
             }
-        }
     }
 
     pub(crate) fn has_ended(&self, id: &RunId) -> bool {

@@ -155,7 +155,7 @@ impl Starting {
                 ),
                 Err(error) => {
                     tracing::debug!(partition = %self.id, %error, "cursor not read yet");
-                    self.store.clock().sleep(backoff.next()).await;
+                    self.store.clock().sleep(backoff.delay()).await;
                     continue;
                 }
             };
@@ -179,7 +179,7 @@ impl Starting {
                         revision,
                     ));
                 }
-                Err(PutError::Conflict | PutError::Unknown(_)) => self.store.clock().sleep(backoff.next()).await,
+                Err(PutError::Conflict | PutError::Unknown(_)) => self.store.clock().sleep(backoff.delay()).await,
                 Err(error) => return Err(StartError::Cursor(error)),
             }
         }

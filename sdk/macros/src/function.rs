@@ -13,6 +13,7 @@ const WORDS: Words = Words {
     subject: "Function",
     context: "FunctionContext",
     error: "StepError",
+    errors: "`?` turns every other error into one that is retried, `StepError::fatal(…)` says that no retry can mend it",
     future: "BoxFuture",
     shared: "shared things come from `App::resource(…)` and `ctx.resource::<T>()`",
 };

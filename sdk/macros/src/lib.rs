@@ -14,6 +14,7 @@ mod expansion;
 mod forbidden;
 mod function;
 mod workflow;
+mod written;
 
 use proc_macro::TokenStream;
 

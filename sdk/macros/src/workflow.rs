@@ -13,6 +13,7 @@ const WORDS: Words = Words {
     subject: "Workflow",
     context: "WorkflowContext",
     error: "WorkflowError",
+    errors: "`?` turns every other error into one",
     future: "LocalBoxFuture",
     shared: "what it needs is in its input or comes from a step",
 };

@@ -120,7 +120,7 @@ impl Client {
                     break;
                 }
                 // It is stored; the replica that answered does not have it yet.
-                self.store.clock().sleep(backoff.next()).await;
+                self.store.clock().sleep(backoff.delay()).await;
             }
         }
     }

@@ -1,0 +1,11 @@
+//! The worker against the simulated server: each rule of DESIGN's worker, by what it leaves in the journal and in the queue.
+
+mod bench;
+mod cancellation;
+mod faults;
+mod outcomes;
+mod payloads;
+mod queues;
+mod redelivery;
+mod reporting;
+mod stopping;
