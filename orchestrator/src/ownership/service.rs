@@ -237,10 +237,13 @@ impl Ownership {
             *member != self.process && self.watch.held(member, partitions.iter().copied()) < partitions.len() / (others + 1)
         });
         let releasing = self.held.values().any(|held| held.releasing.is_some());
-        if hungry && !releasing && self.held.len() > partitions.len() / (others + 1)
-            && let Some(partition) = self.held.keys().next_back().copied() {
-                self.release(partition);
-            }
+        if hungry
+            && !releasing
+            && self.held.len() > partitions.len() / (others + 1)
+            && let Some(partition) = self.held.keys().next_back().copied()
+        {
+            self.release(partition);
+        }
     }
 
     async fn take(&mut self, partition: Partition) {

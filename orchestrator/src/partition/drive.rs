@@ -428,7 +428,7 @@ impl Partition {
                     version: start.version,
                 },
                 about,
-            )),
+            ))),
         }
     }
 

@@ -185,9 +185,10 @@ impl Partition {
     pub(super) fn run_closure(&mut self, run: RunId, key: StepKey, closure: Closure, timeout: Option<Duration>, origin: &Origin) {
         let sequence = origin.as_ref().map(|(_, sequence)| *sequence);
         if self.closures.run(run, key, closure, timeout, sequence)
-            && let Some(sequence) = sequence {
-                self.watermark.hold(sequence);
-            }
+            && let Some(sequence) = sequence
+        {
+            self.watermark.hold(sequence);
+        }
     }
 
     pub(super) fn cancel_closure(&mut self, run: &RunId, key: &StepKey) {

@@ -69,11 +69,12 @@ impl Slots {
     /// Something happened to the run.
     pub(crate) fn touch(&mut self, id: &RunId, now: Instant) {
         if let Some(live) = self.live.get_mut(id)
-            && live.active != now {
-                self.by_activity.remove(&(live.active, id.clone()));
-                live.active = now;
-                self.by_activity.insert((now, id.clone()));
-            }
+            && live.active != now
+        {
+            self.by_activity.remove(&(live.active, id.clone()));
+            live.active = now;
+            self.by_activity.insert((now, id.clone()));
+        }
     }
 
     /// Drops the run from memory.
@@ -127,9 +128,10 @@ impl Slots {
             self.ended_order.push_back(id);
         }
         if self.ended_order.len() > ENDED_MAX
-            && let Some(oldest) = self.ended_order.pop_front() {
-                self.ended.remove(&oldest);
-            }
+            && let Some(oldest) = self.ended_order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
     }
 
     pub(crate) fn has_ended(&self, id: &RunId) -> bool {
