@@ -9,10 +9,12 @@ mod metrics;
 mod ownership;
 mod partition;
 mod service;
+mod simulation;
 mod watchdog;
 mod workflows;
 
 pub use ownership::Options as LeaseOptions;
 pub use partition::Options as PartitionOptions;
 pub use service::{Connect, Connected, Error, Options, Orchestrator};
+pub use simulation::{SimulatedConnect, SimulatedOrchestrator};
 pub use workflows::{RegisteredTwice, Workflows};

@@ -54,7 +54,7 @@ use self::wheel::Wheel;
 use crate::watchdog::Polled;
 use crate::workflows::Workflows;
 
-pub(crate) use start::Starting;
+pub(crate) use start::{StartError, Starting};
 
 /// How many entries are applied before effects are sent and the feed is read again.
 const APPLIED_PER_TURN_MAX: usize = 256;
