@@ -26,8 +26,12 @@ pub const DEPLOYMENT_KEY: &str = "deployment";
 /// How much one task queue holds in bytes before publishes wait: memory of the server.
 pub const TASK_STREAM_BYTES_MAX: i64 = 1024 * 1024 * 1024;
 
-/// After how long a delivered task without sign of life is delivered again: above the longest leader pause seen (9 s).
-const TASK_ACK_WAIT: Duration = Duration::from_secs(30);
+/// After how long a delivered task without sign of life is delivered again, unless provisioned otherwise: above the longest leader
+/// pause seen (9 s).
+pub const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// The shortest [`ACK_WAIT`] that can be asked for: a worker gives its signs of life at a third of it.
+pub const ACK_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// What was provisioned; the same for every process of the deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +46,13 @@ pub struct Deployment {
     pub durability: Durability,
     /// On how many nodes each stream is kept.
     pub replicas: usize,
+    /// After how long a delivered task without sign of life is delivered again. Records of before it was a setting do not have it.
+    #[serde(default = "ack_wait_default")]
+    pub ack_wait: Duration,
+}
+
+fn ack_wait_default() -> Duration {
+    ACK_WAIT
 }
 
 /// Why a deployment could not be made or found.
@@ -87,6 +98,7 @@ impl Deployment {
             keyed_partitions: 1,
             durability: Durability::Strict,
             replicas: 1,
+            ack_wait: ACK_WAIT,
         }
     }
 
@@ -110,6 +122,12 @@ impl Deployment {
     #[must_use]
     pub fn with_replicas(self, replicas: usize) -> Self {
         Self { replicas, ..self }
+    }
+
+    /// With tasks of dead workers delivered again after `ack_wait`. Shorter than a leader pause doubles tasks of workers that live.
+    #[must_use]
+    pub fn with_ack_wait(self, ack_wait: Duration) -> Self {
+        Self { ack_wait, ..self }
     }
 
     /// Whether creates that wait together are sent as one atomic batch: only where each would cost an fsync of its own.
@@ -199,7 +217,7 @@ impl Deployment {
         ConsumerSpec {
             name: "owner".into(),
             filter: names.timer_fired(partition),
-            ack_wait: TASK_ACK_WAIT,
+            ack_wait: self.ack_wait,
         }
     }
 
@@ -226,13 +244,13 @@ impl Deployment {
         ConsumerSpec {
             name: mark.consumer(),
             filter: names.task_filter(queue),
-            ack_wait: TASK_ACK_WAIT,
+            ack_wait: self.ack_wait,
         }
     }
 
     /// After how long a delivered task without sign of life is delivered again.
     pub fn task_ack_wait(&self) -> Duration {
-        TASK_ACK_WAIT
+        self.ack_wait
     }
 
     /// Makes what is missing and checks what is there; which streams were made. Doing it again changes nothing.
@@ -288,6 +306,12 @@ impl Deployment {
                 self.keyed_partitions, self.partitions
             ));
         }
+        if self.ack_wait < ACK_WAIT_MIN {
+            return invalid(format!(
+                "ack_wait is {:?}, and must be at least {ACK_WAIT_MIN:?}",
+                self.ack_wait
+            ));
+        }
         Ok(())
     }
 
@@ -322,6 +346,7 @@ impl Deployment {
                 format!("{:?}", found.durability),
             ),
             ("replicas", self.replicas.to_string(), found.replicas.to_string()),
+            ("ack_wait", format!("{:?}", self.ack_wait), format!("{:?}", found.ack_wait)),
         ];
         let differing = fields.into_iter().filter(|(_, wanted, found)| wanted != found);
         differing

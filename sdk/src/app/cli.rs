@@ -172,7 +172,7 @@ impl App {
         let server = DevServer::start(DevOptions {
             store,
             durability: durability.into(),
-            prefix: None,
+            ..DevOptions::default()
         })
         .await?;
         let connect = server.connect();

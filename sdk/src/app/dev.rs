@@ -1,10 +1,11 @@
 //! Everything in one process with a private server: for trying things out.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use everstep_common::ids::Prefix;
 use everstep_common::ports::Broker;
-use everstep_common::store::Deployment;
+use everstep_common::store::{ACK_WAIT, Deployment};
 use everstep_common::topology::Durability;
 use everstep_nats::managed::{self, ManagedServer};
 use everstep_nats::{ConnectOptions, NatsBroker};
@@ -20,6 +21,8 @@ pub struct DevOptions {
     pub durability: Durability,
     /// Under which names.
     pub prefix: Option<Prefix>,
+    /// After how long a dead worker's tasks are delivered again; 30 s without it. Counts when the store is new.
+    pub ack_wait: Option<Duration>,
 }
 
 /// A private nats-server with a deployment of one partition on it; dies with its owner.
@@ -37,7 +40,9 @@ impl DevServer {
         settings.store = options.store;
         let server = ManagedServer::start(settings).await?;
         let broker: std::sync::Arc<dyn Broker> = NatsBroker::connect(ConnectOptions::to(server.url())).await?;
-        let deployment = Deployment::single_node(prefix.clone()).with_durability(options.durability);
+        let deployment = Deployment::single_node(prefix.clone())
+            .with_durability(options.durability)
+            .with_ack_wait(options.ack_wait.unwrap_or(ACK_WAIT));
         deployment.provision(&broker).await?;
         if options.durability == Durability::Relaxed {
             server.flush_store().await?;
