@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use async_nats::jetstream;
-use everstep_common::ports::{Ack, Broker, From, Publish};
+use everstep_common::ports::{Ack, Broker, From, GetLast, Publish};
 use everstep_common::topology::{ConsumerSpec, Discard, Durability, Retention, Storage, StreamSpec};
 use everstep_nats::managed::{ManagedServer, Options};
 use everstep_nats::{ConnectOptions, NatsBroker};
@@ -39,6 +39,9 @@ async fn main() -> Result<()> {
         .await?;
     }
     measure("port: one at a time", 5_000, one_at_a_time(&broker, 5_000)).await?;
+    for entries in [1, 10, 100] {
+        measure(&format!("port: read {entries}"), 2_000, read(&broker, entries, 2_000)).await?;
+    }
     measure("port: follow", creates, follow(&broker, creates)).await?;
     measure("port: pull and ack", creates, pull(&broker, creates, outstanding)).await?;
     Ok(())
@@ -121,6 +124,27 @@ async fn one_at_a_time(broker: &Arc<NatsBroker>, creates: usize) -> Result<()> {
         broker
             .publish(Publish::new(format!("ALONE.{n}"), BODY.to_vec()).create_only())
             .await?;
+    }
+    Ok(())
+}
+
+async fn read(broker: &Arc<NatsBroker>, entries: usize, times: usize) -> Result<()> {
+    for n in 0..entries {
+        broker
+            .publish(Publish::new(format!("ALONE.run{entries}.{n}"), BODY.to_vec()).create_only())
+            .await?;
+    }
+    for _ in 0..times {
+        let subjects = vec![format!("ALONE.run{entries}.*")];
+        let snapshot = broker
+            .get_last(GetLast {
+                stream: "ALONE".into(),
+                subjects,
+                up_to: None,
+                leader: false,
+            })
+            .await?;
+        anyhow::ensure!(snapshot.messages.len() == entries, "{} came", snapshot.messages.len());
     }
     Ok(())
 }

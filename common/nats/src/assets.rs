@@ -23,6 +23,16 @@ pub(crate) struct StreamAnswer {
     pub(crate) total: usize,
 }
 
+impl StreamAnswer {
+    /// Whether more than one node keeps it, so that an answer may come from one that is behind or deposed.
+    pub(crate) fn replicated(&self) -> bool {
+        self.config
+            .get("num_replicas")
+            .and_then(Value::as_u64)
+            .is_some_and(|replicas| replicas > 1)
+    }
+}
+
 #[derive(Deserialize)]
 pub(crate) struct StreamState {
     messages: u64,

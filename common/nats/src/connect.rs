@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(250);
 
 /// How often the server is asked for a sign of life; two unanswered ones cut the connection.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_INTERVAL: Duration = Duration::from_secs(4);
 
 /// How many messages one subscription may hold unread before the client drops them. Takes memory only for what is in it.
 const UNREAD_MESSAGES_MAX: usize = 1 << 20;

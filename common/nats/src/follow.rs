@@ -1,5 +1,7 @@
 //! Following a stream without end.
 
+use std::time::Duration;
+
 use everstep_common::ports::{Followed, From};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -7,8 +9,7 @@ use futures::stream::{self, BoxStream};
 use crate::broker::Link;
 use crate::clock::pause;
 use crate::last_match::last_match;
-use crate::ordered::{Item, OpenError, Reader, Start};
-use std::time::Duration;
+use crate::ordered::{Item, OpenError, Reader, Start, complain};
 
 /// The pause between attempts to begin.
 const BEGIN_DELAY: Duration = Duration::from_millis(50);
@@ -63,6 +64,7 @@ impl Begin {
             From::LastPerSubject => Start::LastPerSubject,
             From::New => Start::New,
         };
+        let mut attempts = 0;
         loop {
             let last = last_match(&self.link.api, &self.stream, &self.filter).await;
             let opened = Reader::open(self.link.clone(), &self.stream, &self.filter, start).await;
@@ -82,7 +84,8 @@ impl Begin {
                 }
                 (Err(OpenError::Lost(reason)), _) => return (Followed::Lost(reason), State::Ended),
                 (Err(OpenError::Failed(failure)), _) | (Ok(_), Err(failure)) => {
-                    tracing::debug!(stream = self.stream, ?failure, "cannot follow yet");
+                    attempts += 1;
+                    complain(&self.stream, &failure, attempts);
                     pause(BEGIN_DELAY).await;
                 }
             }

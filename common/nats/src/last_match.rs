@@ -8,6 +8,18 @@ use crate::refusal::NO_MESSAGE_FOUND;
 
 /// The sequence of the last message that matches `filter`; 0 if there is none.
 pub(crate) async fn last_match(api: &Api, stream: &str, filter: &str) -> Result<u64, Failure> {
+    // The server takes `>` for the last sequence ever given out, and finds nothing if that message was purged.
+    if filter == ">" {
+        let mut last = 0;
+        for filter in subjects(api, stream).await? {
+            last = last.max(last_by_subject(api, stream, &filter).await?);
+        }
+        return Ok(last);
+    }
+    last_by_subject(api, stream, filter).await
+}
+
+async fn last_by_subject(api: &Api, stream: &str, filter: &str) -> Result<u64, Failure> {
     #[derive(Deserialize)]
     struct Answer {
         message: Found,
@@ -16,12 +28,25 @@ pub(crate) async fn last_match(api: &Api, stream: &str, filter: &str) -> Result<
     struct Found {
         seq: u64,
     }
-    let answer: Result<Answer, _> = api
-        .ask(&format!("STREAM.MSG.GET.{stream}"), &json!({ "last_by_subj": filter }))
-        .await;
+    let question = json!({ "last_by_subj": filter });
+    let answer: Result<Answer, _> = api.ask(&format!("STREAM.MSG.GET.{stream}"), &question).await;
     match answer {
         Ok(answer) => Ok(answer.message.seq),
         Err(failure) if failure.is(NO_MESSAGE_FOUND) => Ok(0),
         Err(failure) => Err(failure),
     }
+}
+
+/// What the stream takes.
+async fn subjects(api: &Api, stream: &str) -> Result<Vec<String>, Failure> {
+    #[derive(Deserialize)]
+    struct Answer {
+        config: Config,
+    }
+    #[derive(Deserialize)]
+    struct Config {
+        subjects: Vec<String>,
+    }
+    let answer: Answer = api.ask(&format!("STREAM.INFO.{stream}"), &json!({})).await?;
+    Ok(answer.config.subjects)
 }

@@ -22,23 +22,55 @@ use crate::refusal::NO_MESSAGE_FOUND;
 /// How many messages are asked for at a time.
 const REQUESTS_MAX: usize = 64;
 
+/// The position at which the leader knows of no message under any of the subjects; `None` if it knows of some.
+pub(crate) async fn absent(api: &Api, request: &GetLast) -> Result<Option<u64>, ReadError> {
+    let looks = request
+        .subjects
+        .clone()
+        .into_iter()
+        .map(|subject| matching(api, &request.stream, subject));
+    let mut looks = stream::iter(looks).buffer_unordered(REQUESTS_MAX);
+    let mut known = u64::MAX;
+    while let Some(answer) = looks.try_next().await? {
+        if !answer.state.subjects.is_empty() {
+            return Ok(None);
+        }
+        known = known.min(answer.state.last_seq);
+    }
+    position(request.up_to, known).map(Some)
+}
+
 /// The snapshot as the leader has it.
 pub(crate) async fn get_last(api: &Api, request: &GetLast) -> Result<Snapshot, ReadError> {
     let stream = request.stream.as_str();
     // The position comes first: what is read later is at least as new.
     let known = assets::stream(api, stream).await.map_err(Failure::of_read)?.state.last_seq;
-    let up_to = request.up_to.unwrap_or(known);
-    if known < up_to {
-        return Err(ReadError::Unavailable(format!(
-            "the leader knows the stream up to {known}, not {up_to}"
-        )));
-    }
+    let up_to = position(request.up_to, known)?;
     let subjects = subjects(api, request).await?;
     let reads = subjects.into_iter().map(|subject| last(api, stream, subject, request.up_to));
     let found: Vec<Option<Message>> = stream::iter(reads).buffer_unordered(REQUESTS_MAX).try_collect().await?;
     let mut messages: Vec<Message> = found.into_iter().flatten().collect();
     messages.sort_by_key(|message| message.sequence);
     Ok(Snapshot { messages, up_to })
+}
+
+/// The position that an answer speaks of, if the leader has reached it.
+fn position(wanted: Option<u64>, known: u64) -> Result<u64, ReadError> {
+    match wanted {
+        Some(wanted) if known < wanted => Err(ReadError::Unavailable(format!(
+            "the leader knows the stream up to {known}, not {wanted}"
+        ))),
+        Some(wanted) => Ok(wanted),
+        None => Ok(known),
+    }
+}
+
+/// The stream, with its subjects that match `filter`.
+async fn matching(api: &Api, stream: &str, filter: String) -> Result<StreamAnswer, ReadError> {
+    let question = json!({ "subjects_filter": filter });
+    api.ask(&format!("STREAM.INFO.{stream}"), &question)
+        .await
+        .map_err(Failure::of_read)
 }
 
 /// The subjects asked for, each by its own name.
@@ -49,9 +81,7 @@ async fn subjects(api: &Api, request: &GetLast) -> Result<BTreeSet<String>, Read
             all.insert(subject.clone());
             continue;
         }
-        let question = json!({ "subjects_filter": subject });
-        let answer: Result<StreamAnswer, _> = api.ask(&format!("STREAM.INFO.{}", request.stream), &question).await;
-        let answer = answer.map_err(Failure::of_read)?;
+        let answer = matching(api, &request.stream, subject.clone()).await?;
         if answer.total.max(answer.state.subjects.len()) > MESSAGES_MAX {
             return Err(ReadError::TooMany);
         }

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use crate::api::Failure;
 use crate::assets;
@@ -43,6 +44,10 @@ const INACTIVE_MAX: Duration = Duration::from_secs(30);
 
 /// The pause between attempts to reopen, so that a server that is coming back is neither missed nor pestered.
 const REOPEN_DELAY: Duration = Duration::from_millis(50);
+
+/// For how long a replicated stream must look shorter than it was before that is believed: a deposed leader was seen to answer
+/// for eight seconds.
+const SHORT_FOR: Duration = Duration::from_secs(10);
 
 /// Where a reader stands.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +104,8 @@ pub(crate) struct Reader {
     overlapping: bool,
     /// What is to be read first if nothing has been brought yet.
     start: Start,
+    /// Since when the stream looks shorter than it was.
+    short_since: Option<Instant>,
 }
 
 /// A consumer just made.
@@ -107,6 +114,7 @@ struct Opened {
     consumer: String,
     created: Timestamp,
     last_sequence: u64,
+    replicated: bool,
 }
 
 impl Reader {
@@ -123,7 +131,7 @@ impl Reader {
             Start::At(sequence) => sequence.saturating_sub(1),
             Start::LastPerSubject | Start::New => 0,
         };
-        let reader = Self {
+        let mut reader = Self {
             link,
             stream: stream.to_owned(),
             filter: filter.to_owned(),
@@ -136,9 +144,15 @@ impl Reader {
             time: None,
             overlapping: false,
             start,
+            short_since: None,
         };
-        reader.check_length(opened.last_sequence)?;
-        Ok(reader)
+        match reader.check_length(opened.last_sequence, opened.replicated) {
+            Err(OpenError::Failed(_)) => match reader.reopen().await {
+                Some(Item::Lost(reason)) => Err(OpenError::Lost(reason)),
+                _ => Ok(reader),
+            },
+            checked => checked.map(|()| reader),
+        }
     }
 
     /// The last sequence brought.
@@ -231,6 +245,7 @@ impl Reader {
     /// Makes a new consumer from where we stand; an item if there is nothing to stand on any more.
     async fn reopen(&mut self) -> Option<Item> {
         self.forget_consumer();
+        let mut attempts: u32 = 0;
         loop {
             // Whatever happened to the connection until now is answered by this attempt.
             self.events = self.events.resubscribe();
@@ -238,7 +253,8 @@ impl Reader {
                 Ok(()) => return None,
                 Err(OpenError::Lost(reason)) => return Some(Item::Lost(reason)),
                 Err(OpenError::Failed(failure)) => {
-                    tracing::debug!(stream = self.stream, ?failure, "cannot read on yet");
+                    attempts += 1;
+                    complain(&self.stream, &failure, attempts);
                     pause(REOPEN_DELAY).await;
                 }
             }
@@ -254,7 +270,7 @@ impl Reader {
         if opened.created != self.created {
             return Err(OpenError::Lost(format!("the stream was created anew at {}", opened.created)));
         }
-        self.check_length(opened.last_sequence)?;
+        self.check_length(opened.last_sequence, opened.replicated)?;
         self.deliveries = opened.deliveries;
         self.consumer = opened.consumer;
         self.received = 0;
@@ -262,14 +278,17 @@ impl Reader {
         Ok(())
     }
 
-    fn check_length(&self, last_sequence: u64) -> Result<(), OpenError> {
-        if last_sequence < self.sequence {
-            return Err(OpenError::Lost(format!(
-                "the stream ends at {last_sequence}, before {}",
-                self.sequence
-            )));
+    fn check_length(&mut self, last_sequence: u64, replicated: bool) -> Result<(), OpenError> {
+        if last_sequence >= self.sequence {
+            self.short_since = None;
+            return Ok(());
         }
-        Ok(())
+        let reason = format!("the stream ends at {last_sequence}, before {}", self.sequence);
+        let since = *self.short_since.get_or_insert_with(Instant::now);
+        if replicated && since.elapsed() < SHORT_FOR {
+            return Err(OpenError::Failed(Failure::Silence(reason)));
+        }
+        Err(OpenError::Lost(reason))
     }
 
     /// Tells the server that the consumer is not needed; it would find out by itself, later.
@@ -296,6 +315,14 @@ impl Drop for Reader {
 
 /// A delivery is missing.
 struct Gap;
+
+/// Says that a stream cannot be read, ever more seldom, and loudly only when it has lasted longer than a restart.
+pub(crate) fn complain(stream: &str, failure: &Failure, attempts: u32) {
+    match attempts {
+        64.. if attempts.is_power_of_two() => tracing::warn!(stream, %failure, attempts, "the stream cannot be read; trying on"),
+        _ => tracing::debug!(stream, %failure, attempts, "the stream cannot be read yet"),
+    }
+}
 
 async fn info(link: &Link, stream: &str) -> Result<assets::StreamAnswer, OpenError> {
     assets::stream(&link.api, stream).await.map_err(open_error)
@@ -327,6 +354,7 @@ async fn make_consumer(link: &Link, stream: &str, filter: &str, start: Start) ->
         consumer,
         created: info.created,
         last_sequence: info.state.last_seq,
+        replicated: info.replicated(),
     })
 }
 

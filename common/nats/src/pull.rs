@@ -324,20 +324,15 @@ impl Drop for CreditPuller {
     }
 }
 
-/// The error in a request's end, if asking anew will not do: limits of the consumer that a request breaks.
+/// The error in a request's end, unless asking anew mends it. What remains are limits of the consumer that a request breaks, and
+/// a consumer that exists but is served by nobody now.
 fn refused(status: &Message) -> Result<(), PullError> {
     let text = status.description.as_deref().unwrap_or_default();
-    let passing = [
-        "Leadership Change",
-        "Server Shutdown",
-        "Request Timeout",
-        "Interest Expired",
-        "No Responders",
-    ];
-    if text.is_empty() || passing.iter().any(|known| text.contains(known)) {
-        Ok(())
-    } else {
-        Err(PullError::Unavailable(text.to_owned()))
+    let passing = ["Leadership Change", "Server Shutdown", "Request Timeout", "Interest Expired"];
+    match status.status {
+        Some(StatusCode::NO_RESPONDERS) => Err(PullError::Unavailable("the consumer has no leader".to_owned())),
+        _ if passing.iter().any(|known| text.contains(known)) => Ok(()),
+        _ => Err(PullError::Unavailable(text.to_owned())),
     }
 }
 

@@ -39,6 +39,16 @@ pub(crate) async fn get_last(link: Link, request: GetLast) -> Result<Snapshot, R
     if request.leader {
         return leader::get_last(&link.api, &request).await;
     }
+    if let Some(snapshot) = direct(&link, &request).await? {
+        return Ok(snapshot);
+    }
+    if let Some(up_to) = leader::absent(&link.api, &request).await? {
+        return Ok(Snapshot {
+            messages: Vec::new(),
+            up_to,
+        });
+    }
+    // The leader knows of something, so the replica was behind. It usually has caught up by now, and is cheaper to ask.
     match direct(&link, &request).await? {
         Some(snapshot) => Ok(snapshot),
         None => leader::get_last(&link.api, &request).await,
