@@ -11,7 +11,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{self, Poll};
 
+use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::key::StepKey;
+use everstep_common::limits::NAME_CHARS_MAX;
 
 use crate::state::Shared;
 
@@ -103,13 +105,27 @@ impl KeySeed {
         }
     }
 
-    /// The key itself.
-    pub(crate) fn key(&self) -> StepKey {
+    /// The key itself, or why there can be none.
+    pub(crate) fn key(&self) -> Result<StepKey, Failure> {
         match self {
-            Self::Numbered { scope, name, number } => StepKey::from_path(&scope.path_of(name, *number)),
-            Self::Explicit(path) => StepKey::from_path(path),
+            Self::Numbered { scope, name, number } => {
+                check_name(name)?;
+                Ok(StepKey::from_path(&scope.path_of(name, *number)))
+            }
+            Self::Explicit(path) if path.is_empty() => Err(Failure::new(FailureKind::Invalid, "the key is empty")),
+            Self::Explicit(path) => Ok(StepKey::from_path(path)),
         }
     }
+}
+
+fn check_name(name: &str) -> Result<(), Failure> {
+    let characters = name.chars().count();
+    if characters == 0 || characters > NAME_CHARS_MAX {
+        let message =
+            format!("a name of a step, timer or closure has 1 to {NAME_CHARS_MAX} characters, and this one has {characters}");
+        return Err(Failure::new(FailureKind::Invalid, message));
+    }
+    Ok(())
 }
 
 /// A future whose polls happen in a scope of their own.

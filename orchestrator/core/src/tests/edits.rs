@@ -3,6 +3,8 @@
 //! A workflow is a line of text, a sequence of steps (`b`), steps with another input (`b:2`), another function (`b=f`), sleeps (`sleep`, or
 //! `sleep9` for a longer one), and closures (`#l`; `#l@b` under the key b).
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,13 +16,21 @@ use crate::{Context, Decision, Definition, Due, EventBody, Mismatch, Parked, Wai
 
 const ORIGINAL: &str = "a sleep b #l c";
 
-fn code(text: &'static str) -> Definition {
-    workflow(move |ctx| async move {
-        for word in text.split(' ').filter(|word| !word.is_empty()) {
-            obey(&ctx, word).await?;
+fn code(text: &str) -> Definition {
+    let words: Arc<[String]> = words(text).map(str::to_owned).collect();
+    workflow(move |ctx| {
+        let words = words.clone();
+        async move {
+            for word in words.iter() {
+                obey(&ctx, word).await?;
+            }
+            done("")
         }
-        done("")
     })
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(' ').filter(|word| !word.is_empty())
 }
 
 async fn obey(ctx: &Context, word: &str) -> Result<(), WaitError> {
@@ -235,4 +245,103 @@ fn both_sides_are_shown_and_what_to_do() {
     holds(shown("a sleep b=pay #l c"), &["function b (entry 4)", "function pay"]);
     holds(shown("a sleep b:2 #l c"), &["key b", "another input", "entry 4", "deploy"]);
     holds(shown("a sleep #b@b c"), &["a step (entry 4)", "asks for a closure"]);
+}
+
+/// What a word asks for, by a model that knows nothing of the core.
+struct Ask {
+    key: String,
+    timer: bool,
+    function: String,
+    input: String,
+}
+
+fn asks(text: &str) -> Vec<Ask> {
+    let mut used = HashMap::new();
+    let ask = |word: &str| {
+        let (word, input) = word.split_once(':').unwrap_or((word, ""));
+        let (name, function) = word.split_once('=').unwrap_or((word, word));
+        let number = *used.entry(name.to_owned()).and_modify(|number| *number += 1).or_insert(1);
+        let key = if number == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}~{number}")
+        };
+        Ask {
+            key,
+            timer: name == "sleep",
+            function: function.to_owned(),
+            input: input.to_owned(),
+        }
+    };
+    words(text).map(ask).collect()
+}
+
+/// The class that the rules give to a run with these entries that meets this code.
+fn judged(recorded: &[Ask], edited: &[Ask]) -> String {
+    let mut unasked: Vec<_> = recorded.iter().collect();
+    for ask in edited {
+        let Some(found) = recorded.iter().find(|one| one.key == ask.key) else {
+            break;
+        };
+        unasked.retain(|one| one.key != ask.key);
+        if !found.timer && found.function != ask.function {
+            return format!("function {}", ask.key);
+        }
+        if !found.timer && found.input != ask.input {
+            return format!("input {}", ask.key);
+        }
+    }
+    if unasked.is_empty() {
+        return "go".to_owned();
+    }
+    let keys: Vec<_> = unasked.iter().map(|one| one.key.as_str()).collect();
+    format!("unasked {}", keys.join(" "))
+}
+
+fn edit(dice: &mut Dice, original: &[&str]) -> String {
+    let mut edited: Vec<String> = original.iter().map(ToString::to_string).collect();
+    let (one, other) = (dice.below(edited.len()), dice.below(edited.len()));
+    match dice.below(6) {
+        0 => edited.insert(one, ["a", "x", "sleep"][dice.below(3)].to_owned()),
+        1 => drop(edited.remove(one)),
+        2 => edited[one] = "renamed".to_owned(),
+        3 => edited.swap(one, other),
+        4 if edited[one] != "sleep" => edited[one] = format!("{}:changed", original[one].split(':').next().unwrap_or_default()),
+        _ => edited.truncate(one),
+    }
+    edited.join(" ")
+}
+
+#[test]
+fn random_edits_of_random_sequences_are_judged_as_the_rules_say() {
+    let first = first_seed();
+    let mut classes: HashMap<String, usize> = HashMap::new();
+    for seed in first..first + 1_000 {
+        let mut dice = Dice::new(seed);
+        let original: Vec<_> = (0..7).map(|_| ["a", "b", "a:1", "a=f", "sleep"][dice.below(5)]).collect();
+        let edited = edit(&mut dice, &original);
+        let (code, recorded, asked) = (code(&edited), asks(&original.join(" ")), asks(&edited));
+        for entries in 0..=recorded.len() {
+            let mut driven = Driven::start(&code);
+            for ask in &recorded[..entries] {
+                driven.apply(if ask.timer {
+                    timer(&ask.key)
+                } else {
+                    step_with(&ask.key, &ask.function, &ask.input, Ok(""))
+                });
+            }
+            let class = class(driven.run.decide());
+            assert_eq!(
+                class,
+                judged(&recorded[..entries], &asked),
+                "seed {seed}: {original:?} became {edited:?}, at entry {entries}"
+            );
+            *classes
+                .entry(class.split(' ').next().unwrap_or_default().to_owned())
+                .or_default() += 1;
+        }
+    }
+    println!("{classes:?}");
+    let met = |class: &&str| classes.get(*class).is_some_and(|count| *count > 50);
+    assert!(["go", "unasked", "input", "function"].iter().all(met), "{classes:?}");
 }

@@ -16,7 +16,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 
 use crate::{
-    Closure, Command, Context, Decision, Definition, Due, Event, EventBody, Limits, Local, Record, Run, Step, Timer,
+    Closure, Command, Context, Decision, Definition, Due, Event, EventBody, Limits, Local, Record, Run, Step, Timer, WaitError,
     WorkflowFailure,
 };
 
@@ -130,6 +130,25 @@ impl Driven {
             Decision::Parked(parked) => vec![format!("parked: {}", parked.reason())],
         }
     }
+}
+
+/// Starts a run of `when`, applies the entries, and compares what it says after the start and after each entry.
+pub(super) fn check(when: &Definition, started: &[&str], then: Vec<(EventBody, &[&str])>) {
+    let mut driven = Driven::start(when);
+    assert_eq!(driven.commands(), started, "after the start");
+    for (entry, said) in then {
+        let text = format!("after {entry:?}");
+        driven.apply(entry);
+        assert_eq!(driven.commands(), said, "{text}");
+    }
+}
+
+/// What a wait brought, as text.
+pub(super) fn text(value: Result<Bytes, WaitError>) -> String {
+    value.map_or_else(
+        |error| format!("({error})"),
+        |value| String::from_utf8_lossy(&value).into_owned(),
+    )
 }
 
 /// The lines of commands without deadlines, in short.

@@ -2,13 +2,16 @@
 //!
 //! Randomised tests print their seed; `EVERSTEP_SEED=<number>` makes them begin with it.
 
+mod cancels;
 mod cost;
 mod drops;
 mod edits;
+mod keys;
 mod kit;
+mod order;
 mod parking;
 mod programs;
 mod replay;
+mod steps;
 mod turns;
-mod waits;
 mod world;

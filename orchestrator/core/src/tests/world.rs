@@ -21,7 +21,7 @@ const ENTRIES_MAX: u64 = 400;
 pub(super) struct Story {
     pub(super) journal: Vec<Event>,
     /// Commands decided right after an entry, in order; `None` where they depend on more than the entries: the run had just been
-    /// loaded anew, or a deadline had passed.
+    /// loaded anew, a deadline had passed, or several entries came at once.
     pub(super) said: BTreeMap<u64, Option<Vec<String>>>,
     pub(super) ended: bool,
     /// The fingerprint of the run that lived it, crashes and all.
@@ -46,6 +46,8 @@ struct World<'a> {
     stored: BTreeSet<String>,
     coming: Vec<Coming>,
     deadline_passed: bool,
+    /// Entries were applied since the last decision.
+    undecided: bool,
 }
 
 /// Lives a run of `definition` to its end, in a world drawn from `seed`.
@@ -68,6 +70,7 @@ pub(super) fn live(definition: &Definition, seed: u64) -> Result<Story, String> 
         stored: BTreeSet::new(),
         coming,
         deadline_passed: false,
+        undecided: false,
     };
     while !world.story.ended && !world.coming.is_empty() && world.story.journal.len() < ENTRIES_MAX as usize {
         world.happen()?;
@@ -90,7 +93,18 @@ pub(super) fn reload(definition: &Definition, journal: &[Event]) -> Run {
 impl World<'_> {
     fn happen(&mut self) -> Result<(), String> {
         let chosen = self.dice.below(self.coming.len());
-        match self.coming.swap_remove(chosen) {
+        let coming = self.coming.swap_remove(chosen);
+        self.come(coming)?;
+        // A run whose last entries were applied without a decision gets one when all is quiet.
+        if self.undecided && self.coming.is_empty() {
+            self.act()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn come(&mut self, coming: Coming) -> Result<(), String> {
+        match coming {
             Coming::Entry(body) => self.append(body),
             Coming::Retry { key, attempt } => {
                 self.run.retry_due(&key, attempt);
@@ -132,9 +146,16 @@ impl World<'_> {
             return self.act();
         }
         self.run.apply(event);
+        if self.dice.one_in(6) && !self.coming.is_empty() {
+            // The next entry is there already.
+            self.undecided = true;
+            self.story.said.insert(sequence, None);
+            return Ok(());
+        }
+        let comparable = !self.deadline_passed && !self.undecided;
         let commands = self.decide()?;
         let said = commands.iter().map(Command::to_string).collect();
-        self.story.said.insert(sequence, (!self.deadline_passed).then_some(said));
+        self.story.said.insert(sequence, comparable.then_some(said));
         self.take_on(commands);
         if self.dice.one_in(60) {
             self.coming.push(Coming::Entry(cancel()));
@@ -149,6 +170,7 @@ impl World<'_> {
     }
 
     fn decide(&mut self) -> Result<Vec<Command>, String> {
+        self.undecided = false;
         match self.run.decide() {
             Decision::Go(commands) => Ok(commands),
             Decision::Parked(parked) => Err(format!("parked live at entry {}: {parked}", self.run.applied())),

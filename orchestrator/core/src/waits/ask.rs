@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use everstep_common::key::StepKey;
 
 use super::{Answer, Family, WaitId};
+use crate::WaitError;
 use crate::scope::KeySeed;
 use crate::state::{Asked, Shared};
 
@@ -55,10 +56,10 @@ impl<R> Ask<R> {
         }
     }
 
-    /// The key under which it asks or has asked.
+    /// The key under which it will ask or has asked, until it has answered.
     pub(crate) fn key(&self) -> Option<StepKey> {
         match &self.stage {
-            Stage::New(seed, _) => Some(seed.key()),
+            Stage::New(seed, _) => seed.key().ok(),
             Stage::Waiting(id) => Some(self.shared.key_of(*id)),
             Stage::Done => None,
         }
@@ -76,7 +77,11 @@ impl<R: Request> Ask<R> {
             let Stage::New(seed, request) = mem::replace(&mut self.stage, Stage::Done) else {
                 unreachable!("matched above")
             };
-            match self.shared.ask(seed.key(), request.into_family(self.shared.now())) {
+            let key = match seed.key() {
+                Ok(key) => key,
+                Err(failure) => return Poll::Ready(Err(WaitError::Failed(failure))),
+            };
+            match self.shared.ask(key, request.into_family(self.shared.now())) {
                 Asked::Waiting(id) => self.stage = Stage::Waiting(id),
                 Asked::Refused(error) => return Poll::Ready(Err(error)),
                 Asked::Never => return Poll::Pending,
