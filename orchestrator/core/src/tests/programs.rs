@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::key::StepKey;
+use everstep_common::retry::RetryPolicy;
 use everstep_common::task::StepOptions;
 use futures::future::{LocalBoxFuture, join_all};
 use futures::stream::{self, FuturesUnordered, StreamExt};
@@ -124,7 +125,16 @@ impl Machine {
     async fn step(&self, which: u64, seen: u64) -> Seen {
         let name = ["reserve", "charge", "ship", "notify"][which as usize];
         let input = Ok(Bytes::copy_from_slice(&seen.to_be_bytes()));
-        let mut step = self.ctx.step(name, function(name), input, StepOptions::default());
+        // Few attempts, so that some are used up.
+        let retries = RetryPolicy {
+            max_attempts: 2,
+            ..RetryPolicy::default()
+        };
+        let options = StepOptions {
+            retries,
+            ..StepOptions::default()
+        };
+        let mut step = self.ctx.step(name, function(name), input, options);
         if let Some(known) = &self.faults.known {
             let looked_up = step.step_key().and_then(|key| known.get(&key).copied());
             if let Some(result) = looked_up {
