@@ -65,6 +65,9 @@ impl MemoryBroker {
         let (request, unanswered) = ((Call::Scan, Kind::Api), Err(unanswered()));
         self.link.ask(request, ANSWER_WAIT, unanswered, move |state| {
             let stream = state.model.stream(&name).ok_or(ReadError::NoStream)?;
+            if stream.is_work_queue() {
+                return Err(ReadError::Rejected("workqueue stream requires explicit ack".into()));
+            }
             let last = stream.last_sequence();
             match up_to {
                 Some(up_to) if up_to > last => Err(ReadError::Unavailable(format!("the leader knows the stream up to {last}"))),
@@ -109,18 +112,17 @@ impl MemoryBroker {
 impl Broker for MemoryBroker {
     fn publish(&self, message: Publish) -> BoxFuture<'static, Result<Stored, PublishError>> {
         let note = self.note();
-        self.link.ask(
-            (Call::Publish, Kind::Publish),
-            ANSWER_WAIT,
-            Err(unacknowledged()),
-            move |state| {
-                hear_publish(state, &message);
-                let time = state.time();
-                let result = state.model.publish(time, &message);
-                note(state, format_args!("publishes {}: {}", message.subject, outcome(&result)));
-                result
-            },
-        )
+        let request = (Call::Publish, Kind::Publish);
+        self.link.ask(request, ANSWER_WAIT, Err(unacknowledged()), move |state| {
+            hear_publish(state, &message);
+            let time = state.time();
+            let result = match state.draw_unheard(&message.subject) {
+                true => Err(PublishError::NoStream),
+                false => state.model.publish(time, &message),
+            };
+            note(state, format_args!("publishes {}: {}", message.subject, outcome(&result)));
+            result
+        })
     }
 
     fn publish_batch(&self, messages: Vec<Publish>) -> BoxFuture<'static, Result<Stored, PublishError>> {
@@ -244,7 +246,12 @@ impl Broker for MemoryBroker {
         let stream = stream.to_owned();
         self.link
             .ask((Call::Consumers, Kind::Api), ANSWER_WAIT, Err(unanswered()), move |state| {
-                Ok(state.model.stream(&stream).ok_or(ReadError::NoStream)?.consumer_names())
+                match state.model.stream(&stream) {
+                    Some(stream) => Ok(stream.consumer_names()),
+                    // A cluster looks among the consumers it knows, and finds none.
+                    None if state.model.is_cluster() => Ok(Vec::new()),
+                    None => Err(ReadError::NoStream),
+                }
             })
     }
 

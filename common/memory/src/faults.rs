@@ -56,6 +56,8 @@ pub struct Faults {
     pub leader_lost: f64,
     /// For how long nothing is written then.
     pub leaderless_for: Span,
+    /// On a cluster, a publish onto a stream made within the last second finds nobody, for its node has not heard of it.
+    pub unheard_stream: f64,
     /// A client's connection is cut when it sends a request.
     pub cut: f64,
     /// For how long.
@@ -86,6 +88,7 @@ impl Faults {
             behind_max: 16,
             leader_lost: 0.0,
             leaderless_for: Span::milliseconds(4_000, 9_000),
+            unheard_stream: 0.0,
             cut: 0.0,
             cut_for: Span::milliseconds(100, 3_000),
             restart_for: Span::milliseconds(200, 1_000),
@@ -109,6 +112,7 @@ impl Faults {
             stale_read: 0.13,
             stale_leader_read: 0.02,
             leader_lost: 0.001,
+            unheard_stream: 0.2,
             cut: 0.003,
             scheduler_late: Duration::from_millis(750),
             ..Self::none()
@@ -145,6 +149,7 @@ impl Faults {
         chosen.stale_read = pick(rough.stale_read);
         chosen.stale_leader_read = pick(rough.stale_leader_read);
         chosen.leader_lost = pick(rough.leader_lost);
+        chosen.unheard_stream = pick(rough.unheard_stream);
         chosen.cut = pick(rough.cut);
         chosen
     }

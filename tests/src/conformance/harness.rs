@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use everstep_common::ports::{
-    AckToken, Broker, Clock, Delivery, Followed, GetLast, Message, Publish, PublishError, Puller, ReadError, Snapshot, Stored,
+    AckToken, Broker, Clock, Delivery, Expect, Followed, GetLast, Message, Publish, PublishError, Puller, ReadError, Snapshot,
+    Stored,
 };
 use everstep_common::topology::{ConsumerSpec, Discard, Retention, Storage, StreamSpec};
 use futures::future::BoxFuture;
@@ -118,9 +119,16 @@ impl Harness {
         }
     }
 
-    /// Makes the stream; its name.
+    /// Makes the stream, and waits until the node we are connected to has heard of it; its name.
     pub async fn make(&self, spec: StreamSpec) -> anyhow::Result<String> {
         self.broker.ensure_stream(&spec).await?;
+        let probe = spec.subjects[0].replace(['*', '>'], "probe");
+        self.until("the stream", || async {
+            // No stream was ever so long, so nothing is stored.
+            let impossible = Publish::new(probe.clone(), "").expecting(Expect::LastSequence(u64::MAX >> 1));
+            Ok(self.broker.publish(impossible).await == Err(PublishError::Refused))
+        })
+        .await?;
         Ok(spec.name)
     }
 

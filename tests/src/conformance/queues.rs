@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use everstep_common::ports::{Ack, Delivery, PullError, TopologyError};
+use everstep_common::ports::{Ack, Delivery, PullError, ReadError, TopologyError};
 use everstep_common::topology::ConsumerSpec;
 use futures::future::join_all;
 
@@ -27,6 +27,7 @@ super::behaviours![
     a_second_consumer_on_the_same_tasks_is_rejected,
     acks_to_a_deleted_consumer_reach_nothing,
     what_no_consumer_names_stays,
+    a_work_queue_is_not_scanned,
     a_worker_that_leaves_gives_back_what_it_had_not_read,
     a_consumer_made_late_brings_everything_from_the_beginning,
 ];
@@ -253,6 +254,15 @@ async fn what_no_consumer_names_stays(h: &Harness) -> anyhow::Result<()> {
     queue.none_for(A_WHILE).await?;
     let mark = h.read(&queue.stream, &["q.mark"], None).await?.messages;
     ensure!(mark.len() == 1 && mark[0].sequence == 1);
+    Ok(())
+}
+
+async fn a_work_queue_is_not_scanned(h: &Harness) -> anyhow::Result<()> {
+    let queue = h.make_queue("q", LONG_WAIT).await?;
+    h.store_each(&["q.task.a"]).await?;
+    let scanned = h.scan(&queue.stream).await;
+    let error = scanned.err().and_then(|error| error.downcast::<ReadError>().ok());
+    ensure!(matches!(error, Some(ReadError::Rejected(_))), "{error:?}");
     Ok(())
 }
 

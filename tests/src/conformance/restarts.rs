@@ -177,8 +177,11 @@ async fn a_pull_goes_on_and_unanswered_tasks_come_again(h: &Harness) -> anyhow::
     h.store_each(&["q.task.a", "q.task.b"]).await?;
     let held = queue.some(2).await?;
     h.broker.ack(&held[1].ack, Ack::Done);
-    h.until("the ack's arrival", || async { Ok(h.scan(&stream).await?.len() == 1) })
-        .await?;
+    h.until("the ack's arrival", || async {
+        let info = h.broker.stream_info(&stream).await?;
+        Ok(info.is_some_and(|info| info.messages == 1))
+    })
+    .await?;
     h.server.restart().await?;
     let again = queue.one().await?;
     ensure!(again.subject == h.subject("q.task.a"), "{again:?}");

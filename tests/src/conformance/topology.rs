@@ -95,14 +95,6 @@ async fn what_the_server_cannot_do_is_rejected(h: &Harness) -> anyhow::Result<()
     is_rejected(
         h,
         &StreamSpec {
-            name: "with space".into(),
-            ..h.plain("a")
-        },
-    )
-    .await?;
-    is_rejected(
-        h,
-        &StreamSpec {
             discard_new_per_subject: true,
             ..h.plain("a")
         },

@@ -17,6 +17,7 @@ super::behaviours![
     a_write_once_subject_refuses_everything_after_the_first,
     a_create_after_a_purge_is_stored,
     a_guard_with_wildcards_looks_at_all_it_names,
+    a_guard_on_everything_sees_the_last_sequence_or_nothing,
     parallel_writes_under_one_guard_pass_on_one_node_and_hinder_each_other_on_three,
     a_subject_without_a_stream_is_said_so,
     a_message_over_the_limit_is_too_large_and_the_connection_lives,
@@ -103,6 +104,26 @@ async fn a_guard_with_wildcards_looks_at_all_it_names(h: &Harness) -> anyhow::Re
     refused(h.broker.publish(guarded("s.run.other", 1)).await)?;
     let stored = h.broker.publish(guarded("s.run.other", 2)).await?;
     ensure!(stored.sequence == 3);
+    Ok(())
+}
+
+async fn a_guard_on_everything_sees_the_last_sequence_or_nothing(h: &Harness) -> anyhow::Result<()> {
+    let stream = h.make(h.plain("s")).await?;
+    h.store_each(&["s.a", "s.b"]).await?;
+    let guarded = |sequence| {
+        h.message("s.c", "").expecting(Expect::LastSequenceOf {
+            filter: ">".into(),
+            sequence,
+        })
+    };
+    refused(h.broker.publish(guarded(1)).await)?;
+    ensure!(h.broker.publish(guarded(2)).await?.sequence == 3);
+    h.broker.purge(&stream, &h.subject("s.c")).await?;
+    refused(h.broker.publish(guarded(2)).await)?;
+    ensure!(
+        h.broker.publish(guarded(0)).await?.sequence == 4,
+        "with the last message purged it sees nothing"
+    );
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use everstep_common::ports::{Ack, AckToken, Delivery, Message};
-use everstep_common::topology::{ConsumerSpec, Retention};
+use everstep_common::topology::ConsumerSpec;
 use jiff::Timestamp;
 
 use super::later;
@@ -168,7 +168,7 @@ impl Stream {
         match ack {
             Ack::Done | Ack::Terminate => {
                 consumer.forget(sequence);
-                if self.spec.retention == Retention::WorkQueue {
+                if self.is_work_queue() {
                     self.remove(sequence);
                 }
             }

@@ -92,6 +92,14 @@ impl Model {
         self.streams.get_mut(name)
     }
 
+    /// When the stream that takes this subject was created.
+    pub(crate) fn created(&self, subject: &str) -> Option<Timestamp> {
+        self.streams
+            .values()
+            .find(|stream| stream.takes(subject))
+            .map(Stream::created)
+    }
+
     /// Stores a message in the stream that takes its subject.
     pub(crate) fn publish(&mut self, now: Timestamp, message: &Publish) -> Result<Stored, PublishError> {
         if !subject::is_literal(&message.subject) {

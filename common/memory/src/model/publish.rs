@@ -89,8 +89,12 @@ impl Stream {
         }
     }
 
-    /// The last sequence on any subject that matches; 0 if there is none.
+    /// The last sequence on any subject that matches; 0 if there is none. The server takes `>` for the last sequence ever given
+    /// out, and finds nothing if that message was removed.
     pub(super) fn last_sequence_of(&self, filter: &str) -> u64 {
+        if filter == ">" {
+            return self.get(self.last_sequence).map_or(0, |message| message.sequence);
+        }
         self.subjects_matching(filter)
             .filter_map(|(_, sequences)| sequences.last().copied())
             .max()

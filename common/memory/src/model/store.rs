@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use everstep_common::ports::{CoreMessage, Message, Schedule, StreamInfo};
-use everstep_common::topology::StreamSpec;
+use everstep_common::topology::{Retention, StreamSpec};
 use jiff::Timestamp;
 
 use super::consumer::Consumer;
@@ -107,6 +107,11 @@ impl Stream {
     /// When it was created, as the server tells it.
     pub(crate) fn created(&self) -> Timestamp {
         self.created
+    }
+
+    /// Whether it is a work queue; those are read through their durable consumers only.
+    pub(crate) fn is_work_queue(&self) -> bool {
+        self.spec.retention == Retention::WorkQueue
     }
 
     /// The last sequence given out.

@@ -96,6 +96,10 @@ impl State {
     pub(crate) fn attach_feed(&mut self, id: u64) {
         let Some(feed) = self.feeds.get_mut(&id) else { return };
         let stream = self.model.stream(&feed.request.stream);
+        // The server makes no ordered consumer on a work queue, and the client tries again for ever.
+        if stream.is_some_and(Stream::is_work_queue) {
+            return;
+        }
         let Err(reason) = feed.attach(stream) else { return };
         feed.attached = None;
         let (client, name) = (feed.request.client, feed.request.stream.clone());

@@ -28,6 +28,9 @@ use crate::model::{Entry, Model, Nodes, SCHEDULER_PAUSE, Stream, later};
 /// When every simulation begins: 2026-01-01T00:00:00Z.
 pub(crate) const EPOCH: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
+/// How long the nodes of a cluster may take to hear of a stream.
+const UNHEARD_MAX: Duration = Duration::from_secs(1);
+
 /// What a test wants to happen when a message is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reaction {
@@ -230,6 +233,13 @@ impl State {
         }
         let changes = self.model.stream(stream).map_or(0, Stream::changes);
         (1 + self.dice.below(self.faults.behind_max)).min(changes)
+    }
+
+    /// Whether the node that a publish comes to has not heard yet of the stream that would take it. A single server always has.
+    pub(crate) fn draw_unheard(&mut self, subject: &str) -> bool {
+        let created = self.model.created(subject).filter(|_| self.model.is_cluster());
+        let is_new = created.is_some_and(|created| self.now < since_epoch(created) + UNHEARD_MAX);
+        is_new && self.dice.chance(self.faults.unheard_stream)
     }
 
     /// Tells of the client's connection from now on.
