@@ -1,3 +1,4 @@
 //! Example workflows of Everstep, each a module that a test can kill at any moment.
 
+pub mod demo;
 pub mod order;

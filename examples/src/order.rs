@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use everstep::prelude::*;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 /// An order as the shop knows it.
@@ -39,12 +40,24 @@ pub struct OrderDone {
 /// A payment service: takes an amount and an idempotency key, and charges once per key.
 pub trait PaymentService: Send + Sync + 'static {
     /// Charges, or returns what the key was charged before.
-    fn charge(&self, total: u64, idempotency_key: &str) -> Result<Charge, StepError>;
+    fn charge<'a>(&'a self, total: u64, idempotency_key: &'a str) -> BoxFuture<'a, Result<Charge, StepError>>;
 }
 
 /// The payment service as functions get it.
 #[derive(Clone)]
-pub struct Payments(pub Arc<dyn PaymentService>);
+pub struct Payments(Arc<dyn PaymentService>);
+
+impl Payments {
+    /// The given service.
+    pub fn new(service: impl PaymentService) -> Self {
+        Self(Arc::new(service))
+    }
+
+    /// Charges, or returns what the key was charged before.
+    pub async fn charge(&self, total: u64, idempotency_key: &str) -> Result<Charge, StepError> {
+        self.0.charge(total, idempotency_key).await
+    }
+}
 
 /// Looks whether the order can be delivered.
 #[function]
@@ -60,7 +73,8 @@ pub async fn validate_order(_ctx: FunctionContext, order_id: String) -> Result<O
 /// Charges the customer: the same key on every attempt, process and deploy.
 #[function(retries(max_attempts = 3, initial = "1s", max = "60s"), timeout = "10s")]
 pub async fn charge_customer(ctx: FunctionContext, order: Order) -> Result<Charge, StepError> {
-    ctx.resource::<Payments>().0.charge(order.total, ctx.idempotency_key())
+    let payments = ctx.resource::<Payments>();
+    payments.charge(order.total, ctx.idempotency_key()).await
 }
 
 /// Tells the customer.
