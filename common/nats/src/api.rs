@@ -3,24 +3,30 @@
 //! Not for the hot path. Knows where the API lives (`$JS.API`, or a domain's), not what is asked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use async_nats::StatusCode;
+use async_nats::connection::State;
+use async_nats::{Client, StatusCode};
 use bytes::Bytes;
 use everstep_common::ports::{ReadError, TopologyError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::time::Instant;
 
+use crate::clock::pause;
 use crate::refusal::{self, ApiError};
 use crate::replies::{ANSWER_TIMEOUT, NoAnswer, Replies};
+
+/// How often a lost connection is looked at while a request waits for it.
+const CONNECTED_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The JetStream API of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     /// Carries the requests.
     pub(crate) replies: Arc<Replies>,
-    /// Whether the connection stands: a request made while it does not would be sent at some later time, when nobody means it.
-    connected: watch::Receiver<bool>,
+    /// Knows whether the connection stands: a request made while it does not would be sent later, when nobody means it any more.
+    client: Client,
     /// `$JS.API.`, or that of a domain.
     prefix: Arc<str>,
 }
@@ -71,10 +77,10 @@ impl Failure {
 }
 
 impl Api {
-    pub(crate) fn new(replies: Arc<Replies>, connected: watch::Receiver<bool>, prefix: &str) -> Self {
+    pub(crate) fn new(replies: Arc<Replies>, client: Client, prefix: &str) -> Self {
         Self {
             replies,
-            connected,
+            client,
             prefix: prefix.into(),
         }
     }
@@ -106,13 +112,15 @@ impl Api {
 
     /// Waits for the connection, as long as for an answer.
     pub(crate) async fn connected(&self) -> Result<(), Failure> {
-        let mut connected = self.connected.clone();
-        let up = tokio::time::timeout(ANSWER_TIMEOUT, connected.wait_for(|connected| *connected)).await;
-        if matches!(up, Ok(Ok(_))) {
-            Ok(())
-        } else {
-            Err(Failure::Silence("not connected".to_owned()))
+        let until = Instant::now() + ANSWER_TIMEOUT;
+        // Asked for, not told: async-nats drops events when too many come at once, and a lost one must not end everything.
+        while self.client.connection_state() != State::Connected {
+            if Instant::now() >= until {
+                return Err(Failure::Silence("not connected".to_owned()));
+            }
+            pause(CONNECTED_INTERVAL).await;
         }
+        Ok(())
     }
 }
 

@@ -4,14 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, Event};
-use tokio::sync::{broadcast, watch};
-
-use everstep_common::ports::ConnectionEvent;
+use async_nats::{Client, ConnectErrorKind};
 
 use crate::api::{Api, Failure};
 use crate::broker::{Link, NatsBroker};
 use crate::context_file::ContextError;
+use crate::events::Listener;
 use crate::options::{ConnectOptions, without_secret};
 use crate::outbox::{Outbox, QUEUED_MESSAGES_MAX};
 use crate::replies::Replies;
@@ -30,9 +28,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(4);
 
 /// How many messages one subscription may hold unread before the client drops them. Takes memory only for what is in it.
 const UNREAD_MESSAGES_MAX: usize = 1 << 20;
-
-/// How many connection events a listener may be behind.
-const EVENTS_MAX: usize = 64;
 
 /// Why there is no usable connection.
 #[derive(Debug, thiserror::Error)]
@@ -112,32 +107,25 @@ impl NatsBroker {
     /// Once connected it reconnects for ever. With [`ConnectOptions::wait_for_server`] it also waits for the first connection.
     pub async fn connect(options: ConnectOptions) -> Result<Arc<Self>, ConnectError> {
         let options = options.resolved()?;
-        let servers = options
-            .addresses()
-            .into_iter()
-            .map(without_secret)
-            .collect::<Vec<_>>()
-            .join(", ");
-        let (connected, connected_receiver) = watch::channel(false);
-        let (events, _) = broadcast::channel(EVENTS_MAX);
-        let (client, inbox_events) = open(&options, &servers, connected, events.clone()).await?;
+        let servers: Vec<String> = options.addresses().into_iter().map(without_secret).collect();
+        let servers = servers.join(", ");
+        let listener = Listener::new();
+        let client = open(&options, &servers, &listener).await?;
         let outbox = Outbox::new(client.clone());
         let inbox = client.new_inbox();
-        let closed = |reason: String| ConnectError::Unreachable {
+        let subscriber = client.subscribe(format!("{inbox}.*")).await;
+        let subscriber = subscriber.map_err(|error| ConnectError::NotReady {
             servers: servers.clone(),
-            reason,
-        };
-        let subscriber = client
-            .subscribe(format!("{inbox}.*"))
-            .await
-            .map_err(|error| closed(error.to_string()))?;
+            reason: error.to_string(),
+        })?;
         let replies = Replies::start(outbox.clone(), &inbox, subscriber);
-        let _ = inbox_events.set(Arc::downgrade(&replies));
+        listener.attach(&replies);
+        let events = listener.events.clone();
         let prefix = options
             .jetstream_domain
             .as_ref()
             .map_or_else(|| "$JS.API.".into(), |domain| format!("$JS.{domain}.API."));
-        let api = Api::new(Arc::clone(&replies), connected_receiver, &prefix);
+        let api = Api::new(Arc::clone(&replies), client.clone(), &prefix);
         check(&client, &api, &servers, options.wait_for_server).await?;
         Ok(Arc::new(Self::over(Link {
             client,
@@ -150,53 +138,15 @@ impl NatsBroker {
     }
 }
 
-/// Where the event callback finds the requests to fail; set once they exist.
-type LateReplies = Arc<std::sync::OnceLock<std::sync::Weak<Replies>>>;
-
-async fn open(
-    options: &ConnectOptions,
-    servers: &str,
-    connected: watch::Sender<bool>,
-    events: broadcast::Sender<ConnectionEvent>,
-) -> Result<(Client, LateReplies), ConnectError> {
-    let replies = LateReplies::default();
-    let listener = Arc::clone(&replies);
-    let connected = Arc::new(connected);
+async fn open(options: &ConnectOptions, servers: &str, listener: &Arc<Listener>) -> Result<Client, ConnectError> {
+    let listener = Arc::clone(listener);
     let client_options = client_options(options).await?.event_callback(move |event| {
-        on_event(&event, &listener, &connected, &events);
+        listener.hear(&event);
         std::future::ready(())
     });
     let addresses: Vec<String> = options.addresses().into_iter().map(str::to_owned).collect();
-    let client = client_options
-        .connect(addresses)
-        .await
-        .map_err(|error| not_connected(&error, servers))?;
-    Ok((client, replies))
-}
-
-fn on_event(event: &Event, replies: &LateReplies, connected: &watch::Sender<bool>, events: &broadcast::Sender<ConnectionEvent>) {
-    match event {
-        Event::Connected => {
-            connected.send_replace(true);
-            // Nobody listens before the broker exists, so the first connection is no reconnection to anyone.
-            let _ = events.send(ConnectionEvent::Reconnected);
-        }
-        Event::Disconnected => {
-            connected.send_replace(false);
-            if let Some(replies) = replies.get().and_then(std::sync::Weak::upgrade) {
-                replies.disconnected();
-            }
-            let _ = events.send(ConnectionEvent::Disconnected);
-        }
-        Event::SlowConsumer(subscription) => {
-            tracing::warn!(
-                subscription,
-                "messages were dropped: {UNREAD_MESSAGES_MAX} unread ones were waiting"
-            );
-        }
-        Event::ServerError(error) => tracing::warn!(%error, "the NATS server reports an error"),
-        other => tracing::debug!(event = %other, "connection event"),
-    }
+    let client = client_options.connect(addresses).await;
+    client.map_err(|error| not_connected(&error, servers))
 }
 
 async fn client_options(options: &ConnectOptions) -> Result<async_nats::ConnectOptions, ConnectError> {
@@ -283,6 +233,7 @@ fn not_connected(error: &async_nats::ConnectError, servers: &str) -> ConnectErro
 async fn check(client: &Client, api: &Api, servers: &str, wait: bool) -> Result<(), ConnectError> {
     let servers = servers.to_owned();
     while let Err(failure) = api.connected().await {
+        tracing::info!(servers, "waiting for the NATS server");
         if !wait {
             return Err(ConnectError::Unreachable {
                 servers,

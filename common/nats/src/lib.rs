@@ -8,10 +8,12 @@
 //! | how a connection is found and checked | `options`, `context_file`, `connect` |
 //! | how messages leave in call order | `outbox` |
 //! | how answers find their requests | `replies`, `api` |
+//! | what a lost connection sets off | `events` |
 //! | what error codes mean | `refusal` |
 //! | publishing, reading, following, pulling | `publish`; `read` and `leader`; `ordered`, `follow` and `scan`; `pull` |
 //! | how a process is listed by `nats micro ls` | `micro` |
 //! | streams and consumers | `assets`, `wire_config` |
+//! | what operators' tools ask | `inspect` |
 //! | a nats-server as a child process | [`managed`] |
 //!
 //! *Architecture invariants.* async-nats is used as a core NATS client alone: JetStream is spoken here, since its own layer costs a
@@ -25,8 +27,10 @@ mod connect;
 mod context_file;
 mod core_messages;
 mod delivered;
+mod events;
 mod follow;
 mod headers;
+mod inspect;
 mod last_match;
 mod leader;
 pub mod managed;
@@ -46,5 +50,6 @@ pub use broker::NatsBroker;
 pub use clock::TokioClock;
 pub use connect::{ConnectError, MINIMUM_SERVER_VERSION};
 pub use context_file::ContextError;
+pub use inspect::{consumer_config, stream_config};
 pub use micro::{MicroError, MicroService, Statistics};
 pub use options::ConnectOptions;

@@ -72,6 +72,17 @@ async fn publishes_are_sent_in_call_order_whatever_order_they_are_awaited_in() {
 }
 
 #[tokio::test]
+async fn an_answer_that_nobody_waits_for_reaches_nobody_else() {
+    let (_server, broker) = server().await;
+    history(&broker).await;
+    for n in 0..500 {
+        drop(broker.publish(Publish::new(format!("h.dropped.{n}"), "x")));
+        let stored = broker.publish(Publish::new(format!("h.kept.{n}"), "x")).await.unwrap();
+        assert_eq!(stored.sequence, 2 * (n + 1));
+    }
+}
+
+#[tokio::test]
 async fn each_way_to_be_refused_has_its_own_error() {
     let (_server, broker) = server().await;
     let small = StreamSpec {
