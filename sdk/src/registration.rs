@@ -70,7 +70,7 @@ where
 async fn run<W: WorkflowBody>(ctx: WorkflowContext, input: Bytes) -> Result<Bytes, WorkflowFailure> {
     let input = wire::decode_value(&input).map_err(|error| invalid_input::<W>(&error))?;
     let output = W::call(ctx, input).await?;
-    encode(&format!("the result of workflow `{}`", W::NAME), &output).map_err(WorkflowFailure::Failed)
+    encode(format_args!("the result of workflow `{}`", W::NAME), &output).map_err(WorkflowFailure::Failed)
 }
 
 fn invalid_input<W: Workflow>(error: &wire::Error) -> WorkflowFailure {
@@ -92,5 +92,5 @@ async fn attempt<F: FunctionBody>(ctx: FunctionContext, input: Bytes) -> Result<
         ))
     })?;
     let output = F::call(ctx, input).await?;
-    encode(&format!("the result of function `{}`", F::NAME), &output).map_err(|failure| StepError::invalid(failure.message))
+    encode(format_args!("the result of function `{}`", F::NAME), &output).map_err(|failure| StepError::invalid(failure.message))
 }

@@ -217,6 +217,34 @@ async fn imports(ctx: WorkflowContext) -> Result<(), WorkflowError> {
     ctx.step(visible, ()).await
 }
 
+/// Documented, and there only under its condition.
+#[function]
+#[cfg(not(test))]
+async fn conditional(_ctx: FunctionContext) -> Result<u8, StepError> {
+    Ok(0)
+}
+
+#[function]
+#[cfg(test)]
+#[allow(unused_variables, reason = "attributes are those of the code")]
+#[tracing::instrument(skip_all)]
+async fn conditional(ctx: FunctionContext, input: u8) -> Result<u8, StepError> {
+    let unused = 1;
+    Ok(input)
+}
+
+#[workflow]
+async fn deprecated_steps(ctx: WorkflowContext) -> Result<u8, WorkflowError> {
+    #[deprecated = "use another"]
+    #[function]
+    async fn local(_ctx: FunctionContext) -> Result<u8, StepError> {
+        Ok(1)
+    }
+    #[expect(deprecated)]
+    let one = ctx.step(local, ()).await?;
+    Ok(one + ctx.step(conditional, 1).await?)
+}
+
 fn input_of<F: Function>() -> &'static str {
     std::any::type_name::<F::Input>()
 }
@@ -226,6 +254,7 @@ fn one_argument_is_the_input_several_are_a_tuple_none_is_unit() {
     assert_eq!(input_of::<none>(), "()");
     assert_eq!(input_of::<one>(), "u64");
     assert_eq!(input_of::<pair>(), "(u8, u8)");
+    assert_eq!(input_of::<conditional>(), "u8");
     assert!(input_of::<three>().starts_with("(alloc::string::String, core::option::Option<u16>, "));
 }
 
@@ -267,6 +296,7 @@ fn workflows_have_their_code_here() {
         here::<borrows_the_context_in_branches>(),
         here::<awaits_the_same_step_again_in_a_loop>(),
         here::<imports>(),
+        here::<deprecated_steps>(),
     ];
     assert_eq!(names[0], "order_workflow");
 }

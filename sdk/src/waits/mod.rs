@@ -9,6 +9,7 @@ mod sleep;
 mod step;
 
 use std::any::type_name;
+use std::fmt;
 
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
@@ -23,13 +24,13 @@ pub use step::{IntoRetries, StepFuture};
 use crate::error::WorkflowError;
 
 /// The encoded value, or why the journal cannot have it.
-pub(crate) fn encode<T: Serialize>(what: &str, value: &T) -> Result<Bytes, Failure> {
+pub(crate) fn encode<T: Serialize>(what: fmt::Arguments<'_>, value: &T) -> Result<Bytes, Failure> {
     let described = |error| format!("{what} ({}) {error}", type_name::<T>());
     wire::encode_value(value).map_err(|error| Failure::new(FailureKind::Invalid, described(error)))
 }
 
 /// The value that was recorded, if it is of the type expected.
-pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, WorkflowError> {
+pub(crate) fn decode<T: DeserializeOwned>(what: fmt::Arguments<'_>, bytes: &[u8]) -> Result<T, WorkflowError> {
     wire::decode_value(bytes).map_err(|error| {
         WorkflowError::invalid(format!(
             "{what} was recorded, but is not a {}: {error}; was its type changed? A changed type must still read what was written, or take a new version of the workflow",

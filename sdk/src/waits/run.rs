@@ -43,14 +43,14 @@ impl<T> RunFuture<T> {
         Fut: Future<Output = Result<T, WorkflowError>> + Send + 'static,
         T: Serialize + 'static,
     {
-        let what = format!("the result of closure `{name}`");
+        let owned_name = name.to_owned();
         let encoded = move || {
             let result = closure();
             async move {
                 result
                     .await
                     .map_err(|error| error.into_failure(FailureKind::Fatal))
-                    .and_then(|value| encode(&what, &value))
+                    .and_then(|value| encode(format_args!("the result of closure `{owned_name}`"), &value))
             }
             .boxed()
         };
@@ -81,7 +81,7 @@ impl<T: DeserializeOwned> Future for RunFuture<T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = ready!(Pin::new(&mut self.local).poll(context));
         Poll::Ready(match outcome {
-            Ok(bytes) => decode(&format!("the result of closure `{}`", self.name), &bytes),
+            Ok(bytes) => decode(format_args!("the result of closure `{}`", self.name), &bytes),
             Err(error) => Err(WorkflowError::of_run(&self.name, error)),
         })
     }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use everstep_common::ids::QueueName;
+use everstep_common::ids::{FunctionName, QueueName};
 use everstep_common::retry::RetryPolicy;
 use everstep_common::task::StepOptions;
 use everstep_core::Step;
@@ -34,8 +34,9 @@ use crate::function::FunctionDeclaration;
 #[must_use = "a step is asked for when it is awaited"]
 pub struct StepFuture<T> {
     step: Step,
-    /// For messages: the function's name, or the key of its own.
-    name: String,
+    /// For messages, with the key where it has one of its own.
+    function: FunctionName,
+    key: Option<String>,
     /// A setter was given what cannot be; told when the step is awaited.
     refused: Option<WorkflowError>,
     output: PhantomData<fn() -> T>,
@@ -43,12 +44,14 @@ pub struct StepFuture<T> {
 
 impl<T> StepFuture<T> {
     pub(crate) fn new(core: &everstep_core::Context, declaration: &FunctionDeclaration, input: &impl Serialize) -> Self {
-        let name = declaration.name.as_str();
-        let input = encode(&format!("the input of step `{name}`"), input);
-        let step = core.step(name, declaration.name.clone(), input, declaration.options.clone());
+        let FunctionDeclaration { name: function, options } = declaration.clone();
+        let name = function.as_str();
+        let input = encode(format_args!("the input of step `{name}`"), input);
+        let step = core.step(name, function.clone(), input, options);
         Self {
             step,
-            name: name.to_owned(),
+            function,
+            key: None,
             refused: None,
             output: PhantomData,
         }
@@ -58,7 +61,7 @@ impl<T> StepFuture<T> {
     ///
     /// A key may be asked for once only in a run.
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
-        self.name = key.as_ref().to_owned();
+        self.key = Some(key.as_ref().to_owned());
         self.step = self.step.key(key.as_ref());
         self
     }
@@ -68,7 +71,7 @@ impl<T> StepFuture<T> {
         match QueueName::new(queue) {
             Ok(queue) => self.with(|options| options.queue = queue),
             Err(error) => {
-                self.refused = Some(WorkflowError::invalid(format!("step `{}`: {error}", self.name)));
+                self.refused = Some(WorkflowError::invalid(format!("step `{}`: {error}", self.name())));
                 self
             }
         }
@@ -97,6 +100,10 @@ impl<T> StepFuture<T> {
         })
     }
 
+    fn name(&self) -> &str {
+        self.key.as_deref().unwrap_or(self.function.as_str())
+    }
+
     /// Changes how it is done; once it has been asked for, that is settled.
     fn with(mut self, change: impl FnOnce(&mut StepOptions)) -> Self {
         if let Some(options) = self.step.options_mut() {
@@ -115,8 +122,8 @@ impl<T: DeserializeOwned> Future for StepFuture<T> {
         }
         let outcome = ready!(Pin::new(&mut self.step).poll(context));
         Poll::Ready(match outcome {
-            Ok(bytes) => decode(&format!("the result of step `{}`", self.name), &bytes),
-            Err(error) => Err(WorkflowError::of_step(&self.name, error)),
+            Ok(bytes) => decode(format_args!("the result of step `{}`", self.name()), &bytes),
+            Err(error) => Err(WorkflowError::of_step(self.name(), error)),
         })
     }
 }
@@ -129,7 +136,7 @@ impl<T: DeserializeOwned> FusedFuture for StepFuture<T> {
 
 impl<T> fmt::Debug for StepFuture<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "step {}", self.name)
+        write!(f, "step {}", self.name())
     }
 }
 

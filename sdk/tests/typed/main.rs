@@ -5,7 +5,6 @@ mod kit;
 use std::collections::BTreeMap;
 
 use everstep::prelude::*;
-use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::wire::encode_value;
 use everstep_core::RunEnd;
 use futures::FutureExt as _;
