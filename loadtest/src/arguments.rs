@@ -3,9 +3,9 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use everstep_common::topology;
 
-use crate::floor;
 use crate::harness::{Output, Server};
 use crate::roles::Role;
+use crate::scenarios::{chain, crash, fanout, floor, latency, local, sleepers, throughput};
 
 /// Measures Everstep, or the bare JetStream loop it is compared to.
 #[derive(Debug, Parser)]
@@ -73,6 +73,20 @@ pub enum Command {
 pub enum Scenario {
     /// The bare JetStream loop: task, pull, create, feed, without any engine code. The yardstick.
     Floor(floor::Settings),
+    /// One run of one step after the other.
+    Latency(latency::Settings),
+    /// One run of several steps after the other.
+    Chain(chain::Settings),
+    /// Many runs at once, in turn with the bare loop.
+    Throughput(throughput::Settings),
+    /// Many runs at once, of steps that the orchestrator runs itself.
+    Local(throughput::Size),
+    /// One run with many steps at once.
+    Fanout(fanout::Settings),
+    /// Many runs that sleep.
+    Sleepers(sleepers::Settings),
+    /// A process killed again and again under load.
+    Crash(crash::Settings),
 }
 
 impl Scenario {
@@ -81,7 +95,14 @@ impl Scenario {
         let output = Output::new(common.json);
         let mut server = Server::open(common.server.clone(), common.durability.into()).await?;
         match self {
-            Self::Floor(settings) => floor::run(&settings, &mut server, &output).await,
+            Self::Floor(settings) => floor::run(&settings, &server, &output).await,
+            Self::Latency(settings) => latency::run(&settings, &server, &output).await,
+            Self::Chain(settings) => chain::run(&settings, &server, &output).await,
+            Self::Throughput(settings) => throughput::run(&settings, &server, &output).await,
+            Self::Local(size) => local::run(&size, &server, &output).await,
+            Self::Fanout(settings) => fanout::run(&settings, &server, &output).await,
+            Self::Sleepers(settings) => sleepers::run(&settings, &server, &output).await,
+            Self::Crash(settings) => crash::run(&settings, &mut server, &output).await,
         }
     }
 }

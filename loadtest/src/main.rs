@@ -6,13 +6,14 @@
 //!   └── everstep-loadtest role …       orchestrator, worker, client: a process each, the same binary
 //! ```
 //!
-//! [`harness`] knows how to run processes and how to measure them, and nothing of any scenario. A scenario is a module of its
-//! own: its settings, its harness side, and the roles that its processes play. Start at [`floor`], the yardstick for all others.
+//! [`harness`] knows how to run processes and how to measure them, [`engine`] what the engine's processes are and do; neither
+//! knows a scenario. A scenario is a module in [`scenarios`]; start at `floor`, the yardstick for all others.
 
 mod arguments;
-mod floor;
+mod engine;
 mod harness;
 mod roles;
+mod scenarios;
 
 use clap::Parser;
 
@@ -20,10 +21,11 @@ use crate::arguments::{Arguments, Command};
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    // One thread for each process: the client library is a third cheaper so, and a thread per core is what the figures are about.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.command {
-        Command::Role { role, settings } => runtime.block_on(roles::play(role, &settings)),
-        Command::Scenario(scenario) => runtime.block_on(scenario.run(&arguments.common)),
+        Command::Role { role, settings } => roles::play(role, &settings),
+        Command::Scenario(scenario) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(scenario.run(&arguments.common))
+        }
     }
 }

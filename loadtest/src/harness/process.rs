@@ -90,6 +90,13 @@ impl Process {
         Usage::of(self.pid)
     }
 
+    /// SIGKILL; what it had used. The process is gone afterwards.
+    pub async fn kill(&mut self) -> anyhow::Result<Usage> {
+        let used = self.usage()?;
+        self.child.kill().await?;
+        Ok(used)
+    }
+
     /// Ends it and waits until it is gone.
     pub async fn end(mut self) -> anyhow::Result<ExitStatus> {
         drop(self.stdin.take());

@@ -73,6 +73,28 @@ pub struct Usages {
 }
 
 impl Usages {
+    /// What was used since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        self.zip(earlier, |now, earlier| now.since(earlier.unwrap_or_default()))
+    }
+
+    /// Together with what earlier processes in the same places had used.
+    #[must_use]
+    pub fn and(&self, earlier: &Self) -> Self {
+        self.zip(earlier, |now, earlier| now.and(earlier.unwrap_or_default()))
+    }
+
+    fn zip(&self, other: &Self, merge: impl Fn(Usage, Option<Usage>) -> Usage) -> Self {
+        let merged = |one: Option<Usage>, other| one.map(|one| merge(one, other));
+        Self {
+            server: merged(self.server, other.server),
+            orchestrator: merged(self.orchestrator, other.orchestrator),
+            worker: merged(self.worker, other.worker),
+            client: merged(self.client, other.client),
+        }
+    }
+
     fn each(&self, figure: impl Fn(Usage) -> f64) -> PerRole {
         let rounded = |usage: Option<Usage>| usage.map(|usage| round(figure(usage), 2));
         PerRole {

@@ -19,6 +19,8 @@ pub struct Server {
     url: String,
     durability: Durability,
     fdatasync_p50_us: Option<f64>,
+    /// What earlier, killed processes of ours had used.
+    spent: Usage,
 }
 
 impl Server {
@@ -30,6 +32,7 @@ impl Server {
                 url,
                 durability,
                 fdatasync_p50_us: None,
+                spent: Usage::default(),
             });
         }
         let managed = ManagedServer::start(Options::with_durability(durability)).await?;
@@ -39,6 +42,7 @@ impl Server {
             managed: Some(managed),
             durability,
             fdatasync_p50_us: Some(round(probe.as_secs_f64() * 1e6, 1)),
+            spent: Usage::default(),
         })
     }
 
@@ -68,7 +72,27 @@ impl Server {
     /// What it has used so far, if it is ours.
     pub fn usage(&self) -> anyhow::Result<Option<Usage>> {
         let pid = self.managed.as_ref().and_then(ManagedServer::pid);
-        pid.map(Usage::of).transpose()
+        let now = pid.map(Usage::of).transpose()?;
+        Ok(now.map(|now| now.and(self.spent)))
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.spent = self
+            .usage()?
+            .context("a server that was named with --server is not ours to kill")?;
+        if let Some(managed) = &mut self.managed {
+            managed.kill();
+        }
+        Ok(())
+    }
+
+    /// Starts a killed server on its port and store, and waits until it answers.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        match &mut self.managed {
+            Some(managed) => Ok(managed.restart().await?),
+            None => Ok(()),
+        }
     }
 
     /// A connection of the harness' own.

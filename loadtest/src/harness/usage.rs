@@ -38,6 +38,15 @@ impl Usage {
         }
     }
 
+    /// Together with what an earlier process in the same place had used; memory stays what it is now.
+    #[must_use]
+    pub fn and(self, earlier: Self) -> Self {
+        Self {
+            cpu: self.cpu + earlier.cpu,
+            ..self
+        }
+    }
+
     /// Resident memory in MiB.
     pub fn rss_mib(self) -> f64 {
         self.rss_kib as f64 / 1024.0

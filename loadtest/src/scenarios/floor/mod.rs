@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::harness::report::{Usages, Work};
 use crate::harness::{Output, Process, Report, Server, Summary};
 use crate::roles::Role;
+use crate::scenarios::throughput::Size;
 use streams::Streams;
 
 /// How much to do.
@@ -38,6 +39,22 @@ pub struct Settings {
     /// How many runs are under way at once.
     #[arg(long, default_value_t = 1_000)]
     pub concurrency: u64,
+}
+
+impl From<Size> for Settings {
+    fn from(
+        Size {
+            runs,
+            steps,
+            concurrency,
+        }: Size,
+    ) -> Self {
+        Self {
+            runs,
+            steps,
+            concurrency,
+        }
+    }
 }
 
 /// What both processes are told.
@@ -60,7 +77,7 @@ pub struct Found {
 }
 
 /// Runs the scenario once and prints the report.
-pub async fn run(settings: &Settings, server: &mut Server, output: &Output) -> anyhow::Result<()> {
+pub async fn run(settings: &Settings, server: &Server, output: &Output) -> anyhow::Result<()> {
     output.print(&measure(settings, server, output).await?)
 }
 

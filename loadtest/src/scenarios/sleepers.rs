@@ -1,0 +1,160 @@
+//! `sleepers`: many runs that only sleep. All must wake, none early, and the orchestrator must not grow with them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use everstep::RunId;
+use everstep::journal::{Entry, EntryKey};
+use everstep_common::ids::Partition;
+use everstep_common::ports::Broker;
+use everstep_common::subject::Names;
+use futures::StreamExt;
+use jiff::Timestamp;
+
+use crate::engine::load::{Load, Workflow};
+use crate::engine::{Engine, SLOTS};
+use crate::harness::report::round;
+use crate::harness::{Latencies, Output, Server};
+
+/// How much to do.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Settings {
+    /// How many runs.
+    #[arg(long, default_value_t = 10_000)]
+    pub runs: u64,
+    /// How long each sleeps.
+    #[arg(long, default_value_t = 60)]
+    pub seconds: u64,
+}
+
+/// Runs the scenario and prints the report, whose latencies are how late the timers were.
+pub async fn run(settings: &Settings, server: &Server, output: &Output) -> anyhow::Result<()> {
+    let engine = Engine::start(server, SLOTS).await?;
+    engine.warm_up().await?;
+    let rss_before = orchestrator_rss(&engine, server)?;
+    let load = Load {
+        workflow: Workflow::Sleeper,
+        size: settings.seconds,
+        runs: settings.runs,
+        concurrency: settings.runs,
+    };
+    let mut peak = Peak::default();
+    let measured = engine.measure("sleepers", load, server, output);
+    let mut report = peak.watch(&engine, server, measured).await?;
+    let woken = Woken::read(&engine, server, Duration::from_secs(settings.seconds)).await?;
+    report.latency = woken.lateness.summary();
+    let report = report
+        .with("woken", woken.timers)
+        .with("early", woken.early)
+        .with("orchestrator_rss_before_mb", rss_before)
+        .with("orchestrator_rss_peak_mb", round(peak.mib, 2))
+        .with("orchestrator_rss_after_mb", orchestrator_rss(&engine, server)?);
+    output.print(&report)?;
+    engine.end().await
+}
+
+fn orchestrator_rss(engine: &Engine, server: &Server) -> anyhow::Result<f64> {
+    let usage = engine.usages(server)?.orchestrator;
+    Ok(round(usage.context("the orchestrator runs")?.rss_mib(), 2))
+}
+
+/// The most memory that the orchestrator had while something went on.
+#[derive(Debug, Default)]
+struct Peak {
+    mib: f64,
+}
+
+/// How often the orchestrator's memory is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+impl Peak {
+    async fn watch<T>(
+        &mut self,
+        engine: &Engine,
+        server: &Server,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let mut work = std::pin::pin!(work);
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = looks.tick() => self.mib = self.mib.max(orchestrator_rss(engine, server)?),
+            }
+        }
+    }
+}
+
+/// What the journal says of the sleeps.
+struct Woken {
+    timers: u64,
+    early: u64,
+    lateness: Latencies,
+}
+
+impl Woken {
+    /// Reads every timer entry, and compares when it was stored to when it was due, and to the run's start besides.
+    async fn read(engine: &Engine, server: &Server, slept: Duration) -> anyhow::Result<Self> {
+        let broker = server.connect().await?;
+        let names = Names::new(engine.part().prefix.clone());
+        let partition = Partition(0);
+        let mut entries = broker.scan(&names.journal_stream(partition), &names.journal_filter(partition), None);
+        let mut woken = Self {
+            timers: 0,
+            early: 0,
+            lateness: Latencies::new(),
+        };
+        let mut started: HashMap<RunId, Timestamp> = HashMap::new();
+        while let Some(message) = entries.next().await {
+            let message = message?;
+            let Some((run, key)) = names.parse_entry(&message.subject) else {
+                continue;
+            };
+            match key {
+                EntryKey::Start => drop(started.insert(run, message.time)),
+                EntryKey::Timer(_) => {
+                    let Entry::Timer(fired) = Entry::decode(&key, &message.payload)? else {
+                        continue;
+                    };
+                    let started = started.get(&run).with_context(|| format!("the start of {run}"))?;
+                    woken.count(message.time, fired.due, *started + slept);
+                }
+                _ => {}
+            }
+        }
+        Ok(woken)
+    }
+
+    fn count(&mut self, fired: Timestamp, due: Timestamp, earliest: Timestamp) {
+        self.timers += 1;
+        if fired < due || fired < earliest {
+            self.early += 1;
+        }
+        let late = Duration::try_from(fired.duration_since(due)).unwrap_or_default();
+        self.lateness.record(late);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_before_its_due_time_or_before_the_sleep_can_be_over_is_early() {
+        let at = |millis: i64| Timestamp::from_millisecond(1_700_000_000_000 + millis).unwrap();
+        let mut woken = Woken {
+            timers: 0,
+            early: 0,
+            lateness: Latencies::new(),
+        };
+        woken.count(at(10), at(10), at(10));
+        woken.count(at(500), at(10), at(10));
+        assert_eq!((woken.timers, woken.early), (2, 0));
+        woken.count(at(9), at(10), at(9));
+        woken.count(at(10), at(9), at(11));
+        assert_eq!((woken.timers, woken.early), (4, 2));
+        assert!((woken.lateness.summary().max_ms - 490.0).abs() < 1.0);
+    }
+}
