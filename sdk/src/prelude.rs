@@ -1,4 +1,21 @@
-//! Everything that the author of workflows and functions needs: `use everstep::prelude::*;`.
+//! Everything that the author of workflows and functions needs.
+//!
+//! ```
+//! use everstep::prelude::*;
+//!
+//! #[function]
+//! async fn greet(ctx: FunctionContext, name: String) -> Result<String, StepError> {
+//!     Ok(format!("Hello, {name}!"))
+//! }
+//!
+//! #[workflow]
+//! async fn greet_later(ctx: WorkflowContext, name: String) -> Result<String, WorkflowError> {
+//!     ctx.sleep(Duration::from_secs(60)).await?;
+//!     ctx.step(greet, name).await
+//! }
+//!
+//! let _app = App::new().workflow(greet_later).function(greet);
+//! ```
 
 pub use std::time::Duration;
 

@@ -325,3 +325,11 @@ async fn countdown(ctx: WorkflowContext, from: u64) -> Result<u64, WorkflowError
 fn functions_and_workflows_may_call_themselves() {
     assert_eq!((factorial::NAME, countdown::NAME), ("factorial", "countdown"));
 }
+
+#[test]
+fn what_the_macros_check_arguments_against_is_what_the_engine_does() {
+    let options = &none::declaration().options;
+    assert_eq!(options.total_timeout, Duration::from_secs(24 * 60 * 60));
+    assert_eq!(options.retries.max, Duration::from_secs(60));
+    assert_eq!(everstep_common::limits::NAME_CHARS_MAX, 128);
+}

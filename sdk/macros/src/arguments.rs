@@ -14,8 +14,11 @@ use crate::duration;
 /// As in `everstep_common::limits::NAME_CHARS_MAX`: a name longer than this fits no subject.
 const NAME_CHARS_MAX: usize = 128;
 
-/// The total timeout of a function that declares none.
+/// The total timeout of a function that declares none, as in `StepOptions::default()`.
 const TOTAL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The cap of the delays of a function that declares none, as in `RetryPolicy::default()`.
+const RETRY_MAX_DEFAULT: Duration = Duration::from_secs(60);
 
 const FUNCTION_KNOWS: &str = "`name`, `queue`, `retries(…)`, `timeout`, `total_timeout`, `max_crashes` and `at_most_once`";
 const RETRIES_KNOWS: &str = "`max_attempts`, `initial`, `max` and `multiplier`";
@@ -37,7 +40,7 @@ pub(crate) struct FunctionArguments {
 #[derive(Default)]
 struct Retries {
     max_attempts: Option<u32>,
-    initial: Option<Duration>,
+    initial: Option<(Duration, Span)>,
     max: Option<Duration>,
     multiplier: Option<f64>,
 }
@@ -143,19 +146,29 @@ impl Retries {
             return Err(meta.error(format!("write `retries(max_attempts = 3, …)`; it knows {RETRIES_KNOWS}")));
         }
         meta.parse_nested_meta(|meta| retries.take(&meta))?;
+        retries.check_delays()?;
         Ok(retries)
     }
 
     fn take(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
         match word(meta).as_str() {
             "max_attempts" => once(&mut self.max_attempts, meta, positive),
-            "initial" => once(&mut self.initial, meta, duration_value),
+            "initial" => {
+                let span = meta.path.span();
+                once(&mut self.initial, meta, |meta| Ok((duration_value(meta)?, span)))
+            }
             "max" => once(&mut self.max, meta, duration_value),
             "multiplier" => once(&mut self.multiplier, meta, multiplier),
             _ => Err(unknown(meta, "`retries`", RETRIES_KNOWS)),
-        }?;
-        match (self.initial, self.max) {
-            (Some(initial), Some(max)) if initial > max => Err(meta.error("`max` caps every delay, so `initial` cannot be longer")),
+        }
+    }
+
+    fn check_delays(&self) -> syn::Result<()> {
+        match self.initial {
+            Some((initial, span)) if initial > self.max.unwrap_or(RETRY_MAX_DEFAULT) => Err(syn::Error::new(
+                span,
+                "`max` (60s unless given) caps every delay, so `initial` cannot be longer",
+            )),
             _ => Ok(()),
         }
     }
@@ -164,9 +177,10 @@ impl Retries {
         let max_attempts = self
             .max_attempts
             .map_or_else(|| quote!(defaults.retries.max_attempts), |attempts| quote!(#attempts));
-        let initial = self
-            .initial
-            .map_or_else(|| quote!(defaults.retries.initial), duration::expression);
+        let initial = self.initial.map_or_else(
+            || quote!(defaults.retries.initial),
+            |(initial, _)| duration::expression(initial),
+        );
         let max = self.max.map_or_else(|| quote!(defaults.retries.max), duration::expression);
         let multiplier = self
             .multiplier

@@ -33,6 +33,12 @@ async fn never(ctx: FunctionContext) -> Result<(), StepError>;
 #[function(retries(initial = "2m", max = "1m"))]
 async fn capped_below(ctx: FunctionContext) -> Result<(), StepError>;
 
+#[function(retries(initial = "2m"))]
+async fn capped_below_unless_given(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(name = 3)]
+async fn numbered(ctx: FunctionContext) -> Result<(), StepError>;
+
 #[function(retries(multiplier = 0.5))]
 async fn shrinking(ctx: FunctionContext) -> Result<(), StepError>;
 
