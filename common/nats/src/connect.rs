@@ -192,7 +192,9 @@ async fn with_identity(
     }
     if let Some(path) = &options.nkey {
         let seed = tokio::fs::read_to_string(path).await.map_err(unreadable(path))?;
-        return Ok(client.nkey(seed.trim().to_owned()));
+        // A seed begins with S; what `nk` writes around it are comments.
+        let seed = seed.lines().map(str::trim).find(|line| line.starts_with('S'));
+        return Ok(client.nkey(seed.unwrap_or_default().to_owned()));
     }
     if let Some(user) = &options.user {
         return Ok(client.user_and_password(user.clone(), options.password.clone().unwrap_or_default()));

@@ -141,6 +141,9 @@ enum Requests {
 struct ConsumerState {
     num_pending: u64,
     num_waiting: usize,
+    /// An operator has paused it (`nats consumer pause`): it holds back what it shall.
+    #[serde(default)]
+    paused: bool,
 }
 
 impl Puller for CreditPuller {
@@ -290,7 +293,7 @@ impl CreditPuller {
     async fn look(&mut self) -> Result<(), PullError> {
         let silent = self.heard + SILENCE_MAX <= Instant::now();
         let state = self.exists().await?;
-        let holds_back = state.num_pending > 0;
+        let holds_back = state.num_pending > 0 && !state.paused;
         if holds_back && !self.suspect && !silent {
             self.suspect = true;
             self.look_at = Instant::now() + SECOND_LOOK;

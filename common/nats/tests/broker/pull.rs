@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use everstep_common::ports::{Ack, Broker, Publish, PullError, Puller};
-use everstep_common::topology::Storage;
+use everstep_common::topology::{Storage, StreamSpec};
 use everstep_nats::NatsBroker;
 use tokio::time::Instant;
 
-use crate::support::{connected, consumer_spec, fill, server, soon, tasks, tasks_spec, until};
+use crate::support::{connected, consumer_spec, fill, request, server, soon, tasks, tasks_spec, until};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(50);
@@ -176,4 +176,39 @@ async fn a_file_backed_queue_flows_on_within_half_a_second_of_a_killed_servers_r
         "flowing again after {:?}",
         back.elapsed()
     );
+}
+
+#[tokio::test]
+async fn a_consumer_that_holds_tasks_back_is_asked_anew_and_counted_unless_it_is_paused() {
+    let (server, broker) = server().await;
+    tasks(&broker).await;
+    let pause = serde_json::json!({ "pause_until": "2999-01-01T00:00:00Z" });
+    request(&server, "CONSUMER.PAUSE.T.c", &pause).await;
+    let other = StreamSpec {
+        name: "U".to_owned(),
+        subjects: vec!["u.>".to_owned()],
+        ..tasks_spec(Storage::Memory)
+    };
+    broker.ensure_stream(&other).await.unwrap();
+    // One unanswered delivery stalls this one, without a word.
+    let config = serde_json::json!({ "durable_name": "c", "ack_policy": "explicit", "max_ack_pending": 1 });
+    request(
+        &server,
+        "CONSUMER.CREATE.U.c",
+        &serde_json::json!({ "stream_name": "U", "config": config }),
+    )
+    .await;
+    fill(&broker, "t", 0..2).await;
+    fill(&broker, "u", 0..2).await;
+
+    let paused = connected(&server).await;
+    let mut paused_puller = paused.pull("T", "c").await.unwrap();
+    let mut stalled_puller = broker.pull("U", "c").await.unwrap();
+    let held = gather(&mut stalled_puller, 1).await.remove(0);
+    let wait = Duration::from_secs(13);
+    let (from_paused, from_stalled) = soon(async { tokio::join!(paused_puller.next(5, wait), stalled_puller.next(5, wait)) }).await;
+    assert!(from_paused.unwrap().is_empty() && from_stalled.unwrap().is_empty());
+    assert_eq!((paused.stuck_pulls(), broker.stuck_pulls()), (0, 1));
+    broker.ack(&held.ack, Ack::Done);
+    assert_eq!(gather(&mut stalled_puller, 1).await.len(), 1);
 }

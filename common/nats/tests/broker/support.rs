@@ -104,11 +104,18 @@ pub(crate) async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
 
 /// Deletes a stream, which the port does not offer.
 pub(crate) async fn delete_stream(server: &ManagedServer, stream: &str) {
+    request(server, &format!("STREAM.DELETE.{stream}"), &serde_json::json!({})).await;
+}
+
+/// Asks the JetStream API for what the port does not offer.
+pub(crate) async fn request(server: &ManagedServer, verb: &str, question: &serde_json::Value) {
     let client = async_nats::connect(server.url()).await.unwrap();
-    client
-        .request(format!("$JS.API.STREAM.DELETE.{stream}"), "".into())
+    let answer = client
+        .request(format!("$JS.API.{verb}"), question.to_string().into())
         .await
         .unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+    assert!(answer.get("error").is_none(), "{verb}: {answer}");
 }
 
 /// Copies the JetStream folder of a stopped server.
