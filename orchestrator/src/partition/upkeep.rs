@@ -13,7 +13,7 @@ use opentelemetry::KeyValue;
 use super::backlog::Backlog;
 use super::cursor::{CursorRecord, Newest, Watermark, cursor_key};
 use super::inflight::InFlight;
-use super::io::Input;
+use super::io::{Input, PAUSE_MAX};
 use super::load::LOADS_MAX;
 use super::wheel::Wheel;
 use super::{Partition, queue_check, scan, summary};
@@ -139,10 +139,15 @@ impl Upkeep {
         self.finished
     }
 
-    /// How long there is no upkeep to do.
-    pub(crate) fn pause(&self, now: Instant) -> Duration {
-        let next = self.next_cursor.min(self.next_summaries).min(self.next_marks);
-        next.since(now)
+    /// How long there is no upkeep to begin. What is under way brings an input when it is done.
+    pub(crate) fn pause(&self, now: Instant, has_summaries: bool) -> Duration {
+        let due = [
+            (!self.writing, self.next_cursor),
+            (has_summaries && !self.flushing, self.next_summaries),
+            (!self.checking, self.next_marks),
+        ];
+        let next = due.into_iter().filter_map(|(waits, at)| waits.then_some(at)).min();
+        next.map_or(PAUSE_MAX, |next| next.since(now))
     }
 }
 
