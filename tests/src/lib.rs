@@ -1,3 +1,5 @@
 //! Tests of Everstep that need more than one crate.
 
 pub mod conformance;
+pub mod processes;
+pub mod simulation;

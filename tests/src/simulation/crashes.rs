@@ -1,0 +1,99 @@
+//! Where a process dies: at each journal entry, at each call of the port, by loop.
+
+use everstep_memory::{Reaction, When};
+
+use super::driver::{Outcome, play};
+use super::scenarios::Scenario;
+use super::world::{Seen, Settings};
+
+/// A death, planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// At the moment when the n-th journal entry is stored, the first being 0.
+    AtEntry {
+        /// Which entry.
+        number: u64,
+        /// Who dies.
+        victim: Victim,
+    },
+    /// At the n-th call that a process makes of the port, the first being 0.
+    AtCall {
+        /// Who dies.
+        process: String,
+        /// Which call.
+        number: u64,
+        /// Before it takes effect, or after.
+        when: When,
+    },
+}
+
+/// Who dies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Victim {
+    /// The server; it comes back without its memory streams.
+    Server,
+    /// A process, by name.
+    Process(String),
+}
+
+impl Crash {
+    /// What is to happen at the entry that has just been counted.
+    pub(super) fn at_entry(&self, seen: &mut Seen) -> Reaction {
+        let Self::AtEntry { number, victim } = self else {
+            return Reaction::None;
+        };
+        if seen.crashed || seen.entries != number + 1 {
+            return Reaction::None;
+        }
+        seen.crashed = true;
+        match victim {
+            Victim::Server => {
+                seen.restart = true;
+                Reaction::None
+            }
+            Victim::Process(name) => Reaction::Kill(name.clone()),
+        }
+    }
+}
+
+/// Plays the scenario once for each journal entry of its plain story, with the victim dying there.
+pub fn at_every_entry(scenario: &Scenario, victim: &Victim) {
+    let plain = play(scenario, Settings::default());
+    for number in 0..plain.entries {
+        let crash = Crash::AtEntry {
+            number,
+            victim: victim.clone(),
+        };
+        expect_same(scenario, &plain, crash);
+    }
+}
+
+/// Plays the scenario twice for each call that the process makes of the port in the plain story: it dies before it, and after it.
+/// `skip` leaves out calls, for long stories: every so manieth is taken, beginning with the `offset`-th.
+pub fn at_every_call(scenario: &Scenario, process: &str, stride: usize, offset: usize) {
+    let plain = play(scenario, Settings::default());
+    let calls = plain.calls.get(process).copied().unwrap_or(0);
+    for number in (offset as u64..calls).step_by(stride) {
+        for when in [When::Before, When::After] {
+            let crash = Crash::AtCall {
+                process: process.to_owned(),
+                number,
+                when,
+            };
+            expect_same(scenario, &plain, crash);
+        }
+    }
+}
+
+fn expect_same(scenario: &Scenario, plain: &Outcome, crash: Crash) {
+    let settings = Settings {
+        crash: Some(crash.clone()),
+        ..Settings::default()
+    };
+    let crashed = play(scenario, settings);
+    assert_eq!(
+        plain.ends, crashed.ends,
+        "{}: another end after {crash:?}\n{}",
+        scenario.name, crashed.history
+    );
+}

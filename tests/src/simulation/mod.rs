@@ -1,0 +1,30 @@
+//! The whole engine on the simulated server: any number of orchestrators, workers and clients on one thread, under one paused clock, with
+//! deaths and faults wherever the settings put them. The same settings and code give the same story.
+//!
+//! ```text
+//! simulate ── World ── processes: orchestrators (moved by the driver), workers and clients (tasks of the runtime)
+//!                │       └── a process that dies is started again under a new name, as a supervisor does
+//!                ├── MemoryServer: JetStream with seeded faults, crash points at each call of the port
+//!                └── Ledger: what the functions did to the outside world
+//! scenarios ── what is run, and what must come of it          crashes ── where a process dies
+//! properties ── P1 to P7, checked on what the server holds in the end
+//! ```
+
+mod clients;
+mod crashes;
+mod driver;
+mod ledger;
+mod processes;
+mod properties;
+mod scenarios;
+pub mod shop;
+mod story;
+mod world;
+
+pub use crashes::{Crash, Victim, at_every_call, at_every_entry};
+pub use driver::{Outcome, play};
+pub use ledger::Ledger;
+pub use properties::check;
+pub use scenarios::{Scenario, scenarios};
+pub use story::{Story, seeds};
+pub use world::{Settings, World};
