@@ -24,6 +24,11 @@ pub(crate) struct StreamAnswer {
 }
 
 impl StreamAnswer {
+    /// Whether it is kept on disk; the two stores differ in what their answers prove.
+    pub(crate) fn file_backed(&self) -> bool {
+        self.config.get("storage").and_then(Value::as_str) == Some("file")
+    }
+
     /// Whether more than one node keeps it, so that an answer may come from one that is behind or deposed.
     pub(crate) fn replicated(&self) -> bool {
         self.config

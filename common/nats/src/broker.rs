@@ -2,6 +2,7 @@
 //!
 //! This file only hands out; each family of operations is in a file of its own.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub(crate) struct Link {
     pub(crate) api: Api,
     /// Changes of the connection.
     pub(crate) events: broadcast::Sender<ConnectionEvent>,
+    /// Which streams are kept on disk, as far as it had to be known; no stream ever changes that.
+    pub(crate) file_backed: Arc<Mutex<HashMap<String, bool>>>,
     /// How many stuck consumers have been asked anew.
     pub(crate) stuck_pulls: Arc<AtomicU64>,
 }

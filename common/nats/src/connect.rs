@@ -133,6 +133,7 @@ impl NatsBroker {
             replies,
             api,
             events,
+            file_backed: Arc::default(),
             stuck_pulls: Arc::default(),
         })))
     }

@@ -1,8 +1,11 @@
 //! Reading the last message of each subject: from any replica in one request, or from the leader.
 //!
-//! What a direct get proves (checked on 2.15.1): an answer with messages to a request with `up_to_seq` comes from a replica that
-//! has got that far, for one that has not answers "404 no results", the same as when nothing matches. So a 404 alone proves
-//! nothing, and the leader is asked ([`crate::leader`]) before a snapshot is called empty.
+//! What a direct get with `up_to_seq` proves (checked on 2.15.1). A replica with a file-backed store that has not got that far
+//! answers "404 no results", the same as when nothing matches: a 404 proves nothing, messages prove that it has. One with a
+//! memory-backed store answers with what it has, and claims the position asked for: only a message at that very position proves
+//! it. Whatever is not proved is asked of the leader ([`crate::leader`]).
+
+use std::sync::PoisonError;
 
 use async_nats::{HeaderName, Message, StatusCode};
 use everstep_common::ports::{self, GetLast, ReadError, Snapshot};
@@ -40,7 +43,12 @@ pub(crate) async fn get_last(link: Link, request: GetLast) -> Result<Snapshot, R
         return leader::get_last(&link.api, &request).await;
     }
     if let Some(snapshot) = direct(&link, &request).await? {
-        return Ok(snapshot);
+        let proved = is_proved(&link, &request, &snapshot).await?;
+        return if proved {
+            Ok(snapshot)
+        } else {
+            leader::get_last(&link.api, &request).await
+        };
     }
     if let Some(up_to) = leader::absent(&link.api, &request).await? {
         return Ok(Snapshot {
@@ -50,9 +58,30 @@ pub(crate) async fn get_last(link: Link, request: GetLast) -> Result<Snapshot, R
     }
     // The leader knows of something, so the replica was behind. It usually has caught up by now, and is cheaper to ask.
     match direct(&link, &request).await? {
-        Some(snapshot) => Ok(snapshot),
-        None => leader::get_last(&link.api, &request).await,
+        Some(snapshot) if is_proved(&link, &request, &snapshot).await? => Ok(snapshot),
+        _ => leader::get_last(&link.api, &request).await,
     }
+}
+
+/// Whether the replica that answered had got as far as was asked.
+async fn is_proved(link: &Link, request: &GetLast, snapshot: &Snapshot) -> Result<bool, ReadError> {
+    let last = snapshot.messages.last().map(|message| message.sequence);
+    if request.up_to.is_none() || last == request.up_to {
+        return Ok(true);
+    }
+    let known = link
+        .file_backed
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&request.stream)
+        .copied();
+    if let Some(file_backed) = known {
+        return Ok(file_backed);
+    }
+    let stream = assets::stream(&link.api, &request.stream).await.map_err(Failure::of_read)?;
+    let mut kinds = link.file_backed.lock().unwrap_or_else(PoisonError::into_inner);
+    kinds.insert(request.stream.clone(), stream.file_backed());
+    Ok(stream.file_backed())
 }
 
 /// What some replica answers; `None` if it knows of nothing.

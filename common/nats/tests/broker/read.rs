@@ -1,6 +1,7 @@
 //! Reading: completeness, positions, and the same message by every way of reading it.
 
 use everstep_common::ports::{Broker, Followed, From, GetLast, Message, Publish, ReadError};
+use everstep_common::topology::{Storage, StreamSpec};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::support::{fill, history, journal, server, soon};
@@ -81,18 +82,46 @@ async fn a_position_that_the_server_has_not_reached_is_unavailable_and_not_empty
     let (_server, broker) = server().await;
     journal(&broker).await;
     fill(&broker, "j", 0..3).await;
-    for (subject, leader) in [("j.*", false), ("j.*", true), ("j.none", false), ("j.none", true)] {
-        let answer = broker
-            .get_last(GetLast {
-                up_to: Some(4),
-                leader,
-                ..read("J", &[subject])
-            })
-            .await;
-        assert!(
-            matches!(answer, Err(ReadError::Unavailable(_))),
-            "{subject} {leader}: {answer:?}"
-        );
+    let in_memory = StreamSpec {
+        storage: Storage::Memory,
+        ..StreamSpec::new("M", ["m.>".to_owned()], 1)
+    };
+    broker.ensure_stream(&in_memory).await.unwrap();
+    fill(&broker, "m", 0..3).await;
+    for (stream, subject) in [("J", "j.*"), ("J", "j.none"), ("M", "m.*"), ("M", "m.none")] {
+        for leader in [false, true] {
+            let answer = broker
+                .get_last(GetLast {
+                    up_to: Some(4),
+                    leader,
+                    ..read(stream, &[subject])
+                })
+                .await;
+            assert!(
+                matches!(answer, Err(ReadError::Unavailable(_))),
+                "{subject} {leader}: {answer:?}"
+            );
+            let reached = broker
+                .get_last(GetLast {
+                    up_to: Some(3),
+                    leader,
+                    ..read(stream, &[&subject.replace('*', "0")])
+                })
+                .await;
+            assert_eq!(reached.unwrap().up_to, 3);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_scan_of_everything_brings_what_stands_before_a_purged_end() {
+    let (_server, broker) = server().await;
+    journal(&broker).await;
+    fill(&broker, "j", 0..5).await;
+    broker.purge("J", "j.4").await.unwrap();
+    for filter in [">", "j.>", "j.*"] {
+        let messages: Vec<Message> = soon(broker.scan("J", filter, None).try_collect()).await.unwrap();
+        assert_eq!(sequences(&messages), [1, 2, 3, 4], "{filter}");
     }
 }
 
