@@ -158,3 +158,18 @@ fn a_workflow_may_end_well_or_badly_in_spite_of_a_cancel() {
         vec![(cancel(), &["cancel step a", "end: failed: workflow error: no refund"])],
     );
 }
+
+#[test]
+fn what_is_recorded_and_asked_for_only_after_a_cancel_counts_as_asked() {
+    let code = workflow(|ctx| async move {
+        let _ = ctx.call("a").await;
+        ctx.call("b").await?;
+        done("")
+    });
+    let said = ["cancel step a", "end: cancelled: cancelled: no longer wanted"];
+    check(
+        &code,
+        &["dispatch a"],
+        vec![(step("b", ""), &["parked: nondeterministic"]), (cancel(), &said)],
+    );
+}

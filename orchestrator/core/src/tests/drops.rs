@@ -1,6 +1,7 @@
 //! Drops: eviction is not cancellation, panics get nowhere, and users' values may use their context while they are dropped.
 
 use std::cell::{Cell, RefCell};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 
@@ -243,5 +244,46 @@ fn the_end_frees_what_the_workflow_holds() {
     });
     let mut driven = Driven::start(&code);
     driven.apply(crate::EventBody::End);
+    assert_eq!(drops(), 1);
+}
+
+#[test]
+fn a_panic_that_the_workflow_catches_cancels_nothing() {
+    let code = workflow(|ctx| async move {
+        let risky = async {
+            let (mut a, mut b) = (ctx.call("a"), ctx.call("b"));
+            select_biased! { _ = a => {}, _ = b => {} }
+            panic!("while b is open")
+        };
+        assert!(AssertUnwindSafe(risky).catch_unwind().await.is_err());
+        ctx.call("next").await?;
+        done("")
+    });
+    let mut driven = Driven::start(&code);
+    driven.apply(step("a", ""));
+    assert_eq!(driven.commands(), ["dispatch b", "dispatch next"]);
+}
+
+#[test]
+fn a_cancel_drops_closures_that_were_never_handed_out() {
+    let code = workflow(|ctx| async move {
+        let captured = MoveOnly;
+        let local = ctx.local(
+            "local",
+            Box::new(move || {
+                async move {
+                    drop(captured);
+                    closure("")().await
+                }
+                .boxed()
+            }),
+        );
+        let _ = local.await;
+        ctx.call("a").await?;
+        done("")
+    });
+    let mut driven = Driven::start(&code);
+    assert_eq!(drops(), 0);
+    driven.apply(cancel());
     assert_eq!(drops(), 1);
 }

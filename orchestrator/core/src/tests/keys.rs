@@ -1,5 +1,7 @@
 //! Keys, scopes and chance: what tells one ask from another.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use everstep_common::failure::FailureKind;
 use everstep_common::task::StepOptions;
@@ -94,13 +96,37 @@ fn a_key_asked_twice_is_an_error_there_and_does_not_disturb_the_first() {
 fn chance_is_the_same_on_every_replay_and_differs_by_scope_and_draw() {
     let code = workflow(|ctx| async move {
         let inner = ctx.scope("inner", async { (ctx.random(), ctx.uuid()) }).await;
-        let drawn = [ctx.random(), ctx.random(), inner.0];
-        let uuids = [ctx.uuid(), ctx.uuid(), inner.1];
-        assert!(drawn[0] != drawn[1] && drawn[0] != drawn[2] && uuids[0] != uuids[1] && uuids[0] != uuids[2]);
-        assert!(uuids.iter().all(|uuid| uuid.get_version_num() == 4));
-        done(&format!("{drawn:?} {uuids:?}"))
+        let outer = [(ctx.random(), ctx.uuid()), (ctx.random(), ctx.uuid())];
+        let drawn = outer.into_iter().chain([inner]);
+        done(
+            &drawn
+                .map(|(random, uuid)| format!("{random} {uuid}"))
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
     });
-    assert_eq!(Driven::start(&code).commands(), Driven::start(&code).commands());
+    let said = Driven::start(&code).commands();
+    assert_eq!(said, Driven::start(&code).commands());
+    let words: Vec<_> = said[0].strip_prefix("completed ").unwrap().split(' ').collect();
+    assert_eq!(words.iter().collect::<HashSet<_>>().len(), 6, "{words:?}");
+    let uuids = words
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .map(|text| text.parse::<uuid::Uuid>().unwrap());
+    uuids.for_each(|uuid| assert_eq!(uuid.get_version_num(), 4));
+}
+
+#[test]
+fn chance_depends_on_the_scope_not_only_on_the_draw() {
+    let first_in = |scope: &'static str| {
+        let code = workflow(move |ctx| async move {
+            let drawn = ctx.scope(scope, async { ctx.random() }).await;
+            done(&drawn.to_string())
+        });
+        Driven::start(&code).commands()
+    };
+    assert_ne!(first_in("left"), first_in("right"));
 }
 
 #[test]

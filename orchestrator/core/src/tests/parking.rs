@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use everstep_common::ids::WorkflowName;
 use futures::channel::oneshot;
-use futures::future::{join_all, pending, poll_fn, select};
+use futures::future::{join, join_all, pending, poll_fn, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::kit::*;
@@ -284,4 +284,28 @@ fn every_reason_says_what_to_do() {
         let text = parked.to_string();
         assert!(text.starts_with(reason) && text.contains(part), "{text}");
     }
+}
+
+#[test]
+fn a_wake_from_another_thread_during_a_poll_is_foreign_too() {
+    let code = workflow(|ctx| async move {
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        thread::spawn(move || waker.wake()).join().unwrap();
+        ctx.call("a").await?;
+        done("")
+    });
+    check(&code, vec![], Parked::ForeignWake);
+}
+
+#[test]
+fn a_parked_run_still_shows_what_it_waits_for() {
+    let code = workflow(|ctx| async move {
+        let _ = join(ctx.call("a"), ctx.call("b")).await;
+        done("")
+    });
+    let mut driven = Driven::start(&code);
+    driven.apply(step_with("a", "other", "", Ok("")));
+    assert_eq!(parked(&mut driven).reason(), "nondeterministic");
+    let keys: Vec<_> = driven.run.waits().iter().map(|wait| wait.key.to_string()).collect();
+    assert_eq!(keys, ["a", "b"]);
 }

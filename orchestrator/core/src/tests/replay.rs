@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use futures::future::join_all;
+use futures::select_biased;
 
-use super::kit::{Dice, Driven, Short, done, first_seed, run_id, start, workflow};
+use super::kit::{Dice, Driven, Short, done, first_seed, run_id, start, step, workflow};
 use super::programs::{Faults, Node, definition, draw, number};
 use super::world::{Story, live, reload};
 use crate::aftermath::Aftermath;
@@ -249,6 +250,30 @@ fn an_order_that_no_entry_gives_shows_in_the_fingerprint() {
         done("")
     });
     assert_ne!(Driven::start(&code).run.fingerprint(), Driven::start(&code).run.fingerprint());
+}
+
+#[test]
+fn what_is_given_up_shows_in_the_fingerprint() {
+    let gives_up = |first: bool| {
+        workflow(move |ctx| async move {
+            let (mut a, mut b, mut gate) = (ctx.call("a"), ctx.call("b"), ctx.call("gate"));
+            select_biased! { _ = a => {}, _ = b => {}, _ = gate => {} }
+            if first {
+                drop(a)
+            } else {
+                drop(b)
+            }
+            ctx.call("next").await?;
+            done("")
+        })
+    };
+    let fingerprint = |first| {
+        let mut driven = Driven::start(&gives_up(first));
+        driven.apply(step("gate", ""));
+        driven.run.fingerprint()
+    };
+    assert_eq!(fingerprint(true), fingerprint(true));
+    assert_ne!(fingerprint(true), fingerprint(false));
 }
 
 /// Property: a journal that no honest world writes (entries lost, doubled, out of order, of another program) is judged, and judged

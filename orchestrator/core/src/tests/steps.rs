@@ -120,14 +120,19 @@ fn a_passed_deadline_is_recorded_unless_the_step_is_over() {
         .filter(|command| matches!(command, Command::Deadline { at, .. } if *at == time(86_401)));
     assert_eq!(deadlines.count(), 2);
     driven.apply(step("x", "1"));
+    driven.apply(attempt("y", 1, AttemptError::Error));
+    let Decision::Go(commands) = driven.run.decide() else {
+        panic!()
+    };
+    assert_eq!(commands.len(), 1, "a deadline is told once: {commands:?}");
     driven.run.deadline_passed(&key("x"));
     driven.run.deadline_passed(&key("y"));
     driven.run.deadline_passed(&key("y"));
     assert_eq!(
         driven.commands(),
-        ["record y: deadline exceeded: not done within 86400s, in attempt 1"]
+        ["record y: deadline exceeded: not done within 86400s, in attempt 2"]
     );
-    driven.apply(attempt("y", 1, AttemptError::Error));
+    driven.apply(attempt("y", 2, AttemptError::Error));
     assert!(driven.commands().is_empty(), "what is being recorded is not tried again");
 }
 
