@@ -57,25 +57,27 @@ enum Role {
 }
 
 /// Where the deployment is. The names are those of the `nats` command.
+///
+/// The variables are read by [`ConnectOptions`], after the context: read here they would be taken for flags, which come before it.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
-    /// Server address; several with commas
-    #[arg(long, env = "NATS_URL")]
+    /// Server address; several with commas [env: NATS_URL]
+    #[arg(long, global = true)]
     pub server: Option<String>,
-    /// Credentials file
-    #[arg(long, env = "NATS_CREDS")]
+    /// Credentials file [env: NATS_CREDS]
+    #[arg(long, global = true)]
     pub creds: Option<PathBuf>,
     /// File with an nkey seed
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub nkey: Option<PathBuf>,
-    /// NATS context, by name or path
-    #[arg(long, env = "NATS_CONTEXT")]
+    /// NATS context, by name or path [env: NATS_CONTEXT]
+    #[arg(long, global = true)]
     pub context: Option<String>,
     /// Certificates of the authority that signed the server's
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub tlsca: Option<PathBuf>,
     /// Sets one deployment apart from others on the server
-    #[arg(long, env = "EVERSTEP_PREFIX", default_value = "", value_parser = parse_prefix)]
+    #[arg(long, env = "EVERSTEP_PREFIX", global = true, default_value = "", hide_default_value = true, value_parser = parse_prefix)]
     pub prefix: Prefix,
 }
 
@@ -138,22 +140,30 @@ impl App {
     /// `dev` plays every role against a private server; `orchestrator`, `worker` and `all` play theirs against the server named by
     /// `--server`, `--context` or the environment. `--help` tells the rest.
     pub fn main(self) -> ExitCode {
-        let cli = Cli::parse();
-        let _telemetry = match Telemetry::start() {
-            Ok(telemetry) => telemetry,
-            Err(error) => return failed(&error),
-        };
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return failed(&error),
         };
-        match runtime.block_on(self.run(cli.role)) {
+        match runtime.block_on(self.run()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         }
     }
 
-    async fn run(self, role: Role) -> Result<(), AppError> {
+    /// The same on a runtime of the caller's, which should be a multi-threaded one: functions run there.
+    ///
+    /// Sets up telemetry ([`Telemetry`]) for as long as it runs. A wrong command line ends the process with its usage.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps a role from starting or going on.
+    pub async fn run(self) -> Result<(), AppError> {
+        let cli = Cli::parse();
+        let _telemetry = Telemetry::start()?;
+        self.play(cli.role).await
+    }
+
+    async fn play(self, role: Role) -> Result<(), AppError> {
         let (roles, work, server) = match role {
             Role::Dev { store, durability, work } => return self.run_dev(store, durability, work).await,
             Role::Orchestrator { server, work } => (Roles::ORCHESTRATOR, work, server),

@@ -24,6 +24,9 @@ pub enum AppError {
     /// The server of `dev` could not be started.
     #[error("starting a nats-server of our own")]
     Server(#[from] managed::Error),
+    /// Logs, traces or metrics could not be set up.
+    #[error("setting up telemetry")]
+    Telemetry(#[from] crate::telemetry::TelemetryError),
     /// The orchestrator could not go on.
     #[error("orchestrator")]
     Orchestrator(#[from] everstep_orchestrator::Error),

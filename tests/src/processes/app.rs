@@ -1,0 +1,70 @@
+//! The application under test: every step books in the ledger under its idempotency key.
+
+use std::net::SocketAddr;
+
+use everstep::App;
+use everstep::prelude::*;
+
+use super::ledger::book;
+
+/// Names the ledger's address to the application's processes.
+pub const LEDGER_VARIABLE: &str = "EVERSTEP_TEST_LEDGER";
+
+struct LedgerAt(SocketAddr);
+
+/// Books one charge.
+#[function(retries(max_attempts = 10, initial = "50ms", max = "500ms"), timeout = "5s")]
+pub async fn charge(ctx: FunctionContext, cents: u64) -> Result<u64, StepError> {
+    book(ctx.resource::<LedgerAt>().0, "charge", ctx.idempotency_key()).await?;
+    Ok(cents)
+}
+
+/// Fails at its first attempt, books at its second.
+#[function(retries(max_attempts = 10, initial = "50ms", max = "500ms"))]
+pub async fn confirm(ctx: FunctionContext, cents: u64) -> Result<u64, StepError> {
+    if ctx.attempt() == 1 {
+        return Err(StepError::retryable("not yet"));
+    }
+    book(ctx.resource::<LedgerAt>().0, "confirm", ctx.idempotency_key()).await?;
+    Ok(cents)
+}
+
+/// Three charges at once, a nap, a closure, a confirmation that needs two attempts: five mutations less the closure's none.
+#[workflow]
+pub async fn order(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
+    let (one, two, three) = futures::join!(ctx.step(charge, cents), ctx.step(charge, cents), ctx.step(charge, cents));
+    ctx.sleep(Duration::from_millis(200)).named("settle").await?;
+    let sum = one? + two? + three?;
+    let sum = ctx.run("round", move || async move { Ok(sum.next_multiple_of(100)) }).await?;
+    ctx.step(confirm, sum).await
+}
+
+/// One charge after a nap that outlasts a restart.
+#[workflow]
+pub async fn refund(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
+    ctx.sleep(Duration::from_secs(1)).named("cool off").await?;
+    ctx.step(charge, cents).await
+}
+
+/// What an [`order`] of 100 cents returns.
+pub fn hundred_cents() -> u64 {
+    300
+}
+
+/// The application, with the ledger that the environment names.
+///
+/// # Panics
+///
+/// If [`LEDGER_VARIABLE`] does not hold an address.
+pub fn application() -> App {
+    let address = std::env::var(LEDGER_VARIABLE)
+        .expect("the address of the ledger")
+        .parse()
+        .expect("an address");
+    App::new()
+        .resource(LedgerAt(address))
+        .workflow(order)
+        .workflow(refund)
+        .function(charge)
+        .function(confirm)
+}

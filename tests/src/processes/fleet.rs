@@ -1,0 +1,152 @@
+//! One server, some orchestrators and workers, all of them processes of their own, killed as a seed says.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context;
+use everstep::{Client, ConnectOptions, Prefix};
+use everstep_common::ports::Broker;
+use everstep_common::store::Deployment;
+use everstep_nats::NatsBroker;
+use everstep_nats::managed::{ManagedServer, Options};
+use tokio::process::{Child, Command};
+
+use super::ledger::Ledger;
+use super::{DEADLINE, LEDGER_VARIABLE};
+
+/// How soon a killed worker's tasks are delivered again: short, for these tests wait for it.
+const ACK_WAIT: Duration = Duration::from_secs(2);
+
+/// Everything that can be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Victim {
+    /// One of the workers.
+    Worker,
+    /// One of the orchestrators.
+    Orchestrator,
+    /// The server.
+    Server,
+}
+
+/// Numbers that follow from a seed, which is printed and taken back.
+#[derive(Debug)]
+pub struct Seed(u64);
+
+impl Seed {
+    /// `EVERSTEP_SEED`, or a fresh one.
+    pub fn from_environment() -> Self {
+        let given = std::env::var("EVERSTEP_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = given.unwrap_or_else(|| u64::from(std::process::id()).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        println!("EVERSTEP_SEED={seed}");
+        Self(seed)
+    }
+
+    /// The next number below `bound` (SplitMix64).
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+/// The processes.
+#[derive(Debug)]
+pub struct Fleet {
+    /// Asked by the functions; in this process, which nobody kills.
+    pub ledger: Ledger,
+    /// For the test itself.
+    pub client: Client,
+    server: ManagedServer,
+    binary: PathBuf,
+    orchestrators: Vec<Child>,
+    workers: Vec<Child>,
+}
+
+impl Fleet {
+    /// Starts a strict server with two partitions, and so many orchestrators and workers of `binary`.
+    pub async fn start(binary: &Path, orchestrators: usize, workers: usize) -> anyhow::Result<Self> {
+        let server = ManagedServer::start(Options::default()).await?;
+        let connect = ConnectOptions::to(server.url());
+        let broker: std::sync::Arc<dyn Broker> = NatsBroker::connect(connect.clone()).await?;
+        let deployment = Deployment::single_node(Prefix::none())
+            .with_partitions(2)
+            .with_ack_wait(ACK_WAIT);
+        deployment.provision(&broker).await?;
+        let client = Client::connect(connect).await?;
+        let ledger = Ledger::start().await?;
+        let mut fleet = Self {
+            ledger,
+            client,
+            server,
+            binary: binary.to_owned(),
+            orchestrators: Vec::new(),
+            workers: Vec::new(),
+        };
+        for _ in 0..orchestrators {
+            fleet.orchestrators.push(fleet.spawn("orchestrator")?);
+        }
+        for _ in 0..workers {
+            fleet.workers.push(fleet.spawn("worker")?);
+        }
+        Ok(fleet)
+    }
+
+    /// The broker of a connection of its own.
+    pub async fn broker(&self) -> anyhow::Result<std::sync::Arc<dyn Broker>> {
+        Ok(NatsBroker::connect(ConnectOptions::to(self.server.url())).await?)
+    }
+
+    fn spawn(&self, role: &str) -> anyhow::Result<Child> {
+        let mut command = Command::new(&self.binary);
+        command
+            .args([role, "--server", &self.server.url()])
+            .env(LEDGER_VARIABLE, self.ledger.address().to_string());
+        if std::env::var_os("EVERSTEP_LOG").is_none() {
+            command.env("EVERSTEP_LOG", "off");
+        }
+        command
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {role}"))
+    }
+
+    /// SIGKILL to one victim, and a new one in its place.
+    pub async fn kill(&mut self, victim: Victim, seed: &mut Seed) -> anyhow::Result<()> {
+        match victim {
+            Victim::Server => {
+                self.server.kill();
+                self.server.restart().await?;
+            }
+            Victim::Worker => {
+                let place = seed.below(self.workers.len() as u64) as usize;
+                self.workers[place].kill().await?;
+                self.workers[place] = self.spawn("worker")?;
+            }
+            Victim::Orchestrator => {
+                let place = seed.below(self.orchestrators.len() as u64) as usize;
+                self.orchestrators[place].kill().await?;
+                self.orchestrators[place] = self.spawn("orchestrator")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// SIGTERM to the first worker (or orchestrator); how it ended.
+    pub async fn terminate(&mut self, victim: Victim) -> anyhow::Result<std::process::ExitStatus> {
+        let children = if victim == Victim::Worker {
+            &mut self.workers
+        } else {
+            &mut self.orchestrators
+        };
+        let mut child = children.remove(0);
+        let id = child.id().context("it has ended already")?.to_string();
+        Command::new("kill").args(["-TERM", &id]).status().await?;
+        Ok(tokio::time::timeout(DEADLINE, child.wait())
+            .await
+            .context("it did not end")??)
+    }
+}
