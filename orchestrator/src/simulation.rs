@@ -162,7 +162,10 @@ impl SimulatedOrchestrator {
 
     /// If it drives no such partition, `released` is dropped, which says so too.
     fn stop(&mut self, partition: PartitionId, released: Option<oneshot::Sender<Released>>) {
-        let current = self.driven.iter_mut().find(|driven| driven.id == partition && !driven.stopping);
+        let current = self
+            .driven
+            .iter_mut()
+            .find(|driven| driven.id == partition && !driven.stopping);
         if let Some(driven) = current {
             driven.stopping = true;
             driven.released = released;

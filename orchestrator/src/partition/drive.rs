@@ -89,9 +89,8 @@ impl Partition {
         let sequence = arrived.message.sequence;
         let inbound = match Entry::decode(&arrived.key, &arrived.message.payload) {
             Ok(Entry::In(inbound)) => inbound,
-            Ok(Entry::End(_)) => {
-                self.forget_parked(&run);
-                self.slots.ended(run);
+            Ok(Entry::End(ended)) => {
+                self.parked_run_ended(&run, ended.outcome, sequence, arrived.message.time);
                 return self.watermark.release(sequence);
             }
             _ => return self.watermark.release(sequence),
@@ -113,17 +112,17 @@ impl Partition {
                 self.watermark.release(sequence);
             }
             InboundKind::Resume { .. } => {
-                self.forget_parked(&run);
+                drop(self.forget_parked(&run));
                 self.backlog.push_back(&run, arrived);
                 self.load(&run, ReadAt::Entry(sequence));
             }
         }
     }
 
-    fn forget_parked(&mut self, run: &RunId) {
-        if let Some(parked) = self.slots.unpark(run) {
-            self.watermark.release(parked.sequence);
-        }
+    pub(super) fn forget_parked(&mut self, run: &RunId) -> Option<ParkedRun> {
+        let parked = self.slots.unpark(run)?;
+        self.watermark.release(parked.sequence);
+        Some(parked)
     }
 
     /// The entry and its large value. `None`: the value is being fetched and the entry waits, or the run is parked for it.
@@ -437,7 +436,7 @@ impl Partition {
         tracing::warn!(%run, workflow = %about.start.workflow, reason = %parked, "run parked");
         metrics().parked.add(1, &[]);
         self.discard(run);
-        self.hold_parked(run, sequence);
+        self.hold_parked(run, sequence, Some(about.clone()));
         let since = self.server_clock.at(self.store.clock().now()).unwrap_or(about.started);
         self.summarise(run, about, RunStatus::Parked, Some(parked.to_string()), sequence, since);
     }
@@ -457,17 +456,17 @@ impl Partition {
         metrics().parked.add(1, &[]);
         let about = self.slots.live(run).map(|live| live.about.clone());
         self.discard(run);
-        self.hold_parked(run, sequence);
+        self.hold_parked(run, sequence, about.clone());
         if let Some(about) = about {
             let since = self.server_clock.at(self.store.clock().now()).unwrap_or(about.started);
             self.summarise(run, &about, RunStatus::Parked, Some(reason), sequence, since);
         }
     }
 
-    fn hold_parked(&mut self, run: &RunId, sequence: u64) {
+    fn hold_parked(&mut self, run: &RunId, sequence: u64, about: Option<About>) {
         let now = self.store.clock().now();
         self.watermark.park(sequence, run, now);
-        if let Some(before) = self.slots.park(run.clone(), ParkedRun { sequence }) {
+        if let Some(before) = self.slots.park(run.clone(), ParkedRun { sequence, about }) {
             self.watermark.release(before.sequence);
         }
     }

@@ -73,6 +73,8 @@ impl Partition {
         let begun = self.begin_run(run, start, *started, head);
         if let Some((outcome, sequence, time)) = ended {
             let about = begun.map_or_else(|unfit| unfit.1, |(_, about)| about);
+            // A predecessor may have died before it took the run's schedules back.
+            self.perform(None, Effect::UnscheduleRun { run: run.clone() });
             return self.see_off(run, &about, &outcome, sequence, time);
         }
         let (mut code, about) = match begun {
@@ -122,6 +124,16 @@ impl Partition {
         let Some(live) = self.slots.remove(run) else { return };
         metrics().ended.add(1, &[]);
         self.see_off(run, &live.about, &outcome, sequence, time);
+    }
+
+    /// The end of a run that stood still has come: it was cancelled.
+    pub(super) fn parked_run_ended(&mut self, run: &RunId, outcome: RunOutcome, sequence: u64, time: Timestamp) {
+        match self.forget_parked(run).and_then(|parked| parked.about) {
+            Some(about) => self.see_off(run, &about, &outcome, sequence, time),
+            None => self.slots.ended(run.clone()),
+        }
+        // What was armed for it is no longer known.
+        self.perform(None, Effect::UnscheduleRun { run: run.clone() });
     }
 
     fn see_off(&mut self, run: &RunId, about: &About, outcome: &RunOutcome, sequence: u64, time: Timestamp) {

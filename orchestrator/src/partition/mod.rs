@@ -187,7 +187,9 @@ impl Partition {
             (Some(due), Some(at)) => Duration::try_from(due.duration_since(at)).unwrap_or(Duration::ZERO),
             _ => PAUSE_MAX,
         };
-        until_due.min(self.upkeep.pause(now, !self.summaries.is_empty())).min(PAUSE_MAX)
+        until_due
+            .min(self.upkeep.pause(now, !self.summaries.is_empty()))
+            .min(PAUSE_MAX)
     }
 
     /// Begins an effect; the entry it follows from stays open until it is done.

@@ -36,6 +36,8 @@ pub(crate) struct About {
 pub(crate) struct ParkedRun {
     /// The entry that keeps it exempt from the cursor.
     pub sequence: u64,
+    /// What its summary says of its start, as far as that could be read.
+    pub about: Option<About>,
 }
 
 #[derive(Default)]
