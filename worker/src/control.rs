@@ -9,7 +9,7 @@ use everstep_common::ports::{CoreMessage, Headers};
 use everstep_common::wire;
 use futures::{StreamExt, stream};
 
-use crate::options::MARK_DELAY_MAX;
+use crate::options::SUBSCRIBE_PAUSE;
 use crate::worker::Shared;
 
 enum Said {
@@ -31,7 +31,7 @@ pub(crate) async fn control(shared: Arc<Shared>, queue: QueueName) {
             }
         }
         // Subscriptions outlive reconnects; that they ended means that the client is being closed or made anew.
-        shared.sleep(MARK_DELAY_MAX).await;
+        shared.sleep(SUBSCRIBE_PAUSE).await;
     }
 }
 

@@ -7,14 +7,14 @@ use everstep_common::ids::{ProcessId, QueueName};
 use tokio::runtime::Handle;
 use tracing::Span;
 
-/// How long one pull waits for a first task. Longer means fewer requests of an idle worker, and a later look at the queue's mark.
+/// How long one pull waits for a first task; an empty queue among others gives back its slots no sooner.
 pub(crate) const PULL_WAIT: Duration = Duration::from_secs(5);
 
-/// After how many pulls without a task the consumer is bound anew (30 s): consumers get stuck now and then.
-pub(crate) const SILENT_PULLS_MAX: u32 = 6;
+/// How often a queue's mark is looked at, beside the pulling.
+pub(crate) const MARK_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest delay between two looks for a queue's mark, which owners write anew within seconds of a loss.
-pub(crate) const MARK_DELAY_MAX: Duration = Duration::from_secs(1);
+/// After how long subscriptions that have ended are made anew.
+pub(crate) const SUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many in-progress acknowledgements are sent in one `ack_wait`: two may be lost.
 pub(crate) const BEATS_PER_ACK_WAIT: u32 = 3;

@@ -12,9 +12,9 @@ use everstep_common::store::Backoff;
 
 use crate::execution::Binding;
 use crate::intake;
-use crate::options::{PULL_WAIT, SILENT_PULLS_MAX};
+use crate::options::{MARK_PAUSE, PULL_WAIT};
 use crate::telemetry::Labels;
-use crate::worker::{Shared, Slot};
+use crate::worker::{Shared, Slot, first};
 
 /// Pulls the queue's tasks, without end.
 pub(crate) async fn pull(shared: &Arc<Shared>, queue: &QueueName) {
@@ -55,39 +55,49 @@ async fn bind(shared: &Shared, queue: &QueueName) -> Option<(Arc<Binding>, Box<d
     }
 }
 
-/// Pulls until the consumer is gone or silent for long, another mark stands, or the slots are better left to other queues. Whether it
-/// answered at all.
-async fn serve(shared: &Arc<Shared>, binding: &Arc<Binding>, mut puller: Box<dyn Puller>) -> bool {
+/// Pulls until the consumer is gone, another mark stands, or the slots are better left to other queues. Whether it answered at all.
+async fn serve(shared: &Arc<Shared>, binding: &Arc<Binding>, puller: Box<dyn Puller>) -> bool {
     tracing::debug!(queue = %binding.queue, incarnation = %binding.mark.incarnation, "pulling tasks");
+    let mut answered = false;
+    first(pull_on(shared, binding, puller, &mut answered), replaced(shared, binding)).await;
+    answered
+}
+
+async fn pull_on(shared: &Arc<Shared>, binding: &Arc<Binding>, mut puller: Box<dyn Puller>, answered: &mut bool) {
     let mut appetite = Appetite::of(shared.options.slots, shared.options.queues.len());
     let mut reserved = Reserved { shared, count: 0 };
     let mut backoff = Backoff::new();
-    let mut silent = 0;
-    let mut answered = false;
     loop {
         reserved.fill(appetite.next).await;
         match puller.next(reserved.count, PULL_WAIT).await {
             Ok(deliveries) => {
-                answered = true;
+                *answered = true;
                 backoff = Backoff::new();
                 appetite.adapt(reserved.count, deliveries.len());
-                silent = if deliveries.is_empty() { silent + 1 } else { 0 };
-                deliveries
-                    .into_iter()
-                    .for_each(|delivery| hand_on(shared, binding, &mut reserved, delivery));
+                if deliveries.is_empty() && appetite.is_exceeded_by(reserved.count) {
+                    return;
+                }
+                for delivery in deliveries {
+                    hand_on(shared, binding, &mut reserved, delivery);
+                }
             }
-            Err(PullError::Gone) => return answered,
+            Err(PullError::Gone) => return,
             Err(PullError::Unavailable(reason)) => {
                 tracing::debug!(queue = %binding.queue, reason, "a pull was not answered");
                 shared.sleep(backoff.delay()).await;
             }
         }
-        if silent >= SILENT_PULLS_MAX {
-            note_silence(shared, binding).await;
-            return answered;
-        }
-        if silent > 0 && (appetite.is_exceeded_by(reserved.count) || is_replaced(shared, binding).await) {
-            return answered;
+    }
+}
+
+/// Returns when the mark is gone or another one. What cannot be read is taken to be as it was.
+async fn replaced(shared: &Shared, binding: &Binding) {
+    loop {
+        shared.sleep(MARK_PAUSE).await;
+        if let Ok(mark) = shared.store.read_mark(&binding.queue).await
+            && mark.as_ref() != Some(&binding.mark)
+        {
+            return;
         }
     }
 }
@@ -97,33 +107,6 @@ fn hand_on(shared: &Arc<Shared>, binding: &Arc<Binding>, reserved: &mut Reserved
         Some(slot) => intake::take(slot, binding, delivery),
         // More than was asked for.
         None => shared.store.broker().ack(&delivery.ack, Ack::Retry(Duration::ZERO)),
-    }
-}
-
-/// Whether the mark is gone or another one. What cannot be read is taken to be as it was.
-async fn is_replaced(shared: &Shared, binding: &Binding) -> bool {
-    matches!(shared.store.read_mark(&binding.queue).await, Ok(mark) if mark.as_ref() != Some(&binding.mark))
-}
-
-/// A consumer that brings nothing although tasks are queued may be stuck.
-async fn note_silence(shared: &Shared, binding: &Binding) {
-    let info = shared
-        .store
-        .broker()
-        .stream_info(&shared.store.names().task_stream(&binding.queue))
-        .await;
-    let held = shared
-        .held
-        .all()
-        .iter()
-        .filter(|execution| execution.binding.queue == binding.queue)
-        .count() as u64;
-    // The mark is a message too.
-    if let Ok(Some(info)) = info
-        && info.messages > held + 1
-    {
-        shared.metrics.pulls_rebuilt.add(1, &binding.labels.queue);
-        tracing::debug!(queue = %binding.queue, queued = info.messages - 1, held, "binding anew: a silent pull while tasks are queued");
     }
 }
 

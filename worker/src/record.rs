@@ -114,7 +114,10 @@ pub(crate) async fn outcome(shared: &Shared, execution: &Execution, outcome: Out
             let message = format!("the function took longer than its timeout of {timeout:?}");
             attempt(shared, execution, AttemptError::Timeout, message, None).await
         }
-        Outcome::Unreadable(reason) => attempt(shared, execution, AttemptError::Invalid, reason, None).await,
+        Outcome::Unreadable(reason) => match attempt(shared, execution, AttemptError::Invalid, reason, None).await {
+            Ack::Done => Ack::Terminate,
+            ack => ack,
+        },
         Outcome::Interrupted => {
             let message =
                 "an earlier execution began and was interrupted; the function may run once only, so it was not called again";

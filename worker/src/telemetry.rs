@@ -26,8 +26,6 @@ pub(crate) struct Metrics {
     pub(crate) undecodable: Counter<u64>,
     /// Outcomes that somebody else had recorded first.
     pub(crate) refused: Counter<u64>,
-    /// Pulls bound anew because they were silent while tasks were queued.
-    pub(crate) pulls_rebuilt: Counter<u64>,
 }
 
 impl Metrics {
@@ -50,10 +48,6 @@ impl Metrics {
             refused: counter(
                 "everstep.worker.refused_creates",
                 "outcomes that somebody else had recorded first",
-            ),
-            pulls_rebuilt: counter(
-                "everstep.worker.pulls_rebuilt",
-                "pulls bound anew because they were silent while tasks were queued",
             ),
         }
     }

@@ -170,7 +170,7 @@ fn an_outcome_or_the_end_of_the_run_is_noticed_within_a_beat() {
             }
             let begin = bench.now();
             bench.until("it is told", || notes.all().len() == 2).await;
-            assert!(bench.now() - begin <= Duration::from_secs(10));
+            assert!(bench.now() - begin <= Duration::from_millis(10_200));
             bench.drained().await;
             // What it returned is not offered: somebody else's stands, or the run is over.
             assert_eq!(bench.keys().len(), 1);
