@@ -91,7 +91,7 @@ impl std::str::FromStr for RunId {
         let invalid = |reason| InvalidId::new("run id", text, reason);
         let (partition, rest) = text
             .split_once('-')
-            .ok_or(invalid("it has the form <partition>-<32 hex digits>"))?;
+            .ok_or_else(|| invalid("it has the form <partition>-<32 hex digits>"))?;
         let canonical = !partition.is_empty() && (partition == "0" || !partition.starts_with('0'));
         let number: Option<u32> = if canonical && partition.bytes().all(|b| b.is_ascii_digit()) {
             partition.parse().ok()
