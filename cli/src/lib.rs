@@ -1,1 +1,71 @@
-//! The everstep command.
+//! The `everstep` command: for operators, and for a server of one's own to develop against.
+//!
+//! | to learn | read |
+//! |---|---|
+//! | what can be said on the command line | `arguments` |
+//! | exit codes and hints | `problem` |
+//! | how results are printed | `output`, `timeline` |
+//! | what each verb does | the module of its name; `runs` has one for each of its verbs |
+//!
+//! Data goes to standard output, everything else to standard error. Knows nothing of how runs are driven: everything here goes through
+//! [`everstep::Client`] and what is stored.
+
+mod arguments;
+mod connection;
+mod dev;
+mod doctor;
+mod follow;
+mod output;
+mod problem;
+mod provision;
+mod run;
+mod runs;
+mod timeline;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use arguments::{Cli, Runs, Verb};
+use problem::Problem;
+
+/// Does what the command line says; the exit code tells how it went.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match act(cli) {
+        Ok(code) => code,
+        Err(problem) => {
+            problem.tell();
+            problem.exit().into()
+        }
+    }
+}
+
+fn act(cli: Cli) -> Result<ExitCode, Problem> {
+    // A command that was asked a question does not talk of its connection, unless that was asked for too.
+    let logs_wanted = ["EVERSTEP_LOG", "OTEL_EXPORTER_OTLP_ENDPOINT"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some());
+    let _telemetry = logs_wanted.then(everstep::Telemetry::start).transpose()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(perform(cli))
+}
+
+async fn perform(cli: Cli) -> Result<ExitCode, Problem> {
+    let Cli { global, verb } = cli;
+    match verb {
+        Verb::Dev(arguments) => dev::dev(&global, arguments).await,
+        Verb::Run(arguments) => run::run(&global, arguments).await,
+        Verb::Runs(Runs::Ls(arguments)) => runs::list::list(&global, arguments).await,
+        Verb::Runs(Runs::Show(arguments)) => runs::show::show(&global, arguments).await,
+        Verb::Runs(Runs::Tail(arguments)) => runs::tail(&global, arguments).await,
+        Verb::Runs(Runs::Cancel(arguments)) => runs::cancel(&global, arguments).await,
+        Verb::Runs(Runs::Resume(arguments)) => runs::resume(&global, arguments).await,
+        Verb::Doctor(arguments) => doctor::doctor(&global, arguments).await,
+        Verb::Provision(arguments) => provision::provision(&global, arguments).await,
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "everstep", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

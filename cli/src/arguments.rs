@@ -1,0 +1,247 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use everstep::{Level, RunStatus, ServerArgs, WorkflowName};
+
+/// Durable workflows on NATS JetStream
+#[derive(Debug, Parser)]
+#[command(name = "everstep", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start a private nats-server, ready for an application to connect to
+    Dev(Dev),
+    /// Start a run
+    Run(Run),
+    /// Look at runs, and move them
+    #[command(subcommand)]
+    Runs(Runs),
+    /// Check the server and the deployment on it
+    Doctor(Doctor),
+    /// Make what a deployment needs on the server
+    Provision(Provision),
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// Where the server keeps its data; a temporary folder without it
+    #[arg(long)]
+    pub store: Option<PathBuf>,
+    /// What acknowledged writes survive
+    #[arg(long, value_enum, default_value_t = Level::Strict)]
+    pub durability: Level,
+    /// Run this against the server, and stop with it
+    #[arg(last = true)]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The workflow's name
+    pub workflow: WorkflowName,
+    /// Its input as JSON; `-` reads it from standard input
+    #[arg(long, default_value = "null")]
+    pub input: String,
+    /// The same key and input start the same run once
+    #[arg(long)]
+    pub key: Option<String>,
+    /// A label, as name=value; can be given again
+    #[arg(long = "tag", value_parser = parse_tag)]
+    pub tags: Vec<(String, String)>,
+    /// Pin the run to this version of the workflow
+    #[arg(long = "workflow-version")]
+    pub version: Option<u32>,
+    /// Print the timeline as it happens, then the result
+    #[arg(long)]
+    pub follow: bool,
+    /// With --follow: give up looking after this long, such as 30s or 5m; the run goes on
+    #[arg(long, requires = "follow", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Runs {
+    /// List runs, the newest first
+    Ls(List),
+    /// Show where a run stands, why it waits, and its timeline
+    Show(Which),
+    /// Print a run's timeline, and go on until it ends
+    Tail(Tail),
+    /// Ask a run to cancel
+    Cancel(Cancel),
+    /// Have a parked run tried again
+    Resume(Resume),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only runs of this workflow
+    #[arg(long)]
+    pub workflow: Option<WorkflowName>,
+    /// Only runs with this status
+    #[arg(long, value_enum)]
+    pub status: Option<Status>,
+    /// At most so many
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// The run's id, or as much of its beginning as names no other
+    pub run: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    #[command(flatten)]
+    pub which: Which,
+    /// Give up after this long, such as 30s or 5m
+    #[arg(long, value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    #[command(flatten)]
+    pub which: Which,
+    /// Why, for those who read the journal
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    pub which: Which,
+    /// Go on although the code no longer asks for steps that are recorded
+    #[arg(long)]
+    pub accept_unasked: bool,
+    /// Why, for those who read the journal
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Task queues to look at, with commas
+    #[arg(long, env = "EVERSTEP_QUEUES", value_delimiter = ',', default_value = "default")]
+    pub queues: Vec<everstep::QueueName>,
+    /// The server's monitoring address, such as http://127.0.0.1:8222; it tells the durability
+    #[arg(long)]
+    pub monitor: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Provision {
+    /// How many partitions the journal has [default: as provisioned, else 8]
+    #[arg(long)]
+    pub partitions: Option<u32>,
+    /// On how many nodes each stream is kept [default: as provisioned, else 1]
+    #[arg(long)]
+    pub replicas: Option<usize>,
+    /// What acknowledged writes survive, as the server is configured [default: as provisioned, else strict]
+    #[arg(long, value_enum)]
+    pub durability: Option<Level>,
+    /// After how long a dead worker's tasks come back [default: as provisioned, else 30s]
+    #[arg(long, value_parser = parse_duration)]
+    pub ack_wait: Option<Duration>,
+    /// Print what an administrator has to create, and do not connect
+    #[arg(long)]
+    pub print: bool,
+    /// With --print: the queues that workers serve, with commas
+    #[arg(long, env = "EVERSTEP_QUEUES", value_delimiter = ',', default_value = "default")]
+    pub queues: Vec<everstep::QueueName>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Status {
+    /// Driven, or waiting
+    Running,
+    /// Stands still until someone acts
+    Parked,
+    /// Returned a value
+    Completed,
+    /// Returned an error
+    Failed,
+    /// Was cancelled
+    Cancelled,
+}
+
+impl From<Status> for RunStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Running => Self::Running,
+            Status::Parked => Self::Parked,
+            Status::Completed => Self::Completed,
+            Status::Failed => Self::Failed,
+            Status::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+fn parse_tag(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a tag is written name=value")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let parsed: jiff::SignedDuration = text.parse().map_err(|_| "write a duration such as 30s or 5m".to_owned())?;
+    parsed.try_into().map_err(|_| "a duration is not negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_written_with_their_unit() {
+        assert_eq!(parse_duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert!(parse_duration("30").is_err() && parse_duration("-1s").is_err());
+    }
+}

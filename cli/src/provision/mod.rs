@@ -1,0 +1,139 @@
+//! `everstep provision`: makes what a deployment needs on the server, or prints it for an administrator to make.
+
+mod permissions;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use everstep_common::ports::{Broker, Ensured, TopologyError};
+use everstep_common::store::{Deployment, DeploymentError};
+use everstep_common::subject::Names;
+use everstep_common::topology::Durability;
+use serde_json::{Value, json};
+
+use crate::arguments::{Global, Provision};
+use crate::connection::connect;
+use crate::output;
+use crate::problem::{Exit, Problem, chain};
+
+/// How many partitions a deployment gets unless it is told otherwise: room for as many orchestrators.
+const PARTITIONS: u32 = 8;
+
+/// Makes what is missing; what is there and otherwise is named, and left alone.
+pub(crate) async fn provision(global: &Global, arguments: Provision) -> Result<ExitCode, Problem> {
+    let fresh = Deployment::single_node(global.server.prefix.clone()).with_partitions(PARTITIONS);
+    if arguments.print {
+        return print(&wanted(fresh, &arguments), &arguments);
+    }
+    let broker: Arc<dyn Broker> = connect(global).await?;
+    let known = match Deployment::load(&broker, &global.server.prefix).await {
+        Ok(known) => Some(known),
+        Err(DeploymentError::Missing { .. }) => None,
+        Err(error) => return Err(problem(&error)),
+    };
+    let is_known = known.is_some();
+    let deployment = wanted(known.unwrap_or(fresh), &arguments);
+    if arguments.dry_run {
+        return dry_run(global, &broker, &deployment).await;
+    }
+    let ensured = deployment.provision(&broker).await.map_err(|error| problem(&error))?;
+    report(global, &deployment, &ensured)?;
+    if !is_known && deployment.durability == Durability::Relaxed {
+        eprintln!("hint: run `sync` on the server's machine now: a power cut before new streams are on the disk loses them whole");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was asked for, and for the rest what `base` says.
+fn wanted(base: Deployment, arguments: &Provision) -> Deployment {
+    let base = match arguments.partitions {
+        Some(partitions) => base.with_partitions(partitions),
+        None => base,
+    };
+    let durability = arguments.durability.map_or(base.durability, Into::into);
+    let replicas = arguments.replicas.unwrap_or(base.replicas);
+    let ack_wait = arguments.ack_wait.unwrap_or(base.ack_wait);
+    base.with_durability(durability)
+        .with_replicas(replicas)
+        .with_ack_wait(ack_wait)
+}
+
+fn report(global: &Global, deployment: &Deployment, ensured: &[(String, Ensured)]) -> std::io::Result<()> {
+    let did = |ensured: &Ensured| match ensured {
+        Ensured::Created => "created",
+        Ensured::Existed => "existed",
+    };
+    if global.json {
+        let streams: Vec<_> = ensured
+            .iter()
+            .map(|(name, ensured)| json!({ "stream": name, "did": did(ensured) }))
+            .collect();
+        return output::json_pretty(&json!({ "deployment": deployment, "streams": streams }));
+    }
+    let mut table = output::table(["STREAM", "DID"]);
+    for (name, ensured) in ensured {
+        table.add_row([name.as_str(), did(ensured)]);
+    }
+    output::print_table(&table)
+}
+
+async fn dry_run(global: &Global, broker: &Arc<dyn Broker>, deployment: &Deployment) -> Result<ExitCode, Problem> {
+    let mut missing = Vec::new();
+    for stream in deployment.streams() {
+        if broker.stream_info(&stream.name).await?.is_none() {
+            missing.push(stream.name);
+            continue;
+        }
+        // It exists, so this compares and makes nothing.
+        broker.ensure_stream(&stream).await.map_err(|error| problem(&error.into()))?;
+    }
+    if global.json {
+        output::json(&json!({ "dry_run": true, "deployment": deployment, "would_create": missing }))?;
+    } else if missing.is_empty() {
+        eprintln!("would create nothing");
+    } else {
+        eprintln!("would create {}", missing.join(", "));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything that an administrator must create where our own credentials may not.
+fn print(deployment: &Deployment, arguments: &Provision) -> Result<ExitCode, Problem> {
+    let names = Names::new(deployment.prefix.clone());
+    let mut streams: Vec<Value> = deployment.streams().iter().map(everstep_nats::stream_config).collect();
+    for queue in &arguments.queues {
+        streams.push(everstep_nats::stream_config(&deployment.task_stream(&names, queue)));
+    }
+    let consumers: Vec<Value> = deployment
+        .all_partitions()
+        .map(|partition| {
+            let config = everstep_nats::consumer_config(&deployment.timer_consumer(&names, partition));
+            json!({ "stream": names.timer_stream(partition), "config": config })
+        })
+        .collect();
+    output::json_pretty(&json!({
+        "streams": streams,
+        "consumers": consumers,
+        "permissions": permissions::by_role(&deployment.prefix, &arguments.queues),
+    }))?;
+    eprintln!(
+        "hint: each of `streams` is a file for `nats stream add --config`, each `config` of `consumers` one for `nats consumer add`"
+    );
+    eprintln!("hint: then `everstep provision` with the same options, as the orchestrator, records the deployment");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn problem(error: &DeploymentError) -> Problem {
+    let message = chain(error);
+    match error {
+        DeploymentError::Differs { .. } => Problem::new(Exit::Conflict, message)
+            .hint("leave the option out to keep what is there, or take another --prefix for another deployment"),
+        DeploymentError::Topology(TopologyError::Differs { .. }) => Problem::new(Exit::Conflict, message)
+            .hint("`nats stream edit` can mend what the server lets change; Everstep never changes a stream"),
+        DeploymentError::Topology(TopologyError::Unavailable { .. }) => Problem::new(Exit::TimedOut, message),
+        DeploymentError::Topology(TopologyError::Rejected { .. }) => Problem::new(Exit::Failed, message)
+            .hint("if these credentials may not create streams, `everstep provision --print` is for someone whose may"),
+        DeploymentError::Invalid(_) => Problem::new(Exit::Usage, message),
+        _ => Problem::new(Exit::Failed, message),
+    }
+}

@@ -1,0 +1,105 @@
+//! `everstep run`: starts a run.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use everstep::journal::RunOutcome;
+use everstep::{RunId, RunStatus};
+use serde_json::{Value, json};
+
+use crate::arguments::{Global, Run};
+use crate::connection::{Connection, open};
+use crate::follow::{To, follow};
+use crate::output;
+use crate::problem::{Exit, Problem};
+
+/// Starts the run, and with `--follow` tells how it goes.
+pub(crate) async fn run(global: &Global, arguments: Run) -> Result<ExitCode, Problem> {
+    let input = input(&arguments.input)?;
+    let connection = open(global).await?;
+    if arguments.dry_run {
+        return dry_run(global, &connection, &arguments, &input);
+    }
+    let mut start = connection
+        .client
+        .start_named(arguments.workflow.as_str(), arguments.version, &input);
+    if let Some(key) = &arguments.key {
+        start = start.key(key.clone());
+    }
+    for (name, value) in &arguments.tags {
+        start = start.tag(name.clone(), value.clone());
+    }
+    let run = start.await?.id().clone();
+    if !arguments.follow {
+        match global.json {
+            true => output::json(&json!({ "run": run }))?,
+            false => output::line(&run)?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let to = if global.json {
+        output::json(&json!({ "run": run }))?;
+        To::Json
+    } else {
+        eprintln!("run {run}");
+        To::Margin
+    };
+    let outcome = follow(&connection, &run, to, arguments.timeout).await?;
+    finish(global, &connection, &run, outcome).await
+}
+
+fn input(text: &str) -> Result<Value, Problem> {
+    let text = match text {
+        "-" => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text)?;
+            text
+        }
+        text => text.to_owned(),
+    };
+    serde_json::from_str(&text).map_err(|error| {
+        Problem::new(Exit::Usage, format_args!("the input is not JSON: {error}"))
+            .hint(r#"a text needs its own quotes: --input '"order-1"'"#)
+    })
+}
+
+fn dry_run(global: &Global, connection: &Connection, arguments: &Run, input: &Value) -> Result<ExitCode, Problem> {
+    let partitions = connection.client.store().deployment().keyed_partitions;
+    let key = arguments.key.as_deref();
+    let run = key.map(|key| RunId::keyed(&arguments.workflow, key, partitions));
+    if global.json {
+        output::json(&json!({ "dry_run": true, "workflow": arguments.workflow, "input": input, "run": run }))?;
+    } else {
+        let named = run.map(|run| format!(" as run {run}")).unwrap_or_default();
+        eprintln!("would start {}({input}){named}", arguments.workflow);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints how the run ended; a run that did not complete is a failure of the command too.
+pub(crate) async fn finish(
+    global: &Global,
+    connection: &Connection,
+    run: &RunId,
+    outcome: RunOutcome,
+) -> Result<ExitCode, Problem> {
+    let (status, failure) = match outcome {
+        RunOutcome::Completed(value) => {
+            let result = connection.client.value(run, &value).await?;
+            match global.json {
+                true => output::json(&json!({ "run": run, "status": RunStatus::Completed, "result": result }))?,
+                false => output::json_pretty(&result)?,
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        RunOutcome::Failed(failure) => (RunStatus::Failed, failure),
+        RunOutcome::Cancelled(failure) => (RunStatus::Cancelled, failure),
+    };
+    if global.json {
+        output::json(&json!({ "run": run, "status": status, "failure": failure }))?;
+    }
+    Err(match status {
+        RunStatus::Cancelled => Problem::new(Exit::Failed, format_args!("run {run} was cancelled: {}", failure.message)),
+        _ => Problem::new(Exit::Failed, format_args!("run {run} failed: {failure}")),
+    })
+}

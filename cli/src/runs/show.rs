@@ -1,0 +1,148 @@
+//! `everstep runs show`: where a run stands, why, and its timeline.
+
+use std::process::ExitCode;
+
+use everstep::journal::{Entry, JournalEntry, Start};
+use everstep::{RunId, RunStatus, RunSummary};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::waits::{self, Wait};
+use crate::arguments::{Global, Which};
+use crate::connection::{Connection, open};
+use crate::output::{self, between, lasted, moment, shortened};
+use crate::problem::Problem;
+use crate::timeline::Line;
+
+/// Everything that is shown of a run.
+struct Shown {
+    run: RunId,
+    summary: RunSummary,
+    start: Option<Start>,
+    lines: Vec<Line>,
+    waits: Vec<Wait>,
+}
+
+/// Shows one run.
+pub(crate) async fn show(global: &Global, arguments: Which) -> Result<ExitCode, Problem> {
+    let connection = open(global).await?;
+    let run = connection.find_run(&arguments.run).await?;
+    let shown = gather(&connection, run).await?;
+    if global.json {
+        output::json_pretty(&shown.json())?;
+    } else {
+        shown.print()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn gather(connection: &Connection, run: RunId) -> Result<Shown, Problem> {
+    let summary = connection.client.status(&run).await?;
+    let journal = connection.client.history(&run).await?;
+    let waits = match summary.status {
+        RunStatus::Running => waits::of_run(connection, &run, &journal).await?,
+        _ => Vec::new(),
+    };
+    let mut lines = Vec::with_capacity(journal.len());
+    for entry in &journal {
+        lines.push(Line::read(&connection.client, &run, entry).await?);
+    }
+    Ok(Shown {
+        run,
+        summary,
+        start: start_of(journal),
+        lines,
+        waits,
+    })
+}
+
+fn start_of(journal: Vec<JournalEntry>) -> Option<Start> {
+    journal.into_iter().find_map(|entry| match entry.entry {
+        Entry::Start(start) => Some(start),
+        _ => None,
+    })
+}
+
+impl Shown {
+    fn json(&self) -> Value {
+        json!({
+            "run": self.run,
+            "summary": self.summary,
+            "start_key": self.start.as_ref().and_then(|start| start.start_key.as_ref()),
+            "traceparent": self.start.as_ref().and_then(|start| start.traceparent.as_ref()),
+            "waits": self.waits,
+            "journal": self.lines,
+        })
+    }
+
+    fn print(&self) -> std::io::Result<()> {
+        let summary = &self.summary;
+        let field = |name: &str, value: &str| output::line(format_args!("{name:<9} {value}"));
+        field("run", self.run.as_str())?;
+        let version = summary.version.map(|version| format!(" v{version}")).unwrap_or_default();
+        field("workflow", &format!("{}{version}", summary.workflow))?;
+        field("status", &format!("{} since {}", summary.status, moment(summary.since)))?;
+        field("started", &moment(summary.started))?;
+        if summary.status.is_final() {
+            field("took", &lasted(between(summary.started, summary.since)))?;
+        }
+        if let Some(reason) = &summary.reason {
+            field("why", reason)?;
+        }
+        if let Some(key) = self.start.as_ref().and_then(|start| start.start_key.as_deref()) {
+            field("key", &shortened(key))?;
+        }
+        for (name, value) in &summary.tags {
+            field("tag", &shortened(&format!("{name}={value}")))?;
+        }
+        for wait in &self.waits {
+            field("waits for", &wait_text(wait))?;
+        }
+        output::line("")?;
+        self.print_timeline()?;
+        self.hint();
+        Ok(())
+    }
+
+    fn print_timeline(&self) -> std::io::Result<()> {
+        let mut table = output::table(["AT", "ENTRY", "ATTEMPT", "TOOK", "SAYS"]);
+        for line in &self.lines {
+            table.add_row([
+                format!("+{:.3} s", between(self.summary.started, line.time).as_secs_f64()),
+                line.what(),
+                line.attempt.map(|attempt| attempt.to_string()).unwrap_or_default(),
+                line.took.map(lasted).unwrap_or_default(),
+                line.says.clone(),
+            ]);
+        }
+        output::print_table(&table)
+    }
+
+    fn hint(&self) {
+        match self.summary.status {
+            RunStatus::Parked => eprintln!("hint: mend the cause, then `everstep runs resume {}`", self.run),
+            RunStatus::Running if self.waits.is_empty() => {
+                eprintln!("hint: nothing is scheduled or queued for it; does an orchestrator of its application run?");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn wait_text(wait: &Wait) -> String {
+    let at = |due: &Option<Timestamp>| due.map_or_else(|| "a time unknown".to_owned(), moment);
+    match wait {
+        Wait::Sleep { key, due } => format!("sleep {key}, until {}", at(due)),
+        Wait::Retry { step, due } => format!("step {step}, attempted again at {}", at(due)),
+        Wait::Task {
+            step,
+            function,
+            attempt,
+            stream,
+            since,
+        } => format!(
+            "step {step} (function {function}, attempt {attempt}), in {stream} since {}",
+            moment(*since)
+        ),
+    }
+}
