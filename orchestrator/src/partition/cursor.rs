@@ -101,11 +101,10 @@ impl Watermark {
         self.newest = self.newest.max(sequence);
     }
 
-    /// One more thing follows from the entry.
-    pub(crate) fn hold(&mut self, sequence: u64) {
-        if let Some(open) = self.open.get_mut(&sequence) {
-            open.holds += 1;
-        }
+    /// One more thing follows from the entry; whether it was still open, and so is to be released once more.
+    pub(crate) fn hold(&mut self, sequence: u64) -> bool {
+        let open = self.open.get_mut(&sequence);
+        open.map(|open| open.holds += 1).is_some()
     }
 
     /// The run is parked at the entry: it is exempt by name until released.

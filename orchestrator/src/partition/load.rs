@@ -239,6 +239,7 @@ impl Partition {
             since,
             tags: about.start.tags.clone(),
         };
-        self.summaries.changed(run, summary);
+        let hold = (status.is_final() && self.watermark.hold(sequence)).then_some(sequence);
+        self.summaries.changed(run, summary, hold);
     }
 }

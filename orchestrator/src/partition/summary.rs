@@ -1,6 +1,7 @@
 //! Run summaries on their way to KV `runs`: the newest of each run, gathered for a moment, then written together.
 //!
-//! Nobody waits for them and nothing decides by them. A run that starts and ends within the moment costs one write.
+//! No run waits for them and nothing decides by them. A run that starts and ends within the moment costs one write. The cursor does not pass
+//! an end before its summary is written, for nothing else would bring it back after a crash.
 
 use std::collections::BTreeMap;
 
@@ -16,16 +17,37 @@ const TRIES_MAX: u32 = 5;
 
 #[derive(Debug, Default)]
 pub(crate) struct Summaries {
-    pending: BTreeMap<RunId, RunSummary>,
+    pending: BTreeMap<RunId, Pending>,
+}
+
+/// A summary that is to be written.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    run: RunId,
+    summary: RunSummary,
+    /// Entries that the cursor waits at until it is.
+    pub(crate) holds: Vec<u64>,
 }
 
 impl Summaries {
-    /// The run's status changed.
-    pub(crate) fn changed(&mut self, run: &RunId, summary: RunSummary) {
-        match self.pending.get(run) {
-            Some(newer) if newer.sequence > summary.sequence => {}
-            _ => drop(self.pending.insert(run.clone(), summary)),
+    /// The run's status changed; `hold` is the entry that the cursor waits at meanwhile.
+    pub(crate) fn changed(&mut self, run: &RunId, summary: RunSummary, hold: Option<u64>) {
+        self.put_back(Pending {
+            run: run.clone(),
+            summary,
+            holds: hold.into_iter().collect(),
+        });
+    }
+
+    /// It could not be written: it is kept unless a newer one has come.
+    pub(crate) fn put_back(&mut self, mut pending: Pending) {
+        if let Some(known) = self.pending.remove(&pending.run) {
+            pending.holds.extend(known.holds);
+            if known.summary.sequence >= pending.summary.sequence {
+                pending.summary = known.summary;
+            }
         }
+        self.pending.insert(pending.run.clone(), pending);
     }
 
     /// Whether there is anything to write.
@@ -34,39 +56,51 @@ impl Summaries {
     }
 
     /// Takes what is to be written.
-    pub(crate) fn take(&mut self) -> Vec<(RunId, RunSummary)> {
-        std::mem::take(&mut self.pending).into_iter().collect()
+    pub(crate) fn take(&mut self) -> Vec<Pending> {
+        std::mem::take(&mut self.pending).into_values().collect()
     }
 }
 
-/// Writes summaries, each only over an older one.
-pub(crate) async fn write(store: &Store, summaries: Vec<(RunId, RunSummary)>) {
-    let mut writes: FuturesUnordered<_> = summaries
-        .iter()
-        .map(|(run, summary)| write_one(store, run, summary))
+/// Writes summaries, each only over an older one. Those that are written, and those that are not.
+pub(crate) async fn write(store: &Store, summaries: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {
+    let writes: FuturesUnordered<_> = summaries
+        .into_iter()
+        .map(|pending| async move { (write_one(store, &pending.run, &pending.summary).await, pending) })
         .collect();
-    while writes.next().await.is_some() {}
+    let done: Vec<(bool, Pending)> = writes.collect().await;
+    let (written, failed): (Vec<_>, Vec<_>) = done.into_iter().partition(|(written, _)| *written);
+    let pending = |done: Vec<(bool, Pending)>| done.into_iter().map(|(_, pending)| pending).collect();
+    (pending(written), pending(failed))
 }
 
-async fn write_one(store: &Store, run: &RunId, summary: &RunSummary) {
-    let Ok(value) = wire::encode(summary) else { return };
+/// Whether this or a newer one stands now.
+async fn write_one(store: &Store, run: &RunId, summary: &RunSummary) -> bool {
+    // What cannot be encoded will not be the next time either.
+    let Ok(value) = wire::encode(summary) else { return true };
     let mut revision = 0;
     for _ in 0..TRIES_MAX {
         match store.put_record(RUNS, run.as_str(), value.clone(), revision).await {
-            Ok(_) => return,
+            Ok(_) => return true,
             Err(PutError::Conflict) => {}
-            Err(error) => return tracing::debug!(%run, %error, "summary not written; the next change or scan writes it"),
+            Err(error) => {
+                tracing::debug!(%run, %error, "summary not written yet");
+                return false;
+            }
         }
         match store.get_record(RUNS, run.as_str()).await {
             Ok(Some(record)) => {
                 let known = wire::decode::<RunSummary>(&record.value).map_or(0, |known| known.sequence);
                 if known >= summary.sequence {
-                    return;
+                    return true;
                 }
                 revision = record.revision;
             }
             Ok(None) => revision = 0,
-            Err(error) => return tracing::debug!(%run, %error, "summary not read; the next change or scan writes it"),
+            Err(error) => {
+                tracing::debug!(%run, %error, "summary not read yet");
+                return false;
+            }
         }
     }
+    false
 }

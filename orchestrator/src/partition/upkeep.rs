@@ -15,6 +15,7 @@ use super::cursor::{CursorRecord, Newest, Watermark, cursor_key};
 use super::inflight::InFlight;
 use super::io::{Input, PAUSE_MAX};
 use super::load::LOADS_MAX;
+use super::summary::Pending;
 use super::wheel::Wheel;
 use super::{Partition, queue_check, scan, summary};
 use crate::metrics::metrics;
@@ -26,8 +27,8 @@ const SUMMARIES_EVERY: Duration = Duration::from_millis(250);
 pub(crate) enum UpkeepDone {
     /// The cursor was written, or not.
     Cursor(CursorRecord, Result<u64, PutError>),
-    /// Summaries are written.
-    Summaries,
+    /// The summaries that are written, and those that are not.
+    Summaries(Vec<Pending>, Vec<Pending>),
     /// The task streams that were found lost, made ready again, and what their workers still run.
     Queues(Vec<queue_check::Lost>),
     /// What workers of lost streams still run.
@@ -170,7 +171,7 @@ impl Partition {
     pub(super) fn upkept(&mut self, done: UpkeepDone, now: Instant) {
         match done {
             UpkeepDone::Cursor(record, written) => self.cursor_written(record, written),
-            UpkeepDone::Summaries => self.upkeep.flushing = false,
+            UpkeepDone::Summaries(written, failed) => self.summaries_written(written, failed),
             UpkeepDone::Queues(lost) => self.queues_checked(lost),
             UpkeepDone::StillRunning(queue, running) => self.still_running(&queue, running),
             UpkeepDone::Scanned(runs) => self.scanned(runs, now),
@@ -252,9 +253,16 @@ impl Partition {
         self.upkeep.flushing = true;
         let (store, summaries) = (self.store.clone(), self.summaries.take());
         self.io.begin(Box::pin(async move {
-            summary::write(&store, summaries).await;
-            Input::Upkeep(UpkeepDone::Summaries)
+            let (written, failed) = summary::write(&store, summaries).await;
+            Input::Upkeep(UpkeepDone::Summaries(written, failed))
         }));
+    }
+
+    fn summaries_written(&mut self, written: Vec<Pending>, failed: Vec<Pending>) {
+        self.upkeep.flushing = false;
+        let held = written.into_iter().flat_map(|pending| pending.holds);
+        held.for_each(|sequence| self.watermark.release(sequence));
+        failed.into_iter().for_each(|pending| self.summaries.put_back(pending));
     }
 
     // --- task streams ---
