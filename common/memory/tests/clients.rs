@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::provision;
+use common::{journal, provision, tasks};
 use everstep_common::ports::{
     Ack, Broker, Clock, ConnectionEvent, Delivery, Followed, From, GetLast, Message, Publish, PublishError, Puller,
 };
@@ -42,7 +42,7 @@ fn a_killed_client_gets_no_answer_and_does_nothing_more() -> anyhow::Result<()> 
     simulate(async {
         let server = start(Faults::none());
         let (victim, other) = (server.connect("victim"), server.connect("other"));
-        provision(&other, 1).await?;
+        provision(&other, journal(1), tasks(1)).await?;
         let clock = victim.clock();
         let sleep = clock.sleep(Duration::from_secs(1));
         server.kill("victim");
@@ -59,7 +59,7 @@ fn a_crash_point_kills_before_or_after_the_effect_of_its_call() -> anyhow::Resul
     for (when, stored) in [(When::Before, 1), (When::After, 2)] {
         simulate(async {
             let server = start(Faults::none());
-            provision(&server.connect("setup"), 1).await?;
+            provision(&server.connect("setup"), journal(1), tasks(1)).await?;
             let victim = server.connect("victim");
             server.crash_at("victim", 1, when);
             victim.publish(Publish::new("cp.a", "").create_only()).await?;
@@ -83,7 +83,7 @@ fn a_pull_as_crash_point_kills_with_the_delivery() -> anyhow::Result<()> {
     simulate(async {
         let server = start(Faults::none());
         let setup = server.connect("setup");
-        provision(&setup, 1).await?;
+        provision(&setup, journal(1), tasks(1)).await?;
         let victim = server.connect("victim");
         server.crash_at("victim", 1, When::After);
         let mut puller = victim.pull("TASKS", "workers").await?;
@@ -103,7 +103,7 @@ fn a_pull_as_crash_point_kills_with_the_delivery() -> anyhow::Result<()> {
 fn a_client_can_be_killed_at_each_entry_stored() -> anyhow::Result<()> {
     simulate(async {
         let server = start(Faults::none());
-        provision(&server.connect("setup"), 1).await?;
+        provision(&server.connect("setup"), journal(1), tasks(1)).await?;
         let victim = server.connect("victim");
         server.on_stored(|entry| match entry.sequence {
             3 => Reaction::Kill("victim".into()),
@@ -123,7 +123,7 @@ fn a_cut_client_is_told_and_sends_late_what_it_asked_meanwhile() -> anyhow::Resu
     simulate(async {
         let server = start(Faults::none());
         let broker = server.connect("client");
-        provision(&broker, 1).await?;
+        provision(&broker, journal(1), tasks(1)).await?;
         let mut events = broker.connection_events();
         server.disconnect("client");
         assert_eq!(events.next().await, Some(ConnectionEvent::Disconnected));
@@ -154,7 +154,7 @@ fn a_follower_misses_and_repeats_nothing_over_a_cut() -> anyhow::Result<()> {
             },
         );
         let (reader, writer) = (server.connect("reader"), server.connect("writer"));
-        provision(&writer, 1).await?;
+        provision(&writer, journal(1), tasks(1)).await?;
         let mut followed = reader.follow("JOURNAL", "cp.>", From::Sequence(1));
         let reading = tokio::spawn(async move {
             for number in 1..=100u64 {
@@ -179,7 +179,7 @@ fn a_stopped_process_goes_on_where_it_was() -> anyhow::Result<()> {
     simulate(async {
         let server = start(Faults::none());
         let broker = server.connect("client");
-        provision(&broker, 1).await?;
+        provision(&broker, journal(1), tasks(1)).await?;
         server.freeze("client");
         let publishing = tokio::spawn(broker.publish(Publish::new("cp.a", "")));
         let sleeping = tokio::spawn(broker.clock().sleep(Duration::from_secs(1)));
@@ -231,7 +231,7 @@ fn a_lost_answer_is_unknown_whether_stored_or_not() -> anyhow::Result<()> {
         simulate(async {
             let server = start(Faults::none());
             let broker = server.connect("client");
-            provision(&broker, 1).await?;
+            provision(&broker, journal(1), tasks(1)).await?;
             server.set_faults(faults);
             let result = broker.publish(Publish::new("cp.a", "")).await;
             assert!(matches!(result, Err(PublishError::Unknown(_))), "{result:?}");
@@ -247,7 +247,7 @@ fn a_replica_that_is_behind_answers_of_earlier_or_not_at_all() -> anyhow::Result
     simulate(async {
         let server = MemoryServer::start(Nodes::Three, 1, Faults::none());
         let broker = server.connect("client");
-        provision(&broker, 3).await?;
+        provision(&broker, journal(3), tasks(3)).await?;
         for key in ["cp.a", "cp.b", "cp.c"] {
             broker.publish(Publish::new(key, "").create_only()).await?;
         }
@@ -299,7 +299,7 @@ fn a_rolled_back_stream_is_lost_to_a_follower_that_was_further() -> anyhow::Resu
     simulate(async {
         let server = start(Faults::none());
         let broker = server.connect("client");
-        provision(&broker, 1).await?;
+        provision(&broker, journal(1), tasks(1)).await?;
         let mut followed = broker.follow("JOURNAL", "cp.>", From::Sequence(1));
         for key in ["cp.a", "cp.b", "cp.c"] {
             broker.publish(Publish::new(key, "").create_only()).await?;
@@ -330,7 +330,7 @@ fn a_full_disk_answers_nothing_and_stores_nothing() -> anyhow::Result<()> {
     simulate(async {
         let server = start(Faults::none());
         let broker = server.connect("client");
-        provision(&broker, 1).await?;
+        provision(&broker, journal(1), tasks(1)).await?;
         server.fill_disk(true);
         assert!(matches!(
             broker.publish(Publish::new("cp.a", "")).await,
@@ -348,7 +348,7 @@ fn deliveries_are_lost_doubled_and_shuffled_but_never_forgotten() -> anyhow::Res
     simulate(async {
         let server = MemoryServer::start(Nodes::One, 5, Faults::none());
         let broker = server.connect("client");
-        provision(&broker, 1).await?;
+        provision(&broker, journal(1), tasks(1)).await?;
         for number in 0..50 {
             broker
                 .publish(Publish::new(format!("task.{number}"), "").create_only())

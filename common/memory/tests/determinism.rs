@@ -19,7 +19,7 @@ fn history(nodes: Nodes, seed: u64) -> String {
     simulate(async {
         let server = MemoryServer::start(nodes, seed, Faults::none());
         let replicas = if nodes == Nodes::One { 1 } else { 3 };
-        provision(&server.connect("setup"), replicas)
+        provision(&server.connect("setup"), common::journal(replicas), common::tasks(replicas))
             .await
             .expect("nothing goes wrong yet");
         server.set_faults(Faults::swarm(seed));

@@ -35,10 +35,10 @@ pub(crate) fn worker_consumer() -> ConsumerSpec {
     }
 }
 
-/// Makes all three.
-pub(crate) async fn provision(broker: &MemoryBroker, replicas: usize) -> anyhow::Result<()> {
-    broker.ensure_stream(&journal(replicas)).await?;
-    broker.ensure_stream(&tasks(replicas)).await?;
-    broker.ensure_consumer("TASKS", &worker_consumer()).await?;
+/// Makes both, and the consumer.
+pub(crate) async fn provision(broker: &MemoryBroker, journal: StreamSpec, tasks: StreamSpec) -> anyhow::Result<()> {
+    broker.ensure_stream(&journal).await?;
+    broker.ensure_stream(&tasks).await?;
+    broker.ensure_consumer(&tasks.name, &worker_consumer()).await?;
     Ok(())
 }
