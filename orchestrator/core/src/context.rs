@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use crate::chance;
 use crate::scope::Scoped;
-use crate::state::Shared;
+use crate::shared::Shared;
+use crate::state::State;
 use crate::waits::{Ask, NewLocal, NewStep, NewTimer};
 use crate::{Closure, Due, Local, Step, Timer};
 
@@ -48,7 +49,7 @@ impl Context {
 
     /// The time of the entry being applied; never goes back.
     pub fn now(&self) -> Timestamp {
-        self.0.now()
+        self.0.with(State::now)
     }
 
     /// A number that looks random and is the same on every replay.
@@ -63,7 +64,7 @@ impl Context {
 
     /// Whether the entry being applied may have been applied by an owner before. For logs only.
     pub fn is_replaying(&self) -> bool {
-        self.0.is_replaying()
+        self.0.with(State::is_replaying)
     }
 
     /// A step: `function` is done by a worker with `input`.

@@ -13,7 +13,7 @@
 //! is a function of its code and its entries. Performing commands, resolving payloads, timers and parking records are the
 //! shell's (`everstep-orchestrator`); types and encoding are the SDK's (`everstep`).
 //!
-//! Where to go next: [`Run`] for how entries are applied, `state` for what is asked and recorded, `waits` for one file per
+//! Where to go next: [`Run`] for how entries are applied, `state` for what is asked and recorded, `shared` for when it may be borrowed, `waits` for one file per
 //! family of what a workflow can wait for, [`Parked`] for why a run may stand still.
 
 mod aftermath;
@@ -28,6 +28,7 @@ mod parked;
 mod root;
 mod run;
 mod scope;
+mod shared;
 mod state;
 mod waits;
 

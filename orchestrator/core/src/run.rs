@@ -26,7 +26,9 @@ use crate::aftermath::Aftermath;
 use crate::guard::guarded;
 use crate::parked::{Parked, TooMany};
 use crate::root::Root;
-use crate::state::Shared;
+use crate::shared::Shared;
+use crate::state::State;
+use crate::waits::{StepWait, Wait};
 use crate::{Command, Context, Decision, Definition, Event, EventBody, Limits, RunEnd, WorkflowFailure};
 
 type WorkflowFuture = LocalBoxFuture<'static, Result<Bytes, WorkflowFailure>>;
@@ -98,6 +100,16 @@ pub enum OpenKind {
     Closure,
 }
 
+impl OpenWait {
+    fn of(wait: &Wait) -> Self {
+        Self {
+            key: wait.key.clone(),
+            since: wait.since,
+            kind: wait.family.open_kind(),
+        }
+    }
+}
+
 impl Run {
     /// A run before its first entry.
     ///
@@ -135,7 +147,7 @@ impl Run {
             return Decision::Parked(obstacle);
         }
         let mut commands = match self.stage {
-            Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.commands(),
+            Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.change(State::commands),
             _ => Vec::new(),
         };
         if let Stage::Returned {
@@ -153,21 +165,18 @@ impl Run {
 
     /// The time of a [`Command::RetryAt`] has come; the next [`Run::decide`] dispatches. Late or repeated calls do nothing.
     pub fn retry_due(&mut self, key: &StepKey, attempt: u32) {
-        self.shared.change_step(key, |step| step.retry_due(attempt));
+        self.shared
+            .change(|state| state.change_step(key, |step| step.retry_due(attempt)));
     }
 
     /// The time of a [`Command::Deadline`] has come; the next [`Run::decide`] records it if the step is still open.
     pub fn deadline_passed(&mut self, key: &StepKey) {
-        self.shared.change_step(key, |step| step.deadline_passed());
+        self.shared.change(|state| state.change_step(key, StepWait::deadline_passed));
     }
 
     /// What the workflow waits for, in the order asked.
     pub fn waits(&self) -> Vec<OpenWait> {
-        self.shared.open(|wait| OpenWait {
-            key: wait.key.clone(),
-            since: wait.since,
-            kind: wait.family.open_kind(),
-        })
+        self.shared.with(|state| state.open_waits().map(OpenWait::of).collect())
     }
 
     /// The run.
@@ -195,12 +204,12 @@ impl Run {
     /// Two replays of one journal agree on it if the code is deterministic. That is how what cannot be caught in the act is found: the
     /// order of a `HashMap`, a static, a clock. It means nothing outside the process that made it.
     pub fn fingerprint(&self) -> u64 {
-        self.shared.fingerprint()
+        self.shared.with(State::fingerprint)
     }
 
     /// The time of the newest entry, never going back: what the workflow calls now.
     pub fn now(&self) -> Timestamp {
-        self.shared.now()
+        self.shared.with(State::now)
     }
 
     /// Whether its start is applied.
@@ -225,13 +234,13 @@ impl Run {
         }
         self.applied = event.sequence;
         self.entries += 1;
-        self.shared.turn(event.sequence, event.time);
+        self.shared.change(|state| state.turn(event.sequence, event.time));
         match (event.body, &self.stage) {
             (_, Stage::Ended) => None,
             (EventBody::End, _) => self.end(),
             (EventBody::Start(start, input), Stage::New) => self.begin(start, input),
             (EventBody::Start(..), _) | (_, Stage::New) => None,
-            (EventBody::About(key, record), _) => Some(self.shared.record(key, record)),
+            (EventBody::About(key, record), _) => Some(self.shared.change(|state| state.record(key, record))),
             (EventBody::In(inbound), _) => self.inbound(inbound),
         }
     }
@@ -270,11 +279,11 @@ impl Run {
         match inbound.kind {
             InboundKind::Cancel => {
                 self.cancelled.get_or_insert(inbound.reason.unwrap_or_default());
-                Some(self.shared.cancel())
+                Some(self.shared.change(State::cancel))
             }
             InboundKind::Resume { accept_unasked } => {
                 if accept_unasked {
-                    self.shared.accept_unasked();
+                    self.shared.change(State::accept_unasked);
                 }
                 None
             }
@@ -302,10 +311,10 @@ impl Run {
                 self.poll();
             }
             // A record that fits no ask shows without a poll, too.
-            if let Some(trouble) = self.shared.trouble() {
+            if let Some(trouble) = self.shared.with(|state| state.trouble().cloned()) {
                 return Some(trouble);
             }
-            aftermath = self.shared.grant_next()?;
+            aftermath = self.shared.change(State::grant_next)?;
         }
     }
 
@@ -342,7 +351,7 @@ impl Run {
         if self.root.is_foreign() {
             return Some(Parked::ForeignWake);
         }
-        if let Some(objection) = self.shared.objection() {
+        if let Some(objection) = self.shared.with(State::objection) {
             return Some(objection);
         }
         let Stage::Running(_) = self.stage else { return None };
@@ -351,7 +360,7 @@ impl Run {
                 limit: self.limits.entries,
             }));
         }
-        (!self.shared.has_open()).then_some(Parked::Stuck)
+        (!self.shared.with(State::has_open)).then_some(Parked::Stuck)
     }
 
     fn park(&mut self, parked: Parked) {
@@ -360,7 +369,7 @@ impl Run {
 
     /// Drops the future for good. Whatever its drop does, no cancel follows, and no panic gets out.
     fn leave(&mut self, stage: Stage) {
-        let foreign = self.shared.close();
+        let foreign = self.shared.change(State::close);
         let left = std::mem::replace(&mut self.stage, stage);
         // That it panics while it is dropped tells nobody anything: it is not polled again, and its journal is whole.
         let _ = guarded(|| drop(left));

@@ -15,7 +15,7 @@ use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::key::StepKey;
 use everstep_common::limits::NAME_CHARS_MAX;
 
-use crate::state::Shared;
+use crate::shared::Shared;
 
 /// One scope of a run: its path, and what has been used of it.
 pub(crate) struct Scope {

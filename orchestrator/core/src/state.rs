@@ -1,53 +1,30 @@
-//! What a run has asked for and what is recorded, shared by the run and the contexts of its workflow.
+//! What a run has asked for and what is recorded: plain data and its rules.
 //!
-//! *Invariant:* while the state is borrowed no user code runs: no waker is cloned, woken or dropped and no closure dropped.
-//! Such things are handed out as an [`Aftermath`] and dealt with once the borrow is over.
+//! Nothing here runs user code. Wakers and closures, which are the user's, are handed out as an [`Aftermath`] to
+//! [`crate::shared`], which knows when nothing is borrowed.
 
 mod kept;
 
-use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
-use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::thread;
+use std::task::Waker;
 
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::RunId;
-use everstep_common::journal::Start;
 use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
 use crate::aftermath::Aftermath;
 use crate::event::Record;
 use crate::parked::{AskedKey, Mismatch, Parked, TooMany};
-use crate::scope::Scope;
 use crate::waits::{Answer, Family, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
 use crate::{Command, Limits, WaitError};
 
 use kept::Kept;
 
-/// A run as its workflow's futures see it.
-pub(crate) struct Shared {
-    pub(crate) run: RunId,
-    pub(crate) start: OnceCell<Box<Start>>,
-    /// The scope in which new keys are numbered.
-    scope: RefCell<Rc<Scope>>,
-    state: RefCell<State>,
-}
-
-/// What an ask comes to.
-pub(crate) enum Asked {
-    /// It is open, or its answer is recorded.
-    Waiting(WaitId),
-    /// It brings an error at once.
-    Refused(WaitError),
-    /// It brings nothing any more: the run is parked, evicted or over.
-    Never,
-}
-
-struct State {
+/// Of one run: what is asked, what is recorded, and how they agree.
+pub(crate) struct State {
     run: RunId,
     limits: Limits,
     /// The time of the newest entry; never goes back.
@@ -67,6 +44,14 @@ struct State {
     fingerprint: DefaultHasher,
 }
 
+/// Why an ask is not taken.
+pub(crate) enum Refusal {
+    /// It brings this error at once.
+    Error(WaitError),
+    /// It brings nothing any more: the run is parked, evicted or over.
+    Never,
+}
+
 enum Phase {
     Running,
     /// Asked to cancel: every wait brings that.
@@ -75,10 +60,10 @@ enum Phase {
     Closed,
 }
 
-impl Shared {
-    pub(crate) fn new(run: RunId, limits: Limits, known_until: u64) -> Rc<Self> {
-        let state = State {
-            run: run.clone(),
+impl State {
+    pub(crate) fn new(run: RunId, limits: Limits, known_until: u64) -> Self {
+        Self {
+            run,
             limits,
             time: Timestamp::MIN,
             sequence: 0,
@@ -89,181 +74,69 @@ impl Shared {
             grants: BTreeMap::new(),
             trouble: None,
             fingerprint: DefaultHasher::new(),
-        };
-        Rc::new(Self {
-            run,
-            start: OnceCell::new(),
-            scope: RefCell::new(Scope::root()),
-            state: RefCell::new(state),
-        })
-    }
-
-    pub(crate) fn scope(&self) -> Rc<Scope> {
-        self.scope.borrow().clone()
-    }
-
-    pub(crate) fn swap_scope(&self, scope: Rc<Scope>) -> Rc<Scope> {
-        self.scope.replace(scope)
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.state.borrow().time
+        self.time
     }
 
     pub(crate) fn is_replaying(&self) -> bool {
-        let state = self.state.borrow();
-        state.sequence <= state.known_until
+        self.sequence <= self.known_until
     }
 
     pub(crate) fn key_of(&self, id: WaitId) -> StepKey {
-        self.state.borrow().waits[id].key.clone()
-    }
-
-    /// The next entry is being applied.
-    pub(crate) fn turn(&self, sequence: u64, time: Timestamp) {
-        let mut state = self.state.borrow_mut();
-        state.sequence = sequence;
-        state.time = state.time.max(time);
-    }
-
-    /// The workflow asks. `family` may hold a closure, which is dropped after the borrow if it is refused.
-    pub(crate) fn ask(&self, key: StepKey, family: Family) -> Asked {
-        let mut state = self.state.borrow_mut();
-        if let Some(refused) = state.refuse(&key) {
-            drop(state);
-            drop(family);
-            return refused;
-        }
-        Asked::Waiting(state.open(key, family))
-    }
-
-    /// The answer if it is granted; otherwise the task of `cx` is woken when it is.
-    pub(crate) fn poll_wait(&self, id: WaitId, cx: &Context<'_>) -> Poll<Answer> {
-        {
-            let wait = &mut self.state.borrow_mut().waits[id];
-            if let Status::Ready(_) = wait.status {
-                let Status::Ready(answer) = mem::replace(&mut wait.status, Status::Taken) else {
-                    unreachable!("matched above")
-                };
-                return Poll::Ready(answer);
-            }
-            if wait.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                return Poll::Pending;
-            }
-        }
-        let waker = cx.waker().clone();
-        let before = self.state.borrow_mut().waits[id].waker.replace(waker);
-        drop(before);
-        Poll::Pending
-    }
-
-    /// The future of a wait is dropped. Unwinding says nothing about what the workflow wants, nor does an eviction.
-    pub(crate) fn abandon(&self, id: WaitId) {
-        if thread::panicking() {
-            return;
-        }
-        let aftermath = self.state.borrow_mut().abandon(id);
-        drop(aftermath);
-    }
-
-    /// Something is recorded under a key.
-    pub(crate) fn record(&self, key: StepKey, record: Record) -> Aftermath {
-        self.state.borrow_mut().record(key, record)
-    }
-
-    /// The run is asked to cancel: every open wait brings that, and every later one.
-    pub(crate) fn cancel(&self) -> Aftermath {
-        self.state.borrow_mut().cancel()
-    }
-
-    /// Whatever is recorded and was not asked for so far need not be asked for.
-    pub(crate) fn accept_unasked(&self) {
-        self.state.borrow_mut().kept.accept();
-    }
-
-    /// The next recorded answer that was asked for late, lowest sequence first.
-    pub(crate) fn grant_next(&self) -> Option<Aftermath> {
-        self.state.borrow_mut().grant_next()
-    }
-
-    /// What the last poll ran into.
-    pub(crate) fn trouble(&self) -> Option<Parked> {
-        self.state.borrow().trouble.clone()
-    }
-
-    /// From now on nothing is asked for or cancelled. Hands out all that is the user's.
-    pub(crate) fn close(&self) -> Aftermath {
-        let mut state = self.state.borrow_mut();
-        state.phase = Phase::Closed;
-        let (wakers, closures) = state.waits.take_foreign();
-        Aftermath { wakers, closures }
-    }
-
-    /// What stands recorded and was never asked for, or goes over a limit.
-    pub(crate) fn objection(&self) -> Option<Parked> {
-        let state = self.state.borrow();
-        state.unasked().or_else(|| state.too_many_open())
-    }
-
-    pub(crate) fn fingerprint(&self) -> u64 {
-        self.state.borrow().fingerprint.finish()
+        self.waits[id].key.clone()
     }
 
     pub(crate) fn has_open(&self) -> bool {
-        self.state.borrow().waits.open() > 0
+        self.waits.open() > 0
     }
 
-    /// What is to be done and has not been said yet.
-    pub(crate) fn commands(&self) -> Vec<Command> {
-        self.state.borrow_mut().commands()
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint.finish()
     }
 
-    /// Changes the step under `key`, if it is open. `change` says whether there may be something to be done.
-    pub(crate) fn change_step(&self, key: &StepKey, change: impl FnOnce(&mut StepWait) -> bool) {
-        let mut state = self.state.borrow_mut();
-        let Some(id) = state.waits.find(key) else { return };
-        let wait = &mut state.waits[id];
-        let Family::Step(step) = &mut wait.family else { return };
-        if matches!(wait.status, Status::Open) && change(step) {
-            state.waits.list(id);
-        }
+    /// What the last poll ran into.
+    pub(crate) fn trouble(&self) -> Option<&Parked> {
+        self.trouble.as_ref()
     }
 
-    /// What each open wait is made of, in the order asked.
-    pub(crate) fn open<T>(&self, describe: impl Fn(&Wait) -> T) -> Vec<T> {
-        self.state
-            .borrow()
-            .waits
-            .iter()
-            .filter(|wait| wait.is_open())
-            .map(describe)
-            .collect()
+    /// The open waits, in the order asked.
+    pub(crate) fn open_waits(&self) -> impl Iterator<Item = &Wait> {
+        self.waits.iter().filter(|wait| wait.is_open())
     }
-}
 
-impl State {
-    fn refuse(&mut self, key: &StepKey) -> Option<Asked> {
+    /// The next entry is being applied.
+    pub(crate) fn turn(&mut self, sequence: u64, time: Timestamp) {
+        self.sequence = sequence;
+        self.time = self.time.max(time);
+    }
+
+    /// Why `key` cannot be asked for, if it cannot.
+    pub(crate) fn refuse(&mut self, key: &StepKey) -> Option<Refusal> {
         if let Phase::Closed = self.phase {
-            return Some(Asked::Never);
+            return Some(Refusal::Never);
         }
         if self.waits.find(key).is_some() {
             let message = format!("key {key} is asked for twice in this run; give each step, timer and closure a key of its own");
-            return Some(Asked::Refused(WaitError::Failed(Failure::new(FailureKind::Invalid, message))));
+            return Some(Refusal::Error(WaitError::Failed(Failure::new(FailureKind::Invalid, message))));
         }
         if let Phase::Cancelling = self.phase {
             self.kept.take(key);
-            return Some(Asked::Refused(WaitError::Cancelled));
+            return Some(Refusal::Error(WaitError::Cancelled));
         }
         if self.waits.len() >= self.limits.entries {
-            self.trouble(Parked::TooManySteps(TooMany::Keys {
+            self.run_into(Parked::TooManySteps(TooMany::Keys {
                 limit: self.limits.entries,
             }));
-            return Some(Asked::Never);
+            return Some(Refusal::Never);
         }
         None
     }
 
-    fn open(&mut self, key: StepKey, family: Family) -> WaitId {
+    /// A key is asked for. Whatever is recorded under it already is taken in.
+    pub(crate) fn open(&mut self, key: StepKey, family: Family) -> WaitId {
         (self.sequence, &key, family.kind(), family.function(), family.digest()).hash(&mut self.fingerprint);
         let records = self.kept.take(&key);
         let id = self.waits.add(key, self.sequence, self.time, Status::Open, family);
@@ -277,7 +150,8 @@ impl State {
         id
     }
 
-    fn record(&mut self, key: StepKey, record: Record) -> Aftermath {
+    /// Something is recorded under a key.
+    pub(crate) fn record(&mut self, key: StepKey, record: Record) -> Aftermath {
         let (sequence, time) = (self.sequence, self.time);
         let Some(id) = self.waits.find(&key) else {
             self.kept.keep(key, record, sequence, time);
@@ -305,7 +179,7 @@ impl State {
             }
             Err(difference) => {
                 let mismatch = difference.at(wait.key.clone(), sequence);
-                self.trouble(Parked::Nondeterministic(mismatch));
+                self.run_into(Parked::Nondeterministic(mismatch));
                 None
             }
         }
@@ -320,12 +194,31 @@ impl State {
         Aftermath { wakers, closures }
     }
 
-    fn grant_next(&mut self) -> Option<Aftermath> {
+    /// Grants the next recorded answer that was asked for late, lowest sequence first.
+    pub(crate) fn grant_next(&mut self) -> Option<Aftermath> {
         let (_, (id, answer)) = self.grants.pop_first()?;
         Some(self.answer(id, answer))
     }
 
-    fn abandon(&mut self, id: WaitId) -> Aftermath {
+    /// Who is to be woken when the answer is granted. Hands back who was before.
+    pub(crate) fn set_waker(&mut self, id: WaitId, waker: Waker) -> Option<Waker> {
+        self.waits[id].waker.replace(waker)
+    }
+
+    /// Takes a granted answer; otherwise hands back the wait, for its waker to be looked at.
+    pub(crate) fn take_answer(&mut self, id: WaitId) -> Result<Answer, &mut Wait> {
+        let wait = &mut self.waits[id];
+        if !matches!(wait.status, Status::Ready(_)) {
+            return Err(wait);
+        }
+        match mem::replace(&mut wait.status, Status::Taken) {
+            Status::Ready(answer) => Ok(answer),
+            _ => unreachable!("looked at above"),
+        }
+    }
+
+    /// Nobody waits for it any more.
+    pub(crate) fn abandon(&mut self, id: WaitId) -> Aftermath {
         if matches!(self.phase, Phase::Closed) || !self.waits[id].is_open() {
             return Aftermath::default();
         }
@@ -342,7 +235,8 @@ impl State {
         }
     }
 
-    fn cancel(&mut self) -> Aftermath {
+    /// Every open wait brings that the run is cancelled, and every later one.
+    pub(crate) fn cancel(&mut self) -> Aftermath {
         let mut aftermath = Aftermath::default();
         if !matches!(self.phase, Phase::Running) {
             return aftermath;
@@ -361,8 +255,35 @@ impl State {
         aftermath
     }
 
-    fn trouble(&mut self, parked: Parked) {
+    fn run_into(&mut self, parked: Parked) {
         self.trouble.get_or_insert(parked);
+    }
+
+    /// Whatever is recorded and was not asked for so far need not be asked for.
+    pub(crate) fn accept_unasked(&mut self) {
+        self.kept.accept();
+    }
+
+    /// From now on nothing is asked for or cancelled. Hands out all that is the user's.
+    pub(crate) fn close(&mut self) -> Aftermath {
+        self.phase = Phase::Closed;
+        let (wakers, closures) = self.waits.take_foreign();
+        Aftermath { wakers, closures }
+    }
+
+    /// Changes the step under `key`, if it is open. `change` says whether there may be something to be done.
+    pub(crate) fn change_step(&mut self, key: &StepKey, change: impl FnOnce(&mut StepWait) -> bool) {
+        let Some(id) = self.waits.find(key) else { return };
+        let wait = &mut self.waits[id];
+        let Family::Step(step) = &mut wait.family else { return };
+        if matches!(wait.status, Status::Open) && change(step) {
+            self.waits.list(id);
+        }
+    }
+
+    /// What stands recorded and was never asked for, or goes over a limit.
+    pub(crate) fn objection(&self) -> Option<Parked> {
+        self.unasked().or_else(|| self.too_many_open())
     }
 
     fn unasked(&self) -> Option<Parked> {
@@ -386,7 +307,8 @@ impl State {
         (open > limit).then_some(Parked::TooManySteps(TooMany::Open { open, limit }))
     }
 
-    fn commands(&mut self) -> Vec<Command> {
+    /// What is to be done and has not been said yet.
+    pub(crate) fn commands(&mut self) -> Vec<Command> {
         let mut commands = Vec::new();
         for id in self.waits.take_changed() {
             let wait = &mut self.waits[id];

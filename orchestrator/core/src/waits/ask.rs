@@ -9,7 +9,8 @@ use everstep_common::key::StepKey;
 use super::{Answer, Family, WaitId};
 use crate::WaitError;
 use crate::scope::KeySeed;
-use crate::state::{Asked, Shared};
+use crate::shared::Shared;
+use crate::state::{Refusal, State};
 
 /// What a future will ask for, before it is polled.
 pub(crate) trait Request {
@@ -60,7 +61,7 @@ impl<R> Ask<R> {
     pub(crate) fn key(&self) -> Option<StepKey> {
         match &self.stage {
             Stage::New(seed, _) => seed.key().ok(),
-            Stage::Waiting(id) => Some(self.shared.key_of(*id)),
+            Stage::Waiting(id) => Some(self.shared.with(|state| state.key_of(*id))),
             Stage::Done => None,
         }
     }
@@ -81,10 +82,11 @@ impl<R: Request> Ask<R> {
                 Ok(key) => key,
                 Err(failure) => return Poll::Ready(Err(WaitError::Failed(failure))),
             };
-            match self.shared.ask(key, request.into_family(self.shared.now())) {
-                Asked::Waiting(id) => self.stage = Stage::Waiting(id),
-                Asked::Refused(error) => return Poll::Ready(Err(error)),
-                Asked::Never => return Poll::Pending,
+            let family = request.into_family(self.shared.with(State::now));
+            match self.shared.ask(key, family) {
+                Ok(id) => self.stage = Stage::Waiting(id),
+                Err(Refusal::Error(error)) => return Poll::Ready(Err(error)),
+                Err(Refusal::Never) => return Poll::Pending,
             }
         }
         let Stage::Waiting(id) = self.stage else {

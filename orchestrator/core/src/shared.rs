@@ -1,0 +1,93 @@
+//! A run as its workflow's futures see it: the state, and the discipline of borrowing it.
+//!
+//! *Invariant:* while the state is borrowed no user code runs. No waker is cloned, woken or dropped, and no closure or future of the
+//! user's dropped, since any of these may use the context and so borrow the state again.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::thread;
+
+use everstep_common::ids::RunId;
+use everstep_common::journal::Start;
+use everstep_common::key::StepKey;
+
+use crate::Limits;
+use crate::scope::Scope;
+use crate::state::{Refusal, State};
+use crate::waits::{Answer, Family, WaitId};
+
+/// What a run and the contexts of its workflow share.
+pub(crate) struct Shared {
+    pub(crate) run: RunId,
+    pub(crate) start: OnceCell<Box<Start>>,
+    /// The scope in which new keys are numbered.
+    scope: RefCell<Rc<Scope>>,
+    state: RefCell<State>,
+}
+
+impl Shared {
+    pub(crate) fn new(run: RunId, limits: Limits, known_until: u64) -> Rc<Self> {
+        let state = RefCell::new(State::new(run.clone(), limits, known_until));
+        Rc::new(Self {
+            run,
+            start: OnceCell::new(),
+            scope: RefCell::new(Scope::root()),
+            state,
+        })
+    }
+
+    pub(crate) fn scope(&self) -> Rc<Scope> {
+        self.scope.borrow().clone()
+    }
+
+    pub(crate) fn swap_scope(&self, scope: Rc<Scope>) -> Rc<Scope> {
+        self.scope.replace(scope)
+    }
+
+    /// Reads the state. `read` is the core's own and runs no user code.
+    pub(crate) fn with<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.state.borrow())
+    }
+
+    /// Changes the state. `change` is the core's own and runs no user code; what is the user's it hands out.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.borrow_mut())
+    }
+
+    /// The workflow asks. A closure that is refused is dropped after the borrow.
+    pub(crate) fn ask(&self, key: StepKey, family: Family) -> Result<WaitId, Refusal> {
+        if let Some(refusal) = self.change(|state| state.refuse(&key)) {
+            return Err(refusal);
+        }
+        Ok(self.change(|state| state.open(key, family)))
+    }
+
+    /// The answer if it is granted; otherwise the task of `cx` is woken when it is.
+    pub(crate) fn poll_wait(&self, id: WaitId, cx: &Context<'_>) -> Poll<Answer> {
+        let looked = self.change(|state| match state.take_answer(id) {
+            Ok(answer) => Some(Poll::Ready(answer)),
+            Err(wait) => wait
+                .waker
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+                .then_some(Poll::Pending),
+        });
+        if let Some(poll) = looked {
+            return poll;
+        }
+        let waker = cx.waker().clone();
+        let before = self.change(|state| state.set_waker(id, waker));
+        drop(before);
+        Poll::Pending
+    }
+
+    /// The future of a wait is dropped. Unwinding says nothing about what the workflow wants, nor does an eviction.
+    pub(crate) fn abandon(&self, id: WaitId) {
+        if thread::panicking() {
+            return;
+        }
+        let aftermath = self.change(|state| state.abandon(id));
+        drop(aftermath);
+    }
+}
