@@ -26,6 +26,7 @@ pub mod real;
 mod restarts;
 mod runner;
 mod schedules;
+mod together;
 mod topology;
 pub mod twin;
 mod writes;
@@ -33,7 +34,7 @@ mod writes;
 use futures::future::LocalBoxFuture;
 
 pub use harness::{Harness, Nodes, Server};
-pub use runner::{report, run, run_side_by_side};
+pub use runner::{report, run, run_side_by_side, run_together};
 
 /// Something that is true of JetStream.
 #[derive(Clone, Copy)]
@@ -70,7 +71,7 @@ pub fn undisturbed() -> Vec<Behaviour> {
     .concat()
 }
 
-/// Those that kill the server, to be shown one after the other.
+/// Those that kill the server.
 pub fn disturbing() -> Vec<Behaviour> {
     restarts::BEHAVIOURS.to_vec()
 }

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 
+use super::together::Together;
 use super::{Behaviour, Harness, Server};
 
 /// How long one behaviour may take.
@@ -35,6 +37,20 @@ pub async fn run_side_by_side(server: Arc<dyn Server>, behaviours: Vec<Behaviour
         async move { (behaviour, run(server, behaviour).await) }
     });
     stream::iter(shown).buffer_unordered(SIDE_BY_SIDE).collect().await
+}
+
+/// Shows behaviours that kill the server, all at the same time, with one restart for all.
+pub async fn run_together(server: Arc<dyn Server>, behaviours: Vec<Behaviour>) -> Vec<(Behaviour, anyhow::Result<()>)> {
+    let together = Arc::new(Together::new(server, behaviours.len()));
+    let shown = behaviours.into_iter().map(|behaviour| {
+        let together = Arc::clone(&together);
+        async move {
+            let result = run(together.clone(), behaviour).await;
+            together.ended();
+            (behaviour, result)
+        }
+    });
+    join_all(shown).await
 }
 
 /// Fails with every failure in it, if there is any.
