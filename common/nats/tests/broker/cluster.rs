@@ -50,28 +50,32 @@ async fn concurrent_creates_through_all_nodes_have_one_winner() {
 async fn a_read_as_of_an_acknowledged_sequence_holds_it_or_is_unavailable() {
     let (_cluster, brokers) = cluster().await;
     assert_eq!(brokers[0].ensure_stream(&journal_spec(3)).await, Ok(Ensured::Created));
-    let mut behind = 0;
+    let (mut held, mut behind) = (0, 0);
     for n in 0..500 {
         let run = [format!("j.r{n}.>")];
-        let stored = brokers[n % NODES]
-            .publish(Publish::new(format!("j.r{n}.start"), "x").create_only())
-            .await
-            .unwrap();
+        // A node that is short of time may stand for election, and a publish go without an answer; that is not the matter here.
+        let create = Publish::new(format!("j.r{n}.start"), "x").create_only();
+        let Ok(stored) = brokers[n % NODES].publish(create).await else {
+            continue;
+        };
         let as_of = GetLast {
             up_to: Some(stored.sequence),
             ..read(&run)
         };
         match brokers[(n + 1) % NODES].get_last(as_of).await {
-            Ok(snapshot) => assert_eq!(
-                snapshot.messages.len(),
-                1,
-                "an acknowledged entry is missing from a read as of it"
-            ),
+            Ok(snapshot) => {
+                assert_eq!(
+                    snapshot.messages.len(),
+                    1,
+                    "missing although acknowledged: {stored:?} {snapshot:?}"
+                );
+                held += 1;
+            }
             Err(ReadError::Unavailable(_)) => behind += 1,
             Err(error) => panic!("{error}"),
         }
     }
-    println!("{behind} of 500 reads were answered by a replica that was behind");
+    assert!(held > 250, "{held} of 500 reads held the entry, {behind} were unavailable");
 }
 
 #[tokio::test]
