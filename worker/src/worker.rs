@@ -8,8 +8,9 @@ use std::time::Duration;
 use everstep_common::ids::FunctionName;
 use everstep_common::ports::{Ack, Instant};
 use everstep_common::store::Store;
-use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -198,21 +199,16 @@ impl Worker {
     }
 }
 
-/// What goes on beside the pulling, until the last execution has ended.
+/// What goes on beside the pulling, until the last execution has ended. Each part is polled only when it has something to do.
 fn upkeep(shared: &Arc<Shared>) -> BoxFuture<'static, ()> {
-    let mut parts: Vec<BoxFuture<'static, ()>> = vec![
-        beat::alarms(shared.clone()).boxed(),
-        beat::beats(shared.clone()).boxed(),
-        beat::checks(shared.clone()).boxed(),
-    ];
-    parts.extend(
-        shared
-            .options
-            .queues
-            .iter()
-            .map(|queue| control::control(shared.clone(), queue.clone()).boxed()),
-    );
-    join_all(parts).map(drop).boxed()
+    let mut parts: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
+    parts.push(beat::alarms(shared.clone()).boxed());
+    parts.push(beat::beats(shared.clone()).boxed());
+    parts.push(beat::checks(shared.clone()).boxed());
+    for queue in &shared.options.queues {
+        parts.push(control::control(shared.clone(), queue.clone()).boxed());
+    }
+    async move { while parts.next().await.is_some() {} }.boxed()
 }
 
 /// Returns when one of the two does; the first is asked first.

@@ -11,7 +11,7 @@ use everstep_memory::simulate;
 use everstep_worker::{Live, LiveKind};
 use futures::StreamExt;
 
-use crate::bench::{Bench, Counter, decode, function, key, queue, slow};
+use crate::bench::{Bench, Counter, decode, echo, function, key, queue, slow};
 
 #[test]
 fn heartbeats_and_logs_are_told_to_whoever_watches() {
@@ -97,6 +97,24 @@ fn a_worker_tells_what_it_holds() {
             .ask(&subject, Bytes::new(), Duration::from_millis(250))
             .await;
         assert!(decode::<Vec<(RunId, StepKey, u32)>>(&answers[0].payload).is_empty());
+        worker.stop().await;
+    });
+}
+
+#[test]
+fn the_span_of_a_step_is_linked_to_its_trace_parent_by_whoever_knows_how() {
+    static LINKED: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+    simulate(async {
+        let bench = Bench::new().await;
+        let mut task = bench.task("f", "a");
+        task.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into());
+        bench.queue(&task).await;
+        bench.queue_step("f", "without").await;
+        let worker = bench.worker_with("worker", echo(), |options| {
+            options.link_trace = Some(|_, traceparent| LINKED.lock().unwrap().push(traceparent.to_owned()));
+        });
+        bench.drained().await;
+        assert_eq!(*LINKED.lock().unwrap(), [task.traceparent.unwrap()]);
         worker.stop().await;
     });
 }
