@@ -293,7 +293,7 @@ impl Queue {
     }
 }
 
-/// The token of the same delivery at another consumer.
+/// The sequences.
 pub(super) fn sequences<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Vec<u64> {
     messages.into_iter().map(|message| message.sequence).collect()
 }

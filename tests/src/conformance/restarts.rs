@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use everstep_common::ports::{Ack, ConnectionEvent, Followed, From, Publish, PublishError, PullError, Schedule};
+use everstep_common::ports::{Ack, ConnectionEvent, CoreMessage, Followed, From, Publish, PublishError, PullError, Schedule};
 use everstep_common::topology::{Retention, Storage, StreamSpec};
 use futures::StreamExt;
 use futures::future::{Either, select};
@@ -213,7 +213,7 @@ async fn a_subscription_goes_on_over_a_restart(h: &Harness) -> anyhow::Result<()
     h.server.restart().await?;
     let sending = async {
         loop {
-            let message = everstep_common::ports::CoreMessage {
+            let message = CoreMessage {
                 subject: h.subject("live"),
                 headers: Default::default(),
                 payload: "after".into(),

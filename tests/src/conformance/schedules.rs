@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use everstep_common::ports::{From, Message, Publish, Schedule, TopologyError};
+use everstep_common::ports::{Followed, From, Message, Publish, Schedule, TopologyError};
 use everstep_common::topology::{Discard, StreamSpec};
+use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 
 use super::harness::{Harness, SOON, bodies, refused, rejected};
@@ -204,10 +205,10 @@ fn in_milliseconds(h: &Harness, milliseconds: i64) -> Timestamp {
 async fn fired(h: &Harness, stream: &str) -> anyhow::Result<Message> {
     let mut followed = h.broker.follow(stream, &h.subject("s.fired.>"), From::Sequence(1));
     loop {
-        let item = tokio::time::timeout(SOON, futures::StreamExt::next(&mut followed)).await?;
+        let item = tokio::time::timeout(SOON, followed.next()).await?;
         match item {
-            Some(everstep_common::ports::Followed::Message(message)) => return Ok(message),
-            Some(everstep_common::ports::Followed::CaughtUp) => {}
+            Some(Followed::Message(message)) => return Ok(message),
+            Some(Followed::CaughtUp) => {}
             other => anyhow::bail!("{other:?}"),
         }
     }

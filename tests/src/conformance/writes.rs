@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use everstep_common::ports::{Expect, PublishError};
-use everstep_common::topology::Discard;
-use futures::StreamExt;
+use everstep_common::ports::{Expect, From, GetLast, PublishError};
+use everstep_common::topology::{Discard, StreamSpec};
 use futures::future::join_all;
 
 use super::harness::{Harness, Nodes, bodies, refused, rejected, sequences};
@@ -174,7 +173,7 @@ async fn a_message_over_the_limit_is_too_large_and_the_connection_lives(h: &Harn
 async fn a_full_stream_takes_nothing_until_there_is_room(h: &Harness) -> anyhow::Result<()> {
     let spec = h.write_once("s");
     let stream = h
-        .make(everstep_common::topology::StreamSpec {
+        .make(StreamSpec {
             max_bytes: 3_000,
             ..spec
         })
@@ -192,7 +191,7 @@ async fn a_full_stream_takes_nothing_until_there_is_room(h: &Harness) -> anyhow:
 
 async fn a_stream_that_discards_old_drops_the_oldest(h: &Harness) -> anyhow::Result<()> {
     let spec = h.plain("s");
-    let spec = everstep_common::topology::StreamSpec {
+    let spec = StreamSpec {
         max_bytes: 3_000,
         discard: Discard::Old,
         ..spec
@@ -237,15 +236,14 @@ async fn a_message_is_the_same_in_every_read(h: &Harness) -> anyhow::Result<()> 
     let scanned = h.scan(&stream).await?.remove(0);
     ensure!(scanned.headers.0 == [("Everstep-Nonce", "n"), ("Zeta", "1"), ("Zeta", "2")].map(|(k, v)| (k.into(), v.into())));
     let direct = h.read(&stream, &["s.a"], Some(sequence)).await?.messages;
-    ensure!(direct == [scanned.clone()], "{direct:?} is not {scanned:?}");
-    let leader = everstep_common::ports::GetLast {
+    ensure!(direct == std::slice::from_ref(&scanned), "{direct:?} is not {scanned:?}");
+    let leader = GetLast {
         leader: true,
         ..h.get_last(&stream, &["s.>"], None)
     };
-    ensure!(h.broker.get_last(leader).await?.messages == [scanned.clone()]);
-    let mut followed = h.broker.follow(&stream, ">", everstep_common::ports::From::Sequence(1));
+    ensure!(h.broker.get_last(leader).await?.messages == std::slice::from_ref(&scanned));
+    let mut followed = h.broker.follow(&stream, ">", From::Sequence(1));
     ensure!(h.next_message(&mut followed).await? == scanned);
-    drop(followed.next());
     Ok(())
 }
 
