@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use everstep_common::ids::RunId;
 use everstep_common::store::{PutError, RUNS, Store};
-use everstep_common::summary::RunSummary;
+use everstep_common::summary::{RunStatus, RunSummary};
 use everstep_common::wire;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -39,11 +39,11 @@ impl Summaries {
         });
     }
 
-    /// It could not be written: it is kept unless a newer one has come.
+    /// It is to be written, unless a newer one is.
     pub(crate) fn put_back(&mut self, mut pending: Pending) {
         if let Some(known) = self.pending.remove(&pending.run) {
             pending.holds.extend(known.holds);
-            if known.summary.sequence >= pending.summary.sequence {
+            if rank(&known.summary) > rank(&pending.summary) {
                 pending.summary = known.summary;
             }
         }
@@ -73,6 +73,11 @@ pub(crate) async fn write(store: &Store, summaries: Vec<Pending>) -> (Vec<Pendin
     (pending(written), pending(failed))
 }
 
+/// Which of two summaries is the newer one. A run that was read back is running until it turns out that it stands still.
+fn rank(summary: &RunSummary) -> (u64, bool) {
+    (summary.sequence, summary.status != RunStatus::Running)
+}
+
 /// Whether this or a newer one stands now.
 async fn write_one(store: &Store, run: &RunId, summary: &RunSummary) -> bool {
     // What cannot be encoded will not be the next time either.
@@ -89,8 +94,8 @@ async fn write_one(store: &Store, run: &RunId, summary: &RunSummary) -> bool {
         }
         match store.get_record(RUNS, run.as_str()).await {
             Ok(Some(record)) => {
-                let known = wire::decode::<RunSummary>(&record.value).map_or(0, |known| known.sequence);
-                if known >= summary.sequence {
+                let known = wire::decode::<RunSummary>(&record.value);
+                if known.is_ok_and(|known| rank(&known) >= rank(summary)) {
                     return true;
                 }
                 revision = record.revision;
