@@ -42,6 +42,7 @@ async fn survives(mut victim: impl FnMut(&mut Seed) -> Victim) {
             })
         })
         .collect();
+    until("the first steps", async || fleet.ledger.requests() > 0).await;
     for kill in 0..KILLS {
         let before = fleet.ledger.requests();
         fleet.kill(victim(&mut seed), &mut seed).await.expect("a kill");

@@ -142,7 +142,12 @@ impl App {
     pub fn main(self) -> ExitCode {
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
-            Err(error) => return failed(&error),
+            Err(source) => {
+                return failed(&AppError::System {
+                    what: "starting the runtime",
+                    source,
+                });
+            }
         };
         match runtime.block_on(self.run()) {
             Ok(()) => ExitCode::SUCCESS,
@@ -173,7 +178,10 @@ impl App {
         let options = AppOptions {
             roles,
             prefix: server.prefix.clone(),
-            ..AppOptions::new(server.connect())
+            ..AppOptions::new(ConnectOptions {
+                wait_for_server: true,
+                ..server.connect()
+            })
         };
         self.run_until_told(options, work).await
     }
@@ -230,13 +238,7 @@ fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 /// Tells an error with its causes, once, at the edge.
-fn failed(error: &dyn std::error::Error) -> ExitCode {
-    let mut message = format!("error: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        message.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    eprintln!("{message}");
+fn failed(error: &AppError) -> ExitCode {
+    eprintln!("error: {}", error.chain());
     ExitCode::FAILURE
 }

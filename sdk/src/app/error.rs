@@ -1,5 +1,6 @@
 //! Why an application did not start or had to end.
 
+use everstep_common::ports::ReadError;
 use everstep_common::store::DeploymentError;
 use everstep_nats::{ConnectError, managed};
 use everstep_orchestrator::RegisteredTwice;
@@ -47,4 +48,26 @@ pub enum AppError {
         /// Which.
         role: &'static str,
     },
+}
+
+impl AppError {
+    /// Whether it may go away by itself: the server is down, or not ready yet.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect(ConnectError::Unreachable { .. } | ConnectError::NotReady { .. })
+                | Self::Deployment(DeploymentError::Read(ReadError::Unavailable(_)))
+        )
+    }
+
+    /// The error and its causes in one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut line = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            line.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        line
+    }
 }

@@ -4,6 +4,7 @@
 //! on the runtime that the application was started on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use everstep_common::ports::{Broker, Clock};
 use everstep_common::store::{Deployment, Store};
@@ -16,6 +17,9 @@ use tokio::task::JoinSet;
 
 use super::{App, AppError, AppOptions};
 use crate::telemetry;
+
+/// How long an outage at the start is left alone before the next look.
+const OUTAGE_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +85,7 @@ impl App {
         }
         let resources = Arc::new(resources);
         let workflows = Self::workflows(definers, &resources)?;
-        let broker: Arc<dyn Broker> = NatsBroker::connect(options.connect.clone()).await?;
-        let deployment = Deployment::load(&broker, &options.prefix).await?;
+        let deployment = find_deployment(&options).await?;
         let (shutdown, told) = watch::channel(false);
         let mut roles = JoinSet::new();
         if options.roles.orchestrator {
@@ -102,6 +105,29 @@ impl App {
         }
         Ok(RunningApp { shutdown, roles })
     }
+}
+
+/// The deployment; with `wait_for_server` an outage is told and waited out, as it is later on.
+async fn find_deployment(options: &AppOptions) -> Result<Deployment, AppError> {
+    let wait = options.connect.wait_for_server;
+    loop {
+        match load_deployment(options).await {
+            Err(error) if wait && error.is_outage() => {
+                tracing::error!(error = error.chain(), "no deployment to work for yet; trying again");
+                TokioClock.sleep(OUTAGE_PAUSE).await;
+            }
+            found => return found,
+        }
+    }
+}
+
+async fn load_deployment(options: &AppOptions) -> Result<Deployment, AppError> {
+    let connect = ConnectOptions {
+        wait_for_server: false,
+        ..options.connect.clone()
+    };
+    let broker: Arc<dyn Broker> = NatsBroker::connect(connect).await?;
+    Ok(Deployment::load(&broker, &options.prefix).await?)
 }
 
 /// Resolves when the shutdown is asked for, or nobody is left to ask for it.
