@@ -3,7 +3,7 @@
 //! A key is a path of scopes and a name (`parallel~2/1/charge`), escaped to one subject token. The token is its identity.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -81,8 +81,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
         if is_plain(byte) {
             token.push(char::from(byte));
         } else {
-            token.push('=');
-            token.push_str(&hex(&[byte]).to_ascii_uppercase());
+            write!(token, "={byte:02X}").expect("writing to a string");
         }
     }
     Cow::Owned(token)
