@@ -226,11 +226,10 @@ impl Driven {
         if !std::mem::take(&mut self.ready) {
             return;
         }
-        if let Actor::Driving(partition) = &mut self.actor {
-            if !partition.turn() {
+        if let Actor::Driving(partition) = &mut self.actor
+            && !partition.turn() {
                 self.actor = Actor::Ended;
             }
-        }
     }
 
     /// Whether it is over; if so, whoever waits for that is told.

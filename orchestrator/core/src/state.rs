@@ -186,12 +186,13 @@ impl State {
     }
 
     fn answer(&mut self, id: WaitId, answer: Answer) -> Aftermath {
-        if !self.waits[id].is_open() {
-            return Aftermath::default();
+        let closures = self.waits[id].family.settle().into_iter().collect();
+        let open = self.waits[id].is_open();
+        let waker = open.then(|| self.waits.settle(id, Status::Ready(Box::new(answer)))).flatten();
+        Aftermath {
+            wakers: waker.into_iter().collect(),
+            closures,
         }
-        let wakers = self.waits.settle(id, Status::Ready(answer)).into_iter().collect();
-        let closures = self.waits[id].family.close().into_iter().collect();
-        Aftermath { wakers, closures }
     }
 
     /// Grants the next recorded answer that was asked for late, lowest sequence first.
@@ -212,7 +213,7 @@ impl State {
             return Err(wait);
         }
         match mem::replace(&mut wait.status, Status::Taken) {
-            Status::Ready(answer) => Ok(answer),
+            Status::Ready(answer) => Ok(*answer),
             _ => unreachable!("looked at above"),
         }
     }
@@ -248,7 +249,7 @@ impl State {
             }
             aftermath
                 .wakers
-                .extend(self.waits.settle(id, Status::Ready(Err(WaitError::Cancelled))));
+                .extend(self.waits.settle(id, Status::Ready(Box::new(Err(WaitError::Cancelled)))));
             aftermath.closures.extend(self.waits[id].family.take_closure());
             self.waits.list(id);
         }

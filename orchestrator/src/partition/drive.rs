@@ -6,9 +6,9 @@ use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, QueueName, RunId};
 use everstep_common::journal::{Entry, EntryKey, Fired, InboundKind, JournalEntry, Start, StepOutcome, StepResult};
 use everstep_common::key::StepKey;
+use everstep_common::limits::{JOURNAL_ENTRIES_MAX, JOURNAL_ENTRIES_WARN};
 use everstep_common::payload::Payload;
 use everstep_common::ports::Instant;
-use everstep_common::store::ReadAt;
 use everstep_common::subject::TimerSort;
 use everstep_common::summary::RunStatus;
 use everstep_common::task::Task;
@@ -35,12 +35,19 @@ impl Partition {
             self.drive_parked(run, arrived);
         } else if self.slots.is_live(&run) {
             self.drive_live(run, arrived, now);
-        } else if arrived.key == EntryKey::Start && !arrived.message.payload.is_empty() {
+        } else if self.is_new(&arrived) {
             self.drive_new(run, arrived, now);
         } else {
             self.backlog.push_back(&run, arrived);
-            self.load(&run, ReadAt::Entry(sequence));
+            self.load_for(&run, sequence);
         }
+    }
+
+    /// Whether an entry begins a run that nobody has acted on. One that a predecessor may have driven is read whole first: what follows
+    /// from it is decided at the head of its journal, or changed code would send things out before it is found out.
+    fn is_new(&self, arrived: &Arrived) -> bool {
+        let is_start = arrived.key == EntryKey::Start && !arrived.message.payload.is_empty();
+        is_start && arrived.message.sequence > self.upkeep.known_until
     }
 
     fn drive_new(&mut self, run: RunId, arrived: Arrived, now: Instant) {
@@ -114,7 +121,7 @@ impl Partition {
             InboundKind::Resume { .. } => {
                 drop(self.forget_parked(&run));
                 self.backlog.push_back(&run, arrived);
-                self.load(&run, ReadAt::Entry(sequence));
+                self.load_for(&run, sequence);
             }
         }
     }
@@ -170,8 +177,13 @@ impl Partition {
         };
         self.settle(&run, &key);
         if let Some(live) = self.slots.live(&run) {
+            let _span = tracing::debug_span!("apply", partition = %self.id, %run, entry = %key, sequence).entered();
             let _polled = self.polled.enter(&run);
             live.run.apply(event);
+            if live.run.entries() == JOURNAL_ENTRIES_WARN {
+                let limit = JOURNAL_ENTRIES_MAX;
+                tracing::warn!(%run, entries = JOURNAL_ENTRIES_WARN, limit, "the run is near its limit of entries, where it parks: split the work over several runs");
+            }
         }
         self.slots.touch(&run, now);
         match ended {

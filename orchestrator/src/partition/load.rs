@@ -25,11 +25,26 @@ pub(super) const LOADS_MAX: usize = 64;
 
 impl Partition {
     /// Reads a run's journal; once is enough.
-    pub(super) fn load(&mut self, run: &RunId, at: ReadAt) {
+    fn load(&mut self, run: &RunId, at: ReadAt) {
         if self.slots.loading(run) {
             metrics().loaded.add(1, &[]);
             self.perform(None, Effect::Load { run: run.clone(), at });
         }
+    }
+
+    /// Reads a run's journal for one of its entries, but never to a point that a predecessor has gone beyond.
+    pub(super) fn load_for(&mut self, run: &RunId, sequence: u64) {
+        if sequence > self.upkeep.known_until {
+            self.load(run, ReadAt::Entry(sequence));
+        } else {
+            self.load_newest(run);
+        }
+    }
+
+    /// Reads a run's journal as far as anybody may have acted on it.
+    pub(super) fn load_newest(&mut self, run: &RunId) {
+        let known = self.watermark.newest().max(self.upkeep.known_until);
+        self.load(run, ReadAt::AtLeast(known));
     }
 
     /// A journal has been read: replay it, and do what is open.
@@ -39,7 +54,7 @@ impl Partition {
             Ok(journal) => journal,
             Err(error @ ReadRunError::Unavailable { .. }) => {
                 tracing::warn!(%run, %error, source = super::queues::error_source(&error), "journal not read; trying again");
-                return self.load(&run, ReadAt::AtLeast(self.watermark.newest()));
+                return self.load_newest(&run);
             }
             Err(error) => {
                 self.park_unreadable(&run, self.watermark.newest(), &error);

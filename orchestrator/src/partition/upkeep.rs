@@ -6,7 +6,7 @@ use std::time::Duration;
 use everstep_common::ids::{Partition as PartitionId, QueueName, RunId};
 use everstep_common::key::StepKey;
 use everstep_common::ports::{Instant, Message, StreamInfo};
-use everstep_common::store::{LEASES, PutError, ReadAt};
+use everstep_common::store::{LEASES, PutError};
 use everstep_common::wire;
 use opentelemetry::KeyValue;
 
@@ -367,7 +367,7 @@ impl Partition {
         while self.slots.loads() < LOADS_MAX {
             let Some(run) = self.upkeep.to_load.pop_front() else { break };
             if !self.slots.has_ended(&run) && !self.slots.is_live(&run) && self.slots.parked(&run).is_none() {
-                self.load(&run, ReadAt::AtLeast(self.watermark.newest()));
+                self.load_newest(&run);
             }
         }
         let complete = self.upkeep.to_load.is_empty() && !self.upkeep.listing && self.slots.loads() == 0;

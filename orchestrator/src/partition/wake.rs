@@ -3,7 +3,6 @@
 use everstep_common::ids::RunId;
 use everstep_common::key::StepKey;
 use everstep_common::ports::{Ack, Delivery, Instant};
-use everstep_common::store::ReadAt;
 use everstep_common::subject::TimerSort;
 use everstep_common::wire;
 use jiff::Timestamp;
@@ -41,7 +40,7 @@ impl Partition {
         let Some(live) = self.slots.live(run) else {
             // Dropped from memory: reading it back arms or does what is due.
             return if !self.slots.has_ended(run) {
-                self.load(run, ReadAt::AtLeast(self.watermark.newest()))
+                self.load_newest(run)
             };
         };
         match sort {

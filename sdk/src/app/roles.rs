@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use everstep_common::ports::{Broker, Clock};
 use everstep_common::store::{Deployment, Store};
-use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
+use everstep_nats::{ConnectOptions, MicroService, NatsBroker, TokioClock};
 use everstep_orchestrator::{Connect, Connected, Orchestrator};
 use everstep_worker::{Functions, Resources, Worker};
 use futures::FutureExt;
@@ -53,6 +53,8 @@ impl Roles {
 pub struct RunningApp {
     shutdown: watch::Sender<bool>,
     roles: JoinSet<Result<(), AppError>>,
+    /// Delists the process when dropped.
+    _announced: Option<MicroService>,
 }
 
 impl RunningApp {
@@ -85,7 +87,7 @@ impl App {
         }
         let resources = Arc::new(resources);
         let workflows = Self::workflows(definers, &resources)?;
-        let deployment = find_deployment(&options).await?;
+        let (broker, deployment) = find_deployment(&options).await?;
         let (shutdown, told) = watch::channel(false);
         let mut roles = JoinSet::new();
         if options.roles.orchestrator {
@@ -103,12 +105,17 @@ impl App {
             let worker = start_worker(functions, resources, deployment, &options, told)?;
             drop(roles.spawn(async move { worker.await.unwrap_or(Err(AppError::Vanished { role: "worker" })) }));
         }
-        Ok(RunningApp { shutdown, roles })
+        let announced = announce(&broker, &options).await;
+        Ok(RunningApp {
+            shutdown,
+            roles,
+            _announced: announced,
+        })
     }
 }
 
 /// The deployment; with `wait_for_server` an outage is told and waited out, as it is later on.
-async fn find_deployment(options: &AppOptions) -> Result<Deployment, AppError> {
+async fn find_deployment(options: &AppOptions) -> Result<(Arc<NatsBroker>, Deployment), AppError> {
     let wait = options.connect.wait_for_server;
     loop {
         match load_deployment(options).await {
@@ -121,13 +128,45 @@ async fn find_deployment(options: &AppOptions) -> Result<Deployment, AppError> {
     }
 }
 
-async fn load_deployment(options: &AppOptions) -> Result<Deployment, AppError> {
+async fn load_deployment(options: &AppOptions) -> Result<(Arc<NatsBroker>, Deployment), AppError> {
     let connect = ConnectOptions {
         wait_for_server: false,
         ..options.connect.clone()
     };
-    let broker: Arc<dyn Broker> = NatsBroker::connect(connect).await?;
-    Ok(Deployment::load(&broker, &options.prefix).await?)
+    let connection = NatsBroker::connect(connect.named(options.process.to_string())).await?;
+    let broker: Arc<dyn Broker> = connection.clone();
+    let deployment = Deployment::load(&broker, &options.prefix).await?;
+    Ok((connection, deployment))
+}
+
+/// Shows the process to `nats micro ls`. Where credentials do not permit it the process works all the same, unseen.
+async fn announce(broker: &NatsBroker, options: &AppOptions) -> Option<MicroService> {
+    let queues = options.queues.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let roles = match options.roles {
+        Roles::ALL => "orchestrator,worker",
+        Roles::ORCHESTRATOR => "orchestrator",
+        _ => "worker",
+    };
+    let told = [
+        ("process", options.process.to_string()),
+        ("prefix", options.prefix.to_string()),
+        ("queues", queues),
+        ("roles", roles.to_owned()),
+    ];
+    let metadata = told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let statistics = Arc::new(|| serde_json::json!({}));
+    let served = broker
+        .serve_micro(
+            "everstep",
+            env!("CARGO_PKG_VERSION"),
+            "Everstep process",
+            metadata,
+            statistics,
+        )
+        .await;
+    served
+        .inspect_err(|error| tracing::warn!(%error, "this process is not shown by `nats micro ls`"))
+        .ok()
 }
 
 /// Resolves when the shutdown is asked for, or nobody is left to ask for it.

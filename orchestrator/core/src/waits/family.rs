@@ -16,9 +16,11 @@ use crate::{Closure, Command, OpenKind};
 
 /// One wait, by family.
 pub(crate) enum Family {
-    Step(StepWait),
+    Step(Box<StepWait>),
     Timer(TimerWait),
-    Local(LocalWait),
+    Local(Box<LocalWait>),
+    /// Its outcome is recorded, and nothing else is ever compared with it. Small, since runs keep all they ever asked for.
+    Settled(WaitKind),
 }
 
 /// Whose wait it is, and when.
@@ -62,20 +64,21 @@ impl Family {
             Self::Step(_) => WaitKind::Step,
             Self::Timer(_) => WaitKind::Timer,
             Self::Local(_) => WaitKind::Closure,
+            Self::Settled(kind) => *kind,
         }
     }
 
     pub(crate) fn function(&self) -> Option<&FunctionName> {
         match self {
             Self::Step(step) => Some(step.function()),
-            Self::Timer(_) | Self::Local(_) => None,
+            Self::Timer(_) | Self::Local(_) | Self::Settled(_) => None,
         }
     }
 
     pub(crate) fn digest(&self) -> Option<&InputDigest> {
         match self {
             Self::Step(step) => Some(step.digest()),
-            Self::Timer(_) | Self::Local(_) => None,
+            Self::Timer(_) | Self::Local(_) | Self::Settled(_) => None,
         }
     }
 
@@ -94,6 +97,7 @@ impl Family {
             (Self::Step(step), Record::Begun(attempt)) => Ok(step.begun(attempt)),
             (Self::Timer(_), Record::Timer) => Ok(Received::Answer(Ok(Bytes::new()))),
             (Self::Local(_), Record::Local(_, result)) => Ok(Received::Answer(result)),
+            (Self::Settled(kind), record) if record.kind() == *kind => Ok(Received::Nothing),
             (family, record) => Err(Difference::Kind {
                 recorded: record.kind(),
                 asked: family.kind(),
@@ -107,6 +111,7 @@ impl Family {
             Self::Step(step) => step.commands(key, fresh, commands),
             Self::Timer(timer) => timer.commands(key, commands),
             Self::Local(local) => local.commands(key, commands),
+            Self::Settled(_) => {}
         }
     }
 
@@ -116,6 +121,7 @@ impl Family {
             Self::Step(step) => step.cancel(key),
             Self::Timer(_) => Some(Command::CancelTimer { key: key.clone() }),
             Self::Local(_) => Some(Command::CancelLocal { key: key.clone() }),
+            Self::Settled(_) => None,
         }
     }
 
@@ -127,11 +133,18 @@ impl Family {
         self.take_closure()
     }
 
+    /// Keeps only what kind it was. A closure is handed out, as above.
+    pub(crate) fn settle(&mut self) -> Option<Closure> {
+        let closure = self.take_closure();
+        *self = Self::Settled(self.kind());
+        closure
+    }
+
     /// The closure that was not handed to the shell yet.
     pub(crate) fn take_closure(&mut self) -> Option<Closure> {
         match self {
             Self::Local(local) => local.take(),
-            Self::Step(_) | Self::Timer(_) => None,
+            Self::Step(_) | Self::Timer(_) | Self::Settled(_) => None,
         }
     }
 
@@ -141,6 +154,7 @@ impl Family {
             Self::Step(step) => step.open_kind(),
             Self::Timer(timer) => OpenKind::Timer { due: timer.due() },
             Self::Local(_) => OpenKind::Closure,
+            Self::Settled(_) => unreachable!("what is settled is not open"),
         }
     }
 }

@@ -68,10 +68,10 @@ pub(crate) struct NewLocal {
 
 impl Request for NewLocal {
     fn into_family(self, _now: Timestamp) -> Family {
-        Family::Local(LocalWait {
+        Family::Local(Box::new(LocalWait {
             closure: Some(self.closure),
             timeout: self.timeout,
-        })
+        }))
     }
 }
 

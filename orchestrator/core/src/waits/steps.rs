@@ -101,11 +101,11 @@ impl Request for Box<NewStep> {
             begun: Begun::default(),
             next,
         };
-        Family::Step(StepWait {
+        Family::Step(Box::new(StepWait {
             function,
             digest,
             open: Some(Box::new(open)),
-        })
+        }))
     }
 }
 

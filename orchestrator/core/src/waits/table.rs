@@ -44,7 +44,7 @@ pub(crate) enum Status {
     /// Asked for and not answered.
     Open,
     /// Answered, and not yet polled.
-    Ready(Answer),
+    Ready(Box<Answer>),
     /// Answered, and the workflow has it.
     Taken,
     /// Nobody waits for it any more; what was sent out is to be called back.
