@@ -12,6 +12,7 @@ use everstep_common::ports::Broker;
 use everstep_common::subject::Names;
 use futures::StreamExt;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::engine::load::{Load, Workflow};
 use crate::engine::{Engine, SLOTS};
@@ -33,6 +34,8 @@ pub struct Settings {
 pub async fn run(settings: &Settings, server: &Server, output: &Output) -> anyhow::Result<()> {
     let engine = Engine::start(server, SLOTS).await?;
     engine.warm_up().await?;
+    // Before the load, for the server may be too busy afterwards to take a new connection's requests in time.
+    let broker = server.connect().await?;
     let rss_before = orchestrator_rss(&engine, server)?;
     let load = Load {
         workflow: Workflow::Sleeper,
@@ -40,16 +43,20 @@ pub async fn run(settings: &Settings, server: &Server, output: &Output) -> anyho
         runs: settings.runs,
         concurrency: settings.runs,
     };
-    let mut peak = Peak::default();
+    let mut memory = Memory::default();
     let measured = engine.measure("sleepers", load, server, output);
-    let mut report = peak.watch(&engine, server, measured).await?;
-    let woken = Woken::read(&engine, server, Duration::from_secs(settings.seconds)).await?;
+    let mut report = memory.watch(&engine, server, settings, measured).await?;
+    let ended = Instant::now();
+    let woken = Woken::read_in_time(&engine, &*broker, Duration::from_secs(settings.seconds)).await?;
+    let readable = ended.elapsed();
     report.latency = woken.lateness.summary();
     let report = report
         .with("woken", woken.timers)
         .with("early", woken.early)
+        .with("journal_read_s", round(readable.as_secs_f64(), 3))
         .with("orchestrator_rss_before_mb", rss_before)
-        .with("orchestrator_rss_peak_mb", round(peak.mib, 2))
+        .with("orchestrator_rss_asleep_mb", memory.asleep_mib)
+        .with("orchestrator_rss_peak_mb", memory.peak_mib)
         .with("orchestrator_rss_after_mb", orchestrator_rss(&engine, server)?);
     output.print(&report)?;
     engine.end().await
@@ -60,32 +67,46 @@ fn orchestrator_rss(engine: &Engine, server: &Server) -> anyhow::Result<f64> {
     Ok(round(usage.context("the orchestrator runs")?.rss_mib(), 2))
 }
 
-/// The most memory that the orchestrator had while something went on.
+/// What the orchestrator's memory was while the load went on.
 #[derive(Debug, Default)]
-struct Peak {
-    mib: f64,
+struct Memory {
+    /// At the last look before the first run can have woken.
+    asleep_mib: f64,
+    /// At most.
+    peak_mib: f64,
 }
 
 /// How often the orchestrator's memory is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-impl Peak {
+impl Memory {
     async fn watch<T>(
         &mut self,
         engine: &Engine,
         server: &Server,
-        work: impl Future<Output = anyhow::Result<T>>,
+        settings: &Settings,
+        load: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<T> {
-        let mut work = std::pin::pin!(work);
+        let mut load = std::pin::pin!(load);
         let mut looks = tokio::time::interval(LOOK_EVERY);
+        let first_wakes = Instant::now() + Duration::from_secs(settings.seconds);
         loop {
             tokio::select! {
-                done = &mut work => return done,
-                _ = looks.tick() => self.mib = self.mib.max(orchestrator_rss(engine, server)?),
+                done = &mut load => return done,
+                now = looks.tick() => {
+                    let mib = orchestrator_rss(engine, server)?;
+                    self.peak_mib = self.peak_mib.max(mib);
+                    if now < first_wakes {
+                        self.asleep_mib = mib;
+                    }
+                }
             }
         }
     }
 }
+
+/// How long the server may take to come to itself after the load.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the journal says of the sleeps.
 struct Woken {
@@ -95,9 +116,19 @@ struct Woken {
 }
 
 impl Woken {
+    /// Reads the journal, again and again while the server is too busy to answer.
+    async fn read_in_time(engine: &Engine, broker: &dyn Broker, slept: Duration) -> anyhow::Result<Self> {
+        let until = Instant::now() + READ_WITHIN;
+        loop {
+            match Self::read(engine, broker, slept).await {
+                Err(error) if Instant::now() < until => eprintln!("the journal cannot be read yet: {error:#}"),
+                read => return read,
+            }
+        }
+    }
+
     /// Reads every timer entry, and compares when it was stored to when it was due, and to the run's start besides.
-    async fn read(engine: &Engine, server: &Server, slept: Duration) -> anyhow::Result<Self> {
-        let broker = server.connect().await?;
+    async fn read(engine: &Engine, broker: &dyn Broker, slept: Duration) -> anyhow::Result<Self> {
         let names = Names::new(engine.part().prefix.clone());
         let partition = Partition(0);
         let mut entries = broker.scan(&names.journal_stream(partition), &names.journal_filter(partition), None);
