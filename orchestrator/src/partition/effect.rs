@@ -15,6 +15,7 @@ use everstep_common::subject::{TimerSort, idempotency_key};
 use everstep_common::task::Task;
 use everstep_common::wire;
 use everstep_core::RunEnd;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -98,74 +99,100 @@ pub(crate) struct Performer {
 }
 
 impl Performer {
-    /// Performs one effect, for as long as it takes.
-    pub(crate) async fn perform(self, effect: Effect) -> Performed {
+    /// Performs one effect, for as long as it takes. Sent at its first poll.
+    ///
+    /// Each sort is boxed by itself: one future as large as the largest of them would make every dispatch a slow allocation.
+    pub(crate) fn perform(self, effect: Effect) -> BoxFuture<'static, Performed> {
         match effect {
-            Effect::Dispatch { queue, task, input } => self.dispatch(queue, task, input).await,
-            Effect::Create { run, key, entry } => self.create(run, key, entry).await,
-            Effect::RecordLocal { run, key, result } => self.record_local(run, key, result).await,
-            Effect::End { run, outcome } => self.end(run, outcome).await,
+            Effect::Dispatch { queue, task, input } => Box::pin(self.dispatch(queue, task, input)),
+            Effect::Create { run, key, entry } => Box::pin(async move { self.create(run, key, entry).await }),
+            Effect::RecordLocal { run, key, result } => Box::pin(async move { self.record_local(run, key, result).await }),
+            Effect::End { run, outcome } => Box::pin(async move { self.end(run, outcome).await }),
             Effect::Schedule {
                 run,
                 sort,
                 key,
                 at,
                 attempt,
-            } => self.schedule(run, sort, key, Scheduled { due: at, attempt }).await,
+            } => Box::pin(async move { self.schedule(run, sort, key, Scheduled { due: at, attempt }).await }),
             Effect::Unschedule { run, sort, key } => {
-                self.purge_timers(run.clone(), self.store.names().timer(&run, sort, &key))
-                    .await
+                let filter = self.store.names().timer(&run, sort, &key);
+                Box::pin(async move { self.purge_timers(run, filter).await })
             }
-            Effect::UnscheduleRun { run } => self.purge_timers(run.clone(), self.store.names().run_timers(&run)).await,
-            Effect::CancelTask { queue, run, key } => self.cancel_task(queue, run, key).await,
-            Effect::Load { run, at } => {
+            Effect::UnscheduleRun { run } => {
+                let filter = self.store.names().run_timers(&run);
+                Box::pin(async move { self.purge_timers(run, filter).await })
+            }
+            Effect::CancelTask { queue, run, key } => Box::pin(async move { self.cancel_task(queue, run, key).await }),
+            Effect::Load { run, at } => Box::pin(async move {
                 let journal = self.load(&run, at).await;
                 if let Err(ReadRunError::Unavailable { .. }) = journal {
                     // It is asked for again at once.
                     self.store.clock().sleep(Backoff::MAX).await;
                 }
                 Performed::Loaded { run, journal }
-            }
-            Effect::Fetch { run, sequence, payload } => {
+            }),
+            Effect::Fetch { run, sequence, payload } => Box::pin(async move {
                 let value = self.store.get_payload(&run, &payload).await;
                 Performed::Fetched { run, sequence, value }
-            }
+            }),
         }
     }
 
-    async fn dispatch(&self, queue: QueueName, mut task: Task, input: Bytes) -> Performed {
-        let (run, key) = (task.run.clone(), task.key.clone());
-        task.input = match self.store.put_payload(&run, key.token(), input).await {
+    async fn dispatch(self, queue: QueueName, mut task: Task, input: Bytes) -> Performed {
+        task.input = match Payload::inline(input) {
             Ok(payload) => payload,
-            Err(error) => {
-                return Performed::Refused {
-                    run,
-                    reason: error.to_string(),
-                };
-            }
+            Err(large) => match Box::pin(self.store.put_payload(&task.run, task.key.token(), large)).await {
+                Ok(payload) => payload,
+                Err(error) => {
+                    let reason = error.to_string();
+                    return Performed::Refused { run: task.run, reason };
+                }
+            },
         };
-        if !self.queues.is_ready(&queue) {
-            self.queues.make_ready(&queue).await;
+        let published = match self.queues.is_ready(&queue) {
+            true => self.store.publish_task(&queue, &task).await,
+            false => Err(PublishError::NoStream),
+        };
+        match published {
+            Ok(published) => Performed::Dispatched {
+                run: task.run,
+                key: task.key,
+                published,
+            },
+            Err(error) => Box::pin(self.dispatch_again(queue, task, error)).await,
         }
+    }
+
+    async fn dispatch_again(self, queue: QueueName, mut task: Task, mut error: PublishError) -> Performed {
         let mut backoff = Backoff::new();
         loop {
-            match self.store.publish_task(&queue, &task).await {
-                Ok(published) => return Performed::Dispatched { run, key, published },
-                Err(PublishError::NoStream) => {
+            match error {
+                PublishError::NoStream => {
                     self.queues.forget(&queue);
                     self.queues.make_ready(&queue).await;
                 }
                 // It may have been stored, and even done since.
-                Err(PublishError::Unknown(_)) => task.check = true,
-                Err(PublishError::Full | PublishError::Refused) => {}
-                Err(error @ (PublishError::TooLarge | PublishError::Rejected(_))) => {
-                    return Performed::Refused {
-                        run,
-                        reason: format!("publishing the task of step {key}: {error}"),
-                    };
+                PublishError::Unknown(_) => task.check = true,
+                PublishError::Full | PublishError::Refused => {}
+                PublishError::TooLarge | PublishError::Rejected(_) => {
+                    let reason = format!("publishing the task of step {}: {error}", task.key);
+                    return Performed::Refused { run: task.run, reason };
                 }
             }
-            self.store.clock().sleep(backoff.delay()).await;
+            if error != PublishError::NoStream {
+                self.store.clock().sleep(backoff.delay()).await;
+            }
+            error = match self.store.publish_task(&queue, &task).await {
+                Ok(published) => {
+                    return Performed::Dispatched {
+                        run: task.run,
+                        key: task.key,
+                        published,
+                    };
+                }
+                Err(error) => error,
+            };
         }
     }
 

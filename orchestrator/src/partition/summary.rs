@@ -18,6 +18,8 @@ const TRIES_MAX: u32 = 5;
 #[derive(Debug, Default)]
 pub(crate) struct Summaries {
     pending: BTreeMap<RunId, Pending>,
+    /// The revisions under which summaries of runs in memory stand, so that the next write needs no read.
+    revisions: HashMap<RunId, u64>,
 }
 
 /// A summary that is to be written.
@@ -27,15 +29,22 @@ pub(crate) struct Pending {
     summary: RunSummary,
     /// Entries that the cursor waits at until it is.
     pub(crate) holds: Vec<u64>,
+    /// Not before this.
+    due: Instant,
+    /// The revision that it replaces, as far as known; 0: none.
+    revision: u64,
 }
 
 impl Summaries {
     /// The run's status changed; `hold` is the entry that the cursor waits at meanwhile.
-    pub(crate) fn changed(&mut self, run: &RunId, summary: RunSummary, hold: Option<u64>) {
+    pub(crate) fn changed(&mut self, run: &RunId, summary: RunSummary, hold: Option<u64>, now: Instant) {
+        let patience = if summary.status == RunStatus::Running { RUNNING_AFTER } else { Duration::ZERO };
         self.put_back(Pending {
             run: run.clone(),
             summary,
             holds: hold.into_iter().collect(),
+            due: Instant(now.0 + patience),
+            revision: 0,
         });
     }
 
@@ -43,6 +52,7 @@ impl Summaries {
     pub(crate) fn put_back(&mut self, mut pending: Pending) {
         if let Some(known) = self.pending.remove(&pending.run) {
             pending.holds.extend(known.holds);
+            pending.due = pending.due.min(known.due);
             if rank(&known.summary) > rank(&pending.summary) {
                 pending.summary = known.summary;
             }
@@ -50,14 +60,36 @@ impl Summaries {
         self.pending.insert(pending.run.clone(), pending);
     }
 
-    /// Whether there is anything to write.
+    /// Whether nothing is to be written.
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// Takes what is to be written.
-    pub(crate) fn take(&mut self) -> Vec<Pending> {
-        std::mem::take(&mut self.pending).into_values().collect()
+    /// Takes what is due, or everything.
+    pub(crate) fn take(&mut self, now: Instant, everything: bool) -> Vec<Pending> {
+        let (due, rest) = std::mem::take(&mut self.pending).into_iter().partition(|(_, pending)| everything || pending.due <= now);
+        self.pending = rest;
+        let due: BTreeMap<RunId, Pending> = due;
+        let revisions = &self.revisions;
+        let with_revision = due.into_values().map(|pending| Pending {
+            revision: revisions.get(&pending.run).copied().unwrap_or(0),
+            ..pending
+        });
+        with_revision.collect()
+    }
+
+    /// A summary is written; its revision is kept while there may be another one.
+    pub(crate) fn written(&mut self, pending: &Pending) {
+        if pending.summary.status.is_final() {
+            self.revisions.remove(&pending.run);
+        } else {
+            self.revisions.insert(pending.run.clone(), pending.revision);
+        }
+    }
+
+    /// The run is dropped from memory.
+    pub(crate) fn forget(&mut self, run: &RunId) {
+        self.revisions.remove(run);
     }
 }
 
@@ -65,7 +97,7 @@ impl Summaries {
 pub(crate) async fn write(store: &Store, summaries: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {
     let writes: FuturesUnordered<_> = summaries
         .into_iter()
-        .map(|pending| async move { (write_one(store, &pending.run, &pending.summary).await, pending) })
+        .map(|mut pending| async move { (write_one(store, &mut pending).await, pending) })
         .collect();
     let done: Vec<(bool, Pending)> = writes.collect().await;
     let (written, failed): (Vec<_>, Vec<_>) = done.into_iter().partition(|(written, _)| *written);
@@ -78,14 +110,17 @@ fn rank(summary: &RunSummary) -> (u64, bool) {
     (summary.sequence, summary.status != RunStatus::Running)
 }
 
-/// Whether this or a newer one stands now.
-async fn write_one(store: &Store, run: &RunId, summary: &RunSummary) -> bool {
+/// Whether this or a newer one stands now; under which revision is noted.
+async fn write_one(store: &Store, pending: &mut Pending) -> bool {
+    let run = pending.run.clone();
     // What cannot be encoded will not be the next time either.
-    let Ok(value) = wire::encode(summary) else { return true };
-    let mut revision = 0;
+    let Ok(value) = wire::encode(&pending.summary) else { return true };
     for _ in 0..TRIES_MAX {
-        match store.put_record(RUNS, run.as_str(), value.clone(), revision).await {
-            Ok(_) => return true,
+        match store.put_record(RUNS, run.as_str(), value.clone(), pending.revision).await {
+            Ok(revision) => {
+                pending.revision = revision;
+                return true;
+            }
             Err(PutError::Conflict) => {}
             Err(error) => {
                 tracing::debug!(%run, %error, "summary not written yet");
@@ -94,13 +129,13 @@ async fn write_one(store: &Store, run: &RunId, summary: &RunSummary) -> bool {
         }
         match store.get_record(RUNS, run.as_str()).await {
             Ok(Some(record)) => {
+                pending.revision = record.revision;
                 let known = wire::decode::<RunSummary>(&record.value);
-                if known.is_ok_and(|known| rank(&known) >= rank(summary)) {
+                if known.is_ok_and(|known| rank(&known) >= rank(&pending.summary)) {
                     return true;
                 }
-                revision = record.revision;
             }
-            Ok(None) => revision = 0,
+            Ok(None) => pending.revision = 0,
             Err(error) => {
                 tracing::debug!(%run, %error, "summary not read yet");
                 return false;
