@@ -97,3 +97,39 @@ fn expect_same(scenario: &Scenario, plain: &Outcome, crash: Crash) {
         scenario.name, crashed.history
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dbg_time() {
+        for scenario in super::super::scenarios::scenarios() {
+            let t = tokio::time::Instant::now();
+            for _ in 0..5 {
+                play(&scenario, Settings::default());
+            }
+            println!("{} {:?}", scenario.name, t.elapsed() / 5);
+        }
+    }
+
+    #[test]
+    fn dbg_one() {
+        let name = std::env::var("SCEN").unwrap();
+        let scenario = super::super::scenarios::scenarios()
+            .into_iter()
+            .find(|s| s.name == name)
+            .unwrap();
+        let plain = play(&scenario, Settings::default());
+        let crash = Crash::AtCall {
+            process: std::env::var("PROC").unwrap(),
+            number: std::env::var("NUM").unwrap().parse().unwrap(),
+            when: if std::env::var("WHEN").unwrap() == "Before" {
+                When::Before
+            } else {
+                When::After
+            },
+        };
+        expect_same(&scenario, &plain, crash);
+    }
+}

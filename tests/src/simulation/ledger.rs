@@ -52,6 +52,15 @@ impl Ledger {
             .collect()
     }
 
+    /// How many executions began under each idempotency key.
+    pub fn executions(&self) -> BTreeMap<String, u32> {
+        let mut executions = BTreeMap::new();
+        for ((key, _), times) in &self.lock().executions {
+            *executions.entry(key.clone()).or_default() += times;
+        }
+        executions
+    }
+
     /// How many executions of a run's steps began.
     pub fn executions_of(&self, run: &RunId) -> u32 {
         let books = self.lock();

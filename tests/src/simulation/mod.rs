@@ -12,6 +12,7 @@
 
 mod clients;
 mod crashes;
+mod disasters;
 mod driver;
 mod ledger;
 mod processes;

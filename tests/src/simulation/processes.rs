@@ -102,6 +102,15 @@ impl World {
         }
     }
 
+    /// The connections of the process, while it runs.
+    pub(super) fn connections_of(&self, name: &str) -> Vec<String> {
+        let processes = self.0.processes.borrow();
+        let process = processes.running.get(name);
+        process
+            .map(|process| process.connections.borrow().clone())
+            .unwrap_or_default()
+    }
+
     /// Whether the process has died.
     pub(super) fn is_buried(&self, process: &ProcessId) -> bool {
         self.0.processes.borrow().buried.contains(process)

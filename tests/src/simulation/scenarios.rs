@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use everstep_common::ids::RunId;
 use everstep_common::journal::RunOutcome;
-use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use futures::{FutureExt, join};
 
+use super::disasters::{self, Dice};
 use super::shop;
 use super::world::World;
 
@@ -20,6 +21,8 @@ pub struct Scenario {
     pub play: fn(World) -> LocalBoxFuture<'static, ()>,
     /// It disturbs workers itself, so that an attempt may begin more than once.
     pub repeats: bool,
+    /// It takes acknowledged entries back, as durability `relaxed` may.
+    pub rolls_back: bool,
     /// Processes worth killing.
     pub processes: &'static [&'static str],
 }
@@ -33,6 +36,7 @@ macro_rules! scenario {
             name: stringify!($play),
             play: |world| $play(world).boxed_local(),
             repeats: false,
+            rolls_back: false,
             processes: USUAL,
         }
     };
@@ -74,10 +78,16 @@ impl Scenario {
         repeats: true,
         ..scenario!(interrupted)
     };
-    /// A bit of everything on two partitions, two orchestrators and two workers.
+    /// A bit of everything on two orchestrators and two workers, while disasters strike.
     pub const BUSTLE: Self = Self {
         repeats: true,
         ..scenario!(bustle)
+    };
+    /// Journals are rolled back while runs go on; clients that miss their runs start them again.
+    pub const ROLLED_BACK: Self = Self {
+        repeats: true,
+        rolls_back: true,
+        ..scenario!(rolled_back)
     };
 }
 
@@ -250,10 +260,16 @@ async fn interrupted(world: World) {
 }
 
 async fn bustle(world: World) {
-    world.orchestrator("orchestrator-1", shop::code);
-    world.orchestrator("orchestrator-2", shop::code);
-    world.worker("worker-1", &["default", "gpu"]);
-    world.worker("worker-2", &["default"]);
+    let disasters = disasters::strike(world.clone());
+    let work = async {
+        let runs = start_bustle(&world).await;
+        world.all_ended(&runs).await;
+    };
+    let ((), ()) = join!(disasters, work);
+}
+
+async fn start_bustle(world: &World) -> Vec<RunId> {
+    two_of_each(world);
     let mut runs = Vec::new();
     for number in 0..3 {
         runs.push(
@@ -268,17 +284,54 @@ async fn bustle(world: World) {
         );
         runs.push(world.start(shop::local, (), &format!("local {number}")).await);
         runs.push(world.start(shop::sleeper, (), &format!("sleeper {number}")).await);
-        world.pass(Duration::from_secs(1)).await;
+        world.pass(Duration::from_secs(5)).await;
     }
     runs.push(world.start(shop::fan_out, 20, "fan-out").await);
     runs.push(world.start(shop::two_queues, (), "two queues").await);
     runs.push(world.start(shop::large, shop::large_input(), "large").await);
     runs.push(world.start(shop::once, (), "once").await);
     runs.push(world.start(shop::race, (), "race").await);
+    runs.push(world.start(shop::long_steps, 4, "long").await);
+    runs.push(world.start(shop::compensated, (), "compensated").await);
     let endless = world.start(shop::endless, (), "endless").await;
-    world.pass(Duration::from_secs(10)).await;
+    world.pass(Duration::from_secs(20)).await;
     world.cancel(&endless).await;
     runs.push(endless);
+    runs
+}
+
+fn two_of_each(world: &World) {
+    world.orchestrator("orchestrator-1", shop::code);
+    world.orchestrator("orchestrator-2", shop::code);
+    world.worker("worker-1", &["default", "gpu"]);
+    world.worker("worker-2", &["default", "gpu"]);
+}
+
+async fn rolled_back(world: World) {
+    let mut dice = Dice::new(world.settings().seed);
+    two_of_each(&world);
+    for round in 0..4 {
+        for number in 0..5 {
+            world
+                .start(shop::order, format!("o-{round}-{number}"), &format!("order {round}-{number}"))
+                .await;
+            world.start(shop::sleeper, (), &format!("sleeper {round}-{number}")).await;
+            world.pass(Duration::from_millis(dice.below(1_500))).await;
+        }
+        disasters::roll_back(&world, &mut dice).await;
+    }
+    world.pass(Duration::from_secs(30)).await;
+    let mut runs = Vec::new();
+    for round in 0..4 {
+        for number in 0..5 {
+            runs.push(
+                world
+                    .start(shop::order, format!("o-{round}-{number}"), &format!("order {round}-{number}"))
+                    .await,
+            );
+            runs.push(world.start(shop::sleeper, (), &format!("sleeper {round}-{number}")).await);
+        }
+    }
     world.all_ended(&runs).await;
 }
 

@@ -1,0 +1,48 @@
+//! Random seeds with every fault on: two orchestrators, two partitions, two workers, on one node and on three.
+//!
+//! `EVERSTEP_SEED` plays one seed again, `EVERSTEP_SEEDS` says how many are played.
+
+use std::time::Duration;
+
+use everstep_common::topology::Durability;
+use everstep_memory::{Faults, Nodes};
+use everstep_tests::simulation::{Scenario, Settings, play, seeds};
+
+fn settings(seed: u64, nodes: Nodes) -> Settings {
+    Settings {
+        seed,
+        nodes,
+        faults: Faults::swarm(seed),
+        partitions: 2,
+        live_runs_max: if seed % 3 == 0 { 2 } else { 10_000 },
+        connection_each: true,
+        within: Duration::from_secs(3_600),
+        ..Settings::default()
+    }
+}
+
+#[test]
+fn a_single_server_may_be_disturbed_in_every_way() {
+    for seed in seeds(10) {
+        play(&Scenario::BUSTLE, settings(seed, Nodes::One));
+    }
+}
+
+#[test]
+fn a_cluster_may_be_disturbed_in_every_way() {
+    for seed in seeds(10) {
+        play(&Scenario::BUSTLE, settings(seed, Nodes::Three));
+    }
+}
+
+#[test]
+fn a_journal_may_be_rolled_back_under_relaxed_durability() {
+    for seed in seeds(10) {
+        let settings = Settings {
+            durability: Durability::Relaxed,
+            faults: Faults::none(),
+            ..settings(seed, Nodes::One)
+        };
+        play(&Scenario::ROLLED_BACK, settings);
+    }
+}
