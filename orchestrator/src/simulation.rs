@@ -227,9 +227,10 @@ impl Driven {
             return;
         }
         if let Actor::Driving(partition) = &mut self.actor
-            && !partition.turn() {
-                self.actor = Actor::Ended;
-            }
+            && !partition.turn()
+        {
+            self.actor = Actor::Ended;
+        }
     }
 
     /// Whether it is over; if so, whoever waits for that is told.

@@ -141,7 +141,8 @@ impl Store {
                 Ok(stored) => Ok(Created::Ours {
                     sequence: stored.sequence,
                 }),
-                Err(error) => creation.resolve(error).await,
+                // Boxed: what is hardly ever needed must not make every create large.
+                Err(error) => Box::pin(creation.resolve(error)).await,
             }
         }
         .boxed()

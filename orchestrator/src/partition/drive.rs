@@ -487,6 +487,7 @@ impl Partition {
     pub(super) fn discard(&mut self, run: &RunId) {
         drop(self.slots.remove(run));
         self.wheel.disarm_run(run);
+        self.summaries.forget(run);
     }
 
     /// What the run asked for cannot be done as things are: it stands still, visibly, until an operator has mended that.

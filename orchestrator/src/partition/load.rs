@@ -255,6 +255,6 @@ impl Partition {
             tags: about.start.tags.clone(),
         };
         let hold = (status.is_final() && self.watermark.hold(sequence)).then_some(sequence);
-        self.summaries.changed(run, summary, hold);
+        self.summaries.changed(run, summary, hold, self.store.clock().now());
     }
 }

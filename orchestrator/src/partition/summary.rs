@@ -3,14 +3,19 @@
 //! No run waits for them and nothing decides by them. A run that starts and ends within the moment costs one write. The cursor does not pass
 //! an end before its summary is written, for nothing else would bring it back after a crash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use everstep_common::ids::RunId;
+use everstep_common::ports::Instant;
 use everstep_common::store::{PutError, RUNS, Store};
 use everstep_common::summary::{RunStatus, RunSummary};
 use everstep_common::wire;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+
+/// How old a run is before it is told to be running: most have ended by then, and cost one write instead of two.
+const RUNNING_AFTER: Duration = Duration::from_secs(1);
 
 /// How often a summary that somebody else is writing too is tried.
 const TRIES_MAX: u32 = 5;
@@ -38,7 +43,11 @@ pub(crate) struct Pending {
 impl Summaries {
     /// The run's status changed; `hold` is the entry that the cursor waits at meanwhile.
     pub(crate) fn changed(&mut self, run: &RunId, summary: RunSummary, hold: Option<u64>, now: Instant) {
-        let patience = if summary.status == RunStatus::Running { RUNNING_AFTER } else { Duration::ZERO };
+        let patience = if summary.status == RunStatus::Running {
+            RUNNING_AFTER
+        } else {
+            Duration::ZERO
+        };
         self.put_back(Pending {
             run: run.clone(),
             summary,
@@ -67,7 +76,9 @@ impl Summaries {
 
     /// Takes what is due, or everything.
     pub(crate) fn take(&mut self, now: Instant, everything: bool) -> Vec<Pending> {
-        let (due, rest) = std::mem::take(&mut self.pending).into_iter().partition(|(_, pending)| everything || pending.due <= now);
+        let (due, rest) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|(_, pending)| everything || pending.due <= now);
         self.pending = rest;
         let due: BTreeMap<RunId, Pending> = due;
         let revisions = &self.revisions;
@@ -114,7 +125,9 @@ fn rank(summary: &RunSummary) -> (u64, bool) {
 async fn write_one(store: &Store, pending: &mut Pending) -> bool {
     let run = pending.run.clone();
     // What cannot be encoded will not be the next time either.
-    let Ok(value) = wire::encode(&pending.summary) else { return true };
+    let Ok(value) = wire::encode(&pending.summary) else {
+        return true;
+    };
     for _ in 0..TRIES_MAX {
         match store.put_record(RUNS, run.as_str(), value.clone(), pending.revision).await {
             Ok(revision) => {

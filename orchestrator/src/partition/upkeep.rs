@@ -250,8 +250,12 @@ impl Partition {
             return;
         }
         self.upkeep.next_summaries = Instant(now.0 + SUMMARIES_EVERY);
+        let summaries = self.summaries.take(now, self.stopping);
+        if summaries.is_empty() {
+            return;
+        }
         self.upkeep.flushing = true;
-        let (store, summaries) = (self.store.clone(), self.summaries.take());
+        let store = self.store.clone();
         self.io.begin(Box::pin(async move {
             let (written, failed) = summary::write(&store, summaries).await;
             Input::Upkeep(UpkeepDone::Summaries(written, failed))
@@ -260,6 +264,7 @@ impl Partition {
 
     fn summaries_written(&mut self, written: Vec<Pending>, failed: Vec<Pending>) {
         self.upkeep.flushing = false;
+        written.iter().for_each(|pending| self.summaries.written(pending));
         let held = written.into_iter().flat_map(|pending| pending.holds);
         held.for_each(|sequence| self.watermark.release(sequence));
         failed.into_iter().for_each(|pending| self.summaries.put_back(pending));
