@@ -64,7 +64,9 @@ async fn perform(cli: Cli) -> Result<ExitCode, Problem> {
         Verb::Doctor(arguments) => doctor::doctor(&global, arguments).await,
         Verb::Provision(arguments) => provision::provision(&global, arguments).await,
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "everstep", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "everstep", &mut script);
+            output::line(String::from_utf8_lossy(&script).trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
     }

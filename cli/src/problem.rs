@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use everstep::{ClientError, RunError};
+use everstep_common::store::DeploymentError;
 
 /// The exit codes, which scripts may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,7 @@ impl From<ClientError> for Problem {
                 Self::of(Exit::Conflict, &error).hint("give another --key, or the input that it was started with")
             }
             ClientError::Unavailable { .. } => Self::of(Exit::TimedOut, &error).hint("`everstep doctor` looks for what is wrong"),
+            ClientError::Deployment(DeploymentError::Missing { .. }) => Self::of(Exit::NotFound, &error),
             ClientError::Invalid(_) => Self::of(Exit::Usage, &error),
             _ => Self::of(Exit::Failed, &error),
         }

@@ -79,9 +79,7 @@ pub(super) async fn streams(broker: &Arc<dyn Broker>, deployment: &Deployment) -
     for partition in deployment.all_partitions() {
         let (stream, spec) = (names.timer_stream(partition), deployment.timer_consumer(&names, partition));
         wrong.extend(match broker.consumers(&stream).await {
-            Ok(consumers) if consumers.iter().any(|name| *name == spec.name) => {
-                differing(broker.ensure_consumer(&stream, &spec).await)
-            }
+            Ok(consumers) if consumers.contains(&spec.name) => differing(broker.ensure_consumer(&stream, &spec).await),
             Ok(_) => Some(missing("consumer", &format!("{stream}/{}", spec.name))),
             // Told above, with the stream.
             Err(ReadError::NoStream) => None,

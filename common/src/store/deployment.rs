@@ -60,7 +60,7 @@ fn ack_wait_default() -> Duration {
 pub enum DeploymentError {
     /// Nothing is provisioned under this prefix.
     #[error(
-        "nothing is provisioned here under prefix {prefix:?}: run `everstep provision` (or `everstep dev` for a server of your own)"
+        "nothing is provisioned here under prefix \"{prefix}\": run `everstep provision` (or `everstep dev` for a server of your own)"
     )]
     Missing {
         /// The prefix.

@@ -39,7 +39,7 @@ enum Happened {
     /// The payment service was asked.
     Booked(Booked),
     /// The journal has grown.
-    Entry(JournalEntry),
+    Entry(Box<JournalEntry>),
 }
 
 /// Plays it all.
@@ -114,7 +114,7 @@ impl<'a> Stage<'a> {
         let next = async {
             tokio::select! {
                 Some(booked) = self.payments.booked() => Ok(Happened::Booked(booked)),
-                entry = journal.next() => Ok(Happened::Entry(entry.ok_or(Error::Untold)??)),
+                entry = journal.next() => Ok(Happened::Entry(Box::new(entry.ok_or(Error::Untold)??))),
             }
         };
         let happened = tokio::time::timeout(SILENCE_MAX, next).await;

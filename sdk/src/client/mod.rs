@@ -127,9 +127,15 @@ impl Client {
         self.must_be_open(run).await?;
         let reason = reason.filter(|reason| !reason.is_empty()).map(str::to_owned);
         let entry = Entry::In(Inbound { kind, by: None, reason });
-        self.create(run, EntryKey::In(id), &entry).await?;
-        // Read again: what ended meanwhile will not be moved any more, and nobody is told that it was.
-        self.must_be_open(run).await
+        let sequence = match self.create(run, EntryKey::In(id), &entry).await? {
+            Created::Ours { sequence } => sequence,
+            Created::Theirs(earlier) => earlier.sequence,
+        };
+        // Read again: a run that ended before this reached it was not moved by it, and nobody is told that it was.
+        match self.entry(run, &EntryKey::End).await? {
+            Some(end) if end.sequence < sequence => Err(ClientError::Ended { run: run.clone() }),
+            _ => Ok(()),
+        }
     }
 
     async fn must_be_open(&self, run: &RunId) -> Result<(), ClientError> {

@@ -1,0 +1,5 @@
+//! The command as a process, against a real server: what it prints, where, and how it ends.
+
+mod operating;
+mod running;
+mod support;

@@ -1,0 +1,121 @@
+//! The server of one's own, provisioning, and the doctor.
+
+use everstep_nats::NatsBroker;
+use serde_json::{Value, json};
+
+use crate::support::{World, command, ended};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_runs_a_command_against_its_server_and_ends_as_the_command_does() {
+    let script = r#""$0" run w && "$0" runs ls --json && "$0" provision && exit 7"#;
+    let ended = ended(command(&["dev", "--", "sh", "-c", script, env!("CARGO_BIN_EXE_everstep")])).await;
+    assert_eq!(ended.code, 7, "{ended:?}");
+    assert!(
+        ended.output.contains("[]") && ended.output.contains("KV_checkpoints_0"),
+        "{ended:?}"
+    );
+    assert!(ended.errors.starts_with("nats-server nats://127.0.0.1:"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provisioning_again_changes_nothing_and_keeps_what_was_chosen() {
+    let world = World::start().await;
+    let shop = |more: &[&'static str]| [&["provision", "--prefix", "shop", "--json"], more].concat();
+    let would = world.run(&shop(&["--partitions", "2", "--dry-run"])).await.json();
+    assert_eq!(would["would_create"].as_array().unwrap().len(), 7);
+    let did = |answer: Value| -> Vec<Value> {
+        answer["streams"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["did"].clone())
+            .collect()
+    };
+    let first = world.run(&shop(&["--partitions", "2", "--ack-wait", "5s"])).await.json();
+    assert_eq!(did(first.clone()), vec![json!("created"); 7]);
+    let second = world.run(&shop(&[])).await.json();
+    assert_eq!(did(second.clone()), vec![json!("existed"); 7]);
+    assert_eq!(second["deployment"], first["deployment"]);
+    assert_eq!(second["deployment"]["partitions"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_printed_for_an_administrator_is_what_provisioning_would_make() {
+    let world = World::start().await;
+    let printed = world
+        .run(&["provision", "--print", "--prefix", "shop", "--partitions", "2"])
+        .await
+        .json();
+    let broker = NatsBroker::connect(world.server.connect()).await.unwrap();
+    for stream in printed["streams"].as_array().unwrap() {
+        let verb = format!("STREAM.CREATE.{}", stream["name"].as_str().unwrap());
+        broker.ask_jetstream(&verb, stream).await.unwrap();
+    }
+    for consumer in printed["consumers"].as_array().unwrap() {
+        let stream = consumer["stream"].as_str().unwrap();
+        let verb = format!("CONSUMER.CREATE.{stream}.{}", consumer["config"]["name"].as_str().unwrap());
+        let question = json!({ "stream_name": stream, "config": consumer["config"] });
+        broker.ask_jetstream(&verb, &question).await.unwrap();
+    }
+    let provisioned = world
+        .run(&["provision", "--prefix", "shop", "--partitions", "2", "--json"])
+        .await
+        .json();
+    for stream in provisioned["streams"].as_array().unwrap() {
+        assert_eq!(stream["did"], "existed", "{stream}");
+    }
+    let doctor = world.run(&["doctor", "--prefix", "shop"]).await;
+    assert_eq!(doctor.code, 0, "{doctor:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_what_is_wrong_and_how_to_mend_it() {
+    let mut world = World::start().await;
+    let verdicts = async |world: &World, more: &[&str]| {
+        let ended = world.run(&[&["doctor", "--json"], more].concat()).await;
+        (ended.code, ended.json())
+    };
+    let of = |checks: &Value, name: &str| {
+        checks
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|check| check["check"] == name)
+            .cloned()
+            .unwrap()
+    };
+    let monitor = world.server.server().monitor_url();
+    let (code, checks) = verdicts(&world, &["--monitor", &monitor]).await;
+    assert_eq!(code, 0, "{checks}");
+    assert_eq!(of(&checks, "durability")["verdict"], "ok");
+    assert_eq!(of(&checks, "orchestrators")["verdict"], "warning");
+    assert_eq!(of(&checks, "permissions")["verdict"], "ok");
+
+    let broker = NatsBroker::connect(world.server.connect()).await.unwrap();
+    broker.ask_jetstream("STREAM.DELETE.PAYLOADS", &json!({})).await.unwrap();
+    let mut runs = broker.ask_jetstream("STREAM.INFO.KV_runs", &json!({})).await.unwrap()["config"].take();
+    runs["max_bytes"] = json!(1_000_000);
+    broker.ask_jetstream("STREAM.UPDATE.KV_runs", &runs).await.unwrap();
+    let (code, checks) = verdicts(&world, &[]).await;
+    let wrong: Vec<_> = checks
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["verdict"] == "wrong")
+        .collect();
+    let told = json!(wrong).to_string();
+    assert_eq!((code, wrong.len()), (1, 2), "{checks}");
+    assert!(
+        told.contains("PAYLOADS is missing") && told.contains("max_bytes: wanted -1, found 1000000"),
+        "{told}"
+    );
+    assert!(wrong.iter().all(|check| check["mend"].is_string()), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completion_scripts_are_printed() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = ended(command(&["completions", shell])).await;
+        assert!(script.code == 0 && script.output.contains("provision"), "{shell}");
+    }
+}

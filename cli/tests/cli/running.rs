@@ -1,0 +1,186 @@
+//! Starting runs, following them, naming them and moving them.
+
+use std::process::Stdio;
+
+use everstep::RunStatus;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::support::{ENDS_WITHIN, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_followed_run_tells_its_timeline_beside_its_result() {
+    let world = World::start().await;
+    let _application = world.application().await;
+    let ended = world.run(&["run", "order_workflow", "--input", "\"o-1\"", "--follow"]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(ended.json()["status"], "complete");
+    for told in ["start", "step  charge_customer", "timer settle", "end"] {
+        assert!(ended.errors.contains(told), "{told}: {ended:?}");
+    }
+
+    let ended = world
+        .run(&["run", "order_workflow", "--input", "\"o-2\"", "--follow", "--json"])
+        .await;
+    let lines = ended.json_lines();
+    let entries: Vec<_> = lines.iter().filter_map(|line| line["entry"].as_str()).collect();
+    assert_eq!(
+        entries,
+        [
+            "start",
+            "step.validate_order",
+            "step.charge_customer",
+            "timer.settle",
+            "step.send_confirmation",
+            "end"
+        ]
+    );
+    let (first, last) = (&lines[0], &lines[lines.len() - 1]);
+    assert_eq!((&last["run"], &last["status"]), (&first["run"], &json!("completed")));
+    assert_eq!(last["result"]["order_id"], "o-2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_run_fails_the_command_that_followed_it() {
+    let world = World::start().await;
+    let _application = world.application().await;
+    let ended = world
+        .run(&["run", "order_workflow", "--input", "5", "--follow", "--json"])
+        .await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let last = ended.json_lines().pop().unwrap();
+    assert_eq!(
+        (&last["status"], &last["failure"]["kind"]),
+        (&json!("failed"), &json!("invalid"))
+    );
+    let run = last["run"].as_str().unwrap();
+    assert_eq!(world.run(&["runs", "tail", run]).await.code, 1);
+    let listed = world.run(&["runs", "show", run, "--json"]).await.json();
+    assert_eq!(listed["summary"]["status"], "failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_started_once_per_key_and_named_by_the_beginning_of_its_id() {
+    let world = World::start().await;
+    let start = |input: &'static str| ["run", "order_workflow", "--input", input, "--key", "k"];
+    let run = world.run(&start("\"a\"")).await.line();
+    assert_eq!(world.run(&start("\"a\"")).await.line(), run);
+    let conflict = world.run(&start("\"b\"")).await;
+    assert_eq!((conflict.code, conflict.output.as_str()), (4, ""));
+    assert!(
+        conflict.errors.contains(&run) && conflict.errors.contains("hint: "),
+        "{conflict:?}"
+    );
+
+    // No orchestrator has seen it, so that no list knows it yet.
+    let unique = run.split_once('-').unwrap().1;
+    for name in [&run[..8], &unique[..6], &run] {
+        let shown = world.run(&["runs", "show", name, "--json"]).await.json();
+        assert_eq!((&shown["run"], &shown["summary"]["status"]), (&json!(run), &json!("running")));
+        assert_eq!(shown["journal"][0]["value"], "a");
+        assert_eq!(shown["start_key"], "k");
+    }
+    assert_eq!(world.run(&["run", "order_workflow", "--input", "null"]).await.code, 0);
+    let ambiguous = world.run(&["runs", "show", "0-"]).await;
+    assert_eq!(ambiguous.code, 2);
+    assert!(ambiguous.errors.contains(&run), "{ambiguous:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_codes_tell_what_went_wrong() {
+    let world = World::start().await;
+    let run = world.run(&["run", "order_workflow", "--input", "\"o\""]).await.line();
+    let check = async |arguments: &[&str], code: i32| {
+        let ended = world.run(arguments).await;
+        assert_eq!((ended.code, ended.output.as_str()), (code, ""), "{arguments:?}: {ended:?}");
+        let first = ended.errors.lines().next().unwrap_or_default();
+        assert!(first.starts_with("error: ") && !first.ends_with('.'), "{first}");
+    };
+    check(&["run", "order_workflow", "--input", "not json"], 2).await;
+    check(&["run", "order_workflow", "--timeout", "5s"], 2).await;
+    check(&["runs", "ls", "--status", "odd"], 2).await;
+    check(&["runs", "show", "0-0123456789abcdef0123456789abcdef"], 3).await;
+    check(&["runs", "cancel", "zzz"], 3).await;
+    check(&["runs", "ls", "--prefix", "elsewhere"], 3).await;
+    check(&["provision", "--partitions", "2"], 4).await;
+    check(&["provision", "--partitions", "0"], 2).await;
+    check(&["runs", "ls", "--server", "nats://127.0.0.1:1"], 1).await;
+    let late = world.run(&["runs", "tail", &run, "--timeout", "100ms"]).await;
+    assert_eq!(late.code, 5, "{late:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_run_ends_and_cannot_be_moved_again() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let run = world.run(&["run", "order_workflow", "--input", "\"o\""]).await.line();
+    let would = world.run(&["runs", "cancel", &run, "--dry-run"]).await;
+    assert_eq!(
+        (would.code, client.history(&run.parse().unwrap()).await.unwrap().len()),
+        (0, 1)
+    );
+    let cancelled = world.run(&["runs", "cancel", &run[..20], "--reason", "typo", "--json"]).await;
+    assert_eq!(cancelled.json(), json!({ "run": run, "verb": "cancel", "accepted": true }));
+
+    let _application = world.application().await;
+    let tailed = world.run(&["runs", "tail", &run, "--json"]).await;
+    let end = tailed.json_lines().pop().unwrap();
+    assert_eq!((tailed.code, &end["failure"]["message"]), (1, &json!("typo")), "{tailed:?}");
+    assert_eq!(world.run(&["runs", "cancel", &run]).await.code, 4);
+    assert_eq!(world.run(&["runs", "resume", &run, "--dry-run"]).await.code, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_says_that_and_why_a_run_is_parked() {
+    let world = World::start().await;
+    let _application = world.application().await;
+    let run = world.run(&["run", "unheard_of", "--tag", "team=a"]).await.line();
+    let mut tail = world.command(&["runs", "tail", &run]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stderr.take().unwrap()).lines();
+    let parked = tokio::time::timeout(ENDS_WITHIN, lines.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(parked.starts_with("parked: ") && parked.contains("unheard_of"), "{parked}");
+    tail.kill().await.unwrap();
+
+    let listed = world.run(&["runs", "ls", "--status", "parked", "--json"]).await.json();
+    assert_eq!((&listed[0]["run"], &listed[0]["tags"]["team"]), (&json!(run), &json!("a")));
+    assert_eq!(listed[0]["status"], json!(RunStatus::Parked));
+    assert_eq!(
+        world.run(&["runs", "ls", "--status", "failed", "--json"]).await.json(),
+        Value::Array(vec![])
+    );
+    let shown = world.run(&["runs", "show", &run]).await;
+    assert!(
+        shown.output.contains("no code") && shown.errors.contains("runs resume"),
+        "{shown:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shown_run_says_what_it_waits_for() {
+    let world = World::start().await;
+    let application = world.application().await;
+    let run = world.run(&["run", "order_workflow", "--input", "\"o\""]).await.line();
+    let mut journal = world.client().await.tail(&run.parse().unwrap());
+    let charged = async {
+        use futures::StreamExt;
+        while let Some(entry) = journal.next().await {
+            if entry.unwrap().key.to_string() == "step.charge_customer" {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(ENDS_WITHIN, charged).await.unwrap();
+    // Stopped in order: whatever it had to schedule is scheduled, and nobody wakes the run.
+    application.stop().await.unwrap();
+    let shown = world.run(&["runs", "show", &run, "--json"]).await.json();
+    let wait = &shown["waits"][0];
+    assert_eq!(
+        (&wait["waits_for"], &wait["key"]),
+        (&json!("sleep"), &json!("settle")),
+        "{shown}"
+    );
+}

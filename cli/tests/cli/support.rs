@@ -1,0 +1,128 @@
+//! A private server, an application on it, and the command as a user runs it.
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use everstep::prelude::*;
+use everstep::{App, AppOptions, Client, DevOptions, DevServer, RunningApp};
+use everstep_examples::order::{
+    Charge, PaymentService, Payments, charge_customer, order_workflow, send_confirmation, validate_order,
+};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::Value;
+use tokio::process::Command;
+
+/// No command of these tests takes as long, on a slow machine too.
+pub(crate) const ENDS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Charges by making up an id.
+struct Pretend;
+
+impl PaymentService for Pretend {
+    fn charge<'a>(&'a self, total: u64, idempotency_key: &'a str) -> BoxFuture<'a, Result<Charge, StepError>> {
+        let id = format!("ch_{idempotency_key}");
+        std::future::ready(Ok(Charge { id, total })).boxed()
+    }
+}
+
+/// A server with a deployment on it.
+pub(crate) struct World {
+    pub server: DevServer,
+}
+
+/// How a command ended, and what it printed.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub code: i32,
+    pub output: String,
+    pub errors: String,
+}
+
+impl Ended {
+    /// What it printed, as one JSON value.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.output).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// What it printed, as JSON values line by line.
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
+        let lines = self.output.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self:?}")))
+            .collect()
+    }
+
+    /// The only line it printed.
+    pub(crate) fn line(&self) -> String {
+        assert_eq!((self.code, self.output.lines().count()), (0, 1), "{self:?}");
+        self.output.trim_end().to_owned()
+    }
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().expect("it was not killed"),
+            output: String::from_utf8(output.stdout).unwrap(),
+            errors: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let server = DevServer::start(DevOptions::default()).await.unwrap();
+        Self { server }
+    }
+
+    /// The order pipeline, in this process.
+    pub(crate) async fn application(&self) -> RunningApp {
+        let app = App::new()
+            .resource(Payments::new(Pretend))
+            .workflow(order_workflow)
+            .function(validate_order)
+            .function(charge_customer)
+            .function(send_confirmation);
+        app.start(AppOptions::new(self.server.connect())).await.unwrap()
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(self.server.connect()).await.unwrap()
+    }
+
+    /// The command, told of the server as users tell it.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(arguments);
+        command.env("NATS_URL", self.server.connect().servers.join(","));
+        command
+    }
+
+    /// Runs the command to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
+        ended(self.command(arguments)).await
+    }
+}
+
+/// The command, which knows of no server.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_everstep"));
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    for variable in [
+        "NATS_URL",
+        "NATS_CREDS",
+        "NATS_CONTEXT",
+        "EVERSTEP_PREFIX",
+        "EVERSTEP_LOG",
+        "EVERSTEP_QUEUES",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) async fn ended(mut command: Command) -> Ended {
+    let output = tokio::time::timeout(ENDS_WITHIN, command.output()).await;
+    output.expect("the command ends").unwrap().into()
+}
