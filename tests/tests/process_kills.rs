@@ -24,9 +24,12 @@ async fn fleet(orchestrators: usize, workers: usize) -> Fleet {
 }
 
 /// Runs under load while `victim` says who dies next; then everything must be as if nobody had.
-async fn survives(mut victim: impl FnMut(&mut Seed) -> Victim) {
+async fn survives(victim: impl FnMut(&mut Seed) -> Victim) {
+    survives_on(fleet(2, 2).await, KILLS, victim).await;
+}
+
+async fn survives_on(mut fleet: Fleet, kills: usize, mut victim: impl FnMut(&mut Seed) -> Victim) {
     let mut seed = Seed::from_environment();
-    let mut fleet = fleet(2, 2).await;
     let client = fleet.client.clone();
     let runs: Vec<_> = (0..RUNS)
         .map(|number| {
@@ -43,7 +46,7 @@ async fn survives(mut victim: impl FnMut(&mut Seed) -> Victim) {
         })
         .collect();
     until("the first steps", async || fleet.ledger.requests() > 0).await;
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         let before = fleet.ledger.requests();
         fleet.kill(victim(&mut seed), &mut seed).await.expect("a kill");
         // The next one dies when work has gone on, or is done.
@@ -85,6 +88,15 @@ async fn kills_of_the_server_change_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_of_anybody_change_nothing() {
     survives(|seed| [Victim::Worker, Victim::Orchestrator, Victim::Server][seed.below(3) as usize]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_of_anybody_on_three_nodes_change_nothing() {
+    let fleet = Fleet::start_on_three_nodes(Path::new(BINARY), 2, 2).await.expect("a fleet");
+    survives_on(fleet, KILLS, |seed| {
+        [Victim::Worker, Victim::Orchestrator, Victim::Server][seed.below(3) as usize]
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use everstep::{Client, ConnectOptions, Prefix};
 use everstep_common::ports::Broker;
 use everstep_common::store::Deployment;
 use everstep_nats::NatsBroker;
-use everstep_nats::managed::{ManagedServer, Options};
+use everstep_nats::managed::{ManagedCluster, ManagedServer, NODES, Options};
 use tokio::process::{Child, Command};
 
 use super::ledger::Ledger;
@@ -25,8 +25,24 @@ pub enum Victim {
     Worker,
     /// One of the orchestrators.
     Orchestrator,
-    /// The server.
+    /// The server, or one of its three nodes.
     Server,
+}
+
+/// One node or three.
+#[derive(Debug)]
+enum Servers {
+    One(ManagedServer),
+    Three(ManagedCluster),
+}
+
+impl Servers {
+    fn url(&self) -> String {
+        match self {
+            Self::One(server) => server.url(),
+            Self::Three(cluster) => cluster.url(),
+        }
+    }
 }
 
 /// Numbers that follow from a seed, which is printed and taken back.
@@ -59,20 +75,37 @@ pub struct Fleet {
     pub ledger: Ledger,
     /// For the test itself.
     pub client: Client,
-    server: ManagedServer,
+    servers: Servers,
     binary: PathBuf,
     orchestrators: Vec<Child>,
     workers: Vec<Child>,
 }
 
 impl Fleet {
-    /// Starts a strict server with two partitions, and so many orchestrators and workers of `binary`.
+    /// Starts a strict server, and so many orchestrators and workers of `binary`.
     pub async fn start(binary: &Path, orchestrators: usize, workers: usize) -> anyhow::Result<Self> {
-        let server = ManagedServer::start(Options::default()).await?;
-        let connect = ConnectOptions::to(server.url());
+        let servers = Servers::One(ManagedServer::start(Options::default()).await?);
+        Self::start_on(servers, 1, binary, orchestrators, workers).await
+    }
+
+    /// The same on a cluster of three nodes, everything kept on all of them.
+    pub async fn start_on_three_nodes(binary: &Path, orchestrators: usize, workers: usize) -> anyhow::Result<Self> {
+        let servers = Servers::Three(ManagedCluster::start(Options::default()).await?);
+        Self::start_on(servers, NODES, binary, orchestrators, workers).await
+    }
+
+    async fn start_on(
+        servers: Servers,
+        replicas: usize,
+        binary: &Path,
+        orchestrators: usize,
+        workers: usize,
+    ) -> anyhow::Result<Self> {
+        let connect = ConnectOptions::to(servers.url());
         let broker: std::sync::Arc<dyn Broker> = NatsBroker::connect(connect.clone()).await?;
         let deployment = Deployment::single_node(Prefix::none())
             .with_partitions(2)
+            .with_replicas(replicas)
             .with_ack_wait(ACK_WAIT);
         deployment.provision(&broker).await?;
         let client = Client::connect(connect).await?;
@@ -80,7 +113,7 @@ impl Fleet {
         let mut fleet = Self {
             ledger,
             client,
-            server,
+            servers,
             binary: binary.to_owned(),
             orchestrators: Vec::new(),
             workers: Vec::new(),
@@ -96,13 +129,13 @@ impl Fleet {
 
     /// The broker of a connection of its own.
     pub async fn broker(&self) -> anyhow::Result<std::sync::Arc<dyn Broker>> {
-        Ok(NatsBroker::connect(ConnectOptions::to(self.server.url())).await?)
+        Ok(NatsBroker::connect(ConnectOptions::to(self.servers.url())).await?)
     }
 
     fn spawn(&self, role: &str) -> anyhow::Result<Child> {
         let mut command = Command::new(&self.binary);
         command
-            .args([role, "--server", &self.server.url()])
+            .args([role, "--server", &self.servers.url()])
             .env(LEDGER_VARIABLE, self.ledger.address().to_string());
         if std::env::var_os("EVERSTEP_LOG").is_none() {
             command.env("EVERSTEP_LOG", "off");
@@ -117,10 +150,17 @@ impl Fleet {
     /// SIGKILL to one victim, and a new one in its place.
     pub async fn kill(&mut self, victim: Victim, seed: &mut Seed) -> anyhow::Result<()> {
         match victim {
-            Victim::Server => {
-                self.server.kill();
-                self.server.restart().await?;
-            }
+            Victim::Server => match &mut self.servers {
+                Servers::One(server) => {
+                    server.kill();
+                    server.restart().await?;
+                }
+                Servers::Three(cluster) => {
+                    let node = seed.below(NODES as u64) as usize;
+                    cluster.kill(node);
+                    cluster.restart(node).await?;
+                }
+            },
             Victim::Worker => {
                 let place = seed.below(self.workers.len() as u64) as usize;
                 self.workers[place].kill().await?;
