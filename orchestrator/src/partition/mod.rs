@@ -179,6 +179,10 @@ impl Partition {
 
     /// How long there is nothing to do, unless something comes.
     fn pause(&self) -> Duration {
+        if self.stopping {
+            // Only the last write of the cursor is waited for; what else is due is the successor's.
+            return PAUSE_MAX;
+        }
         if self.backlog.has_ready() {
             return Duration::ZERO;
         }
