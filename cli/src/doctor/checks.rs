@@ -7,8 +7,10 @@ use everstep::QueueName;
 use everstep_common::ports::{Broker, Clock, GetLast, ReadError, TopologyError};
 use everstep_common::store::{Deployment, LEASES};
 use everstep_common::subject::Names;
+use everstep_common::topology::{ConsumerSpec, StreamSpec};
 use everstep_common::wire;
 use everstep_nats::{NatsBroker, TokioClock};
+use futures::future::join_all;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
@@ -64,32 +66,40 @@ pub(super) fn deployment(deployment: &Deployment) -> Check {
     )
 }
 
-/// Each stream against its specification; one line if all is well.
+/// Each stream and consumer against its specification; one line if all is well.
 pub(super) async fn streams(broker: &Arc<dyn Broker>, deployment: &Deployment) -> Vec<Check> {
     let names = Names::new(deployment.prefix.clone());
     let specs = deployment.streams();
-    let mut wrong = Vec::new();
-    for spec in &specs {
-        wrong.extend(match broker.stream_info(&spec.name).await {
-            Ok(Some(_)) => differing(broker.ensure_stream(spec).await),
-            Ok(None) => Some(missing("stream", &spec.name)),
-            Err(error) => Some(unread(&spec.name, &error)),
-        });
-    }
-    for partition in deployment.all_partitions() {
+    let streams = join_all(specs.iter().map(|spec| stream(broker, spec)));
+    let consumers = join_all(deployment.all_partitions().map(|partition| {
         let (stream, spec) = (names.timer_stream(partition), deployment.timer_consumer(&names, partition));
-        wrong.extend(match broker.consumers(&stream).await {
-            Ok(consumers) if consumers.contains(&spec.name) => differing(broker.ensure_consumer(&stream, &spec).await),
-            Ok(_) => Some(missing("consumer", &format!("{stream}/{}", spec.name))),
-            // Told above, with the stream.
-            Err(ReadError::NoStream) => None,
-            Err(error) => Some(unread(&stream, &error)),
-        });
-    }
+        consumer(broker, stream, spec)
+    }));
+    let (streams, consumers) = futures::join!(streams, consumers);
+    let mut wrong: Vec<_> = streams.into_iter().chain(consumers).flatten().collect();
     if wrong.is_empty() {
         wrong.push(Check::ok("streams", format!("all {} as they should be", specs.len())));
     }
     wrong
+}
+
+async fn stream(broker: &Arc<dyn Broker>, spec: &StreamSpec) -> Option<Check> {
+    match broker.stream_info(&spec.name).await {
+        // It exists, so this compares and makes nothing.
+        Ok(Some(_)) => differing(broker.ensure_stream(spec).await),
+        Ok(None) => Some(missing("stream", &spec.name)),
+        Err(error) => Some(unread(&spec.name, &error)),
+    }
+}
+
+async fn consumer(broker: &Arc<dyn Broker>, stream: String, spec: ConsumerSpec) -> Option<Check> {
+    match broker.consumers(&stream).await {
+        Ok(consumers) if consumers.contains(&spec.name) => differing(broker.ensure_consumer(&stream, &spec).await),
+        Ok(_) => Some(missing("consumer", &format!("{stream}/{}", spec.name))),
+        // Told with the stream.
+        Err(ReadError::NoStream) => None,
+        Err(error) => Some(unread(&stream, &error)),
+    }
 }
 
 /// The queues' streams, which orchestrators make as they are needed.

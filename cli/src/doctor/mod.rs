@@ -39,12 +39,20 @@ async fn examine(global: &Global, arguments: &Doctor) -> Vec<Check> {
     match Deployment::load(&port, &global.server.prefix).await {
         Ok(deployment) => {
             checks.push(checks::deployment(&deployment));
-            checks.push(durability::check(&broker, &deployment, arguments.monitor.as_deref()).await);
-            checks.extend(checks::streams(&port, &deployment).await);
-            checks.extend(checks::queues(&port, &deployment, &arguments.queues).await);
-            checks.push(checks::orchestrators(&broker, &deployment).await);
-            checks.push(checks::clock(&broker, &deployment).await);
-            checks.extend(permissions::check(&port, &deployment).await);
+            // What these credentials may not ask is not answered, so each of these may take seconds.
+            let (durability, streams, queues, orchestrators, clock, permissions) = futures::join!(
+                durability::check(&broker, &deployment, arguments.monitor.as_deref()),
+                checks::streams(&port, &deployment),
+                checks::queues(&port, &deployment, &arguments.queues),
+                checks::orchestrators(&broker, &deployment),
+                checks::clock(&broker, &deployment),
+                permissions::check(&port, &deployment),
+            );
+            checks.push(durability);
+            checks.extend(streams);
+            checks.extend(queues);
+            checks.extend([orchestrators, clock]);
+            checks.extend(permissions);
         }
         Err(error) => checks.push(Check::wrong("deployment", chain(&error))),
     }

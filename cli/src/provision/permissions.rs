@@ -71,7 +71,7 @@ fn permissions(publish: Vec<String>, deny: Vec<String>, subscribe: Vec<String>) 
 fn orchestrator(words: &Words) -> Value {
     let mut publish = plain(&["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>"]);
     publish.extend(words.subjects(&["task.>", "mark.>", "timer.>", "payload.>", "live.>", "cancel.>", "running.>"]));
-    let mut subscribe = plain(&["_INBOX.>", "$SRV.>"]);
+    let mut subscribe = plain(&["_INBOX.>", "$SRV.>", "everstep.status.*"]);
     subscribe.extend(words.subjects(&["done.>"]));
     permissions(publish, plain(&["$JS.API.STREAM.DELETE.*"]), subscribe)
 }
@@ -79,7 +79,7 @@ fn orchestrator(words: &Words) -> Value {
 fn worker(words: &Words, queues: &[QueueName]) -> Value {
     let mut publish = plain(&["$KV.*.*.step.*", "$KV.*.*.try.*.*", "$KV.*.*.begun.*.*.*"]);
     publish.extend(words.subjects(&["payload.>", "live.>"]));
-    let mut subscribe = plain(&["_INBOX.>", "$SRV.>"]);
+    let mut subscribe = plain(&["_INBOX.>", "$SRV.>", "everstep.status.*"]);
     for queue in queues {
         let stream = format!("{}TASKS_{queue}", words.stream);
         publish.extend([
@@ -109,6 +109,7 @@ fn client(words: &Words) -> Value {
     let mut subscribe = plain(&["_INBOX.>", "$SRV.>"]);
     subscribe.extend(words.subjects(&["done.>", "live.>"]));
     subscribe.extend(plain(&["$KV.*.*.>"]));
+    subscribe.push(format!("$KV.{}runs.*", words.bucket));
     permissions(publish, words.no_journals(), subscribe)
 }
 

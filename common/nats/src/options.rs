@@ -74,9 +74,27 @@ impl ConnectOptions {
             self.servers = vec![environment("NATS_URL").unwrap_or_else(|| DEFAULT_SERVER.to_owned())];
         }
         if !self.has_identity() {
+            self.identify_by_address();
+        }
+        if !self.has_identity() {
             self.credentials = environment("NATS_CREDS").map(PathBuf::from);
         }
         Ok(self)
+    }
+
+    /// Takes user and password, or a token, from the first address that holds them: the client does not.
+    fn identify_by_address(&mut self) {
+        let addresses = self.addresses();
+        let Some(secret) = addresses.iter().find_map(|address| secret_of(address)) else {
+            return;
+        };
+        match secret.split_once(':') {
+            Some((user, password)) => {
+                let (user, password) = (percent_decoded(user), percent_decoded(password));
+                (self.user, self.password) = (Some(user), Some(password));
+            }
+            None => self.token = Some(percent_decoded(secret)),
+        }
     }
 
     /// One way to say who we are excludes the others, so a context's credentials do not join an explicit user.
@@ -130,6 +148,26 @@ impl fmt::Debug for ConnectOptions {
     }
 }
 
+/// What stands before the `@` of an address.
+fn secret_of(address: &str) -> Option<&str> {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.rsplit_once('@').map(|(secret, _)| secret)
+}
+
+/// `%40` is how an `@` is written in an address. What is no such escape is left as it stands.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(before.as_bytes());
+        let escaped = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(escaped.unwrap_or(b'%'));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// An address without the user, password or token in it.
 pub(crate) fn without_secret(address: &str) -> String {
     let (scheme, rest) = address
@@ -180,6 +218,22 @@ mod tests {
         assert_eq!(explicit.servers, ["nats://said:1"]);
         assert_eq!((explicit.token.as_deref(), explicit.user), (Some("t"), None));
         assert_eq!(explicit.tls_ca, Some("/ca.pem".into()));
+    }
+
+    #[test]
+    fn an_address_may_say_who_we_are() {
+        let identity = |address: &'static str| {
+            let set = move |name: &str| (name == "NATS_URL").then(|| address.to_owned());
+            let resolved = ConnectOptions::default().resolved_with(set).unwrap();
+            (resolved.user, resolved.password, resolved.token)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            identity("nats://a:1,nats://me:p%40ss%@b:2"),
+            (some("me"), some("p@ss%"), None)
+        );
+        assert_eq!(identity("tls://t0ken@a:1"), (None, None, some("t0ken")));
+        assert_eq!(identity("nats://a:1"), (None, None, None));
     }
 
     #[test]

@@ -2,12 +2,9 @@
 
 use everstep_common::ids::RunId;
 use everstep_common::journal::{Entry, EntryKey, JournalEntry, RunOutcome};
-use everstep_common::ports::{Followed, From};
 use everstep_common::store::RUNS;
 use everstep_common::summary::{RunStatus, RunSummary};
 use everstep_common::wire;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 
 use super::{Client, ClientError};
 
@@ -63,29 +60,6 @@ impl Client {
         } else {
             Ok(entries)
         }
-    }
-
-    /// Every entry of a run's journal, those to come included; ends with the run.
-    pub fn tail(&self, run: &RunId) -> BoxStream<'static, Result<JournalEntry, ClientError>> {
-        let (store, run) = (self.store().clone(), run.clone());
-        let stream = store.names().journal_stream(run.partition());
-        let followed = store
-            .broker()
-            .follow(&stream, &store.names().run_filter(&run), From::Sequence(1));
-        let entries = followed.filter_map(move |followed| {
-            let entry = match followed {
-                Followed::Message(message) => Some(store.decode_entry(&run, message).map_err(ClientError::from)),
-                Followed::CaughtUp => None,
-                Followed::Lost(_) => Some(Err(ClientError::NotFound { run: run.clone() })),
-            };
-            futures::future::ready(entry)
-        });
-        // The end is the last entry told.
-        let until_end = entries.scan(false, |ended, entry| {
-            let after_end = std::mem::replace(ended, matches!(&entry, Ok(JournalEntry { key: EntryKey::End, .. }) | Err(_)));
-            futures::future::ready((!after_end).then_some(entry))
-        });
-        until_end.boxed()
     }
 }
 

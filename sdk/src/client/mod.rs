@@ -7,6 +7,7 @@ mod history;
 mod list;
 mod result;
 mod start;
+mod tail;
 mod value;
 
 use std::sync::Arc;
