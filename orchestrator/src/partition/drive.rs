@@ -65,6 +65,7 @@ impl Partition {
                     about: about.clone(),
                     effects: 0,
                     active: now,
+                    read_back: false,
                 };
                 self.slots.insert(run.clone(), live);
                 about

@@ -65,7 +65,6 @@ impl Partition {
             self.replay(&run, journal, now);
         }
         self.backlog.unblock(&run);
-        self.evict(now);
     }
 
     fn replay(&mut self, run: &RunId, journal: Vec<(JournalEntry, Option<Bytes>)>, now: Instant) {
@@ -112,6 +111,7 @@ impl Partition {
                 about: about.clone(),
                 effects: 0,
                 active: now,
+                read_back: true,
             },
         );
         self.summarise(run, &about, RunStatus::Running, None, head, about.started);
@@ -139,6 +139,9 @@ impl Partition {
         let Some(live) = self.slots.remove(run) else { return };
         metrics().ended.add(1, &[]);
         self.see_off(run, &live.about, &outcome, sequence, time);
+        if live.read_back {
+            self.perform(None, Effect::UnscheduleRun { run: run.clone() });
+        }
     }
 
     /// The end of a run that stood still has come: it was cancelled.
@@ -179,7 +182,7 @@ impl Partition {
     }
 
     /// Drops the longest idle runs while there are too many.
-    pub(super) fn evict(&mut self, _now: Instant) {
+    pub(super) fn evict(&mut self) {
         while self.slots.len() > self.options.live_runs_max {
             let Some(run) = self.slots.longest_idle() else { break };
             for (at, wake_up) in self.wheel.of_run(&run) {

@@ -128,6 +128,7 @@ impl Partition {
         }
         self.apply_backlog(now);
         self.fire_due(now);
+        self.evict();
         self.keep_up(now);
         !self.stopping || !self.upkeep.is_finished()
     }

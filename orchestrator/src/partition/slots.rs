@@ -21,6 +21,8 @@ pub(crate) struct Live {
     pub effects: u32,
     /// When something last happened to it.
     pub active: Instant,
+    /// It was read from its journal: there may be schedules of it that this memory does not know.
+    pub read_back: bool,
 }
 
 /// What summaries repeat of a run's start.
