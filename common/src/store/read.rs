@@ -79,6 +79,40 @@ impl Store {
             .transpose()
     }
 
+    /// One entry; `None` only if it was not there when this was asked for: the answer then speaks of all that the stream held.
+    pub async fn find_entry(&self, run: &RunId, key: &EntryKey) -> Result<Option<JournalEntry>, ReadRunError> {
+        if let Some(entry) = self.read_entry(run, key).await? {
+            return Ok(Some(entry));
+        }
+        let last = self.last_sequence(run).await?;
+        let subject = self.names().entry(run, key);
+        let messages = self.read_complete(run, subject, ReadAt::AtLeast(last)).await?;
+        let message = messages.into_iter().next();
+        message.map(|message| self.decode_entry(run, message)).transpose()
+    }
+
+    /// The end of the run's stream as its leader knows it.
+    async fn last_sequence(&self, run: &RunId) -> Result<u64, ReadRunError> {
+        let stream = self.names().journal_stream(run.partition());
+        let mut backoff = Backoff::new();
+        let mut tries = 0;
+        loop {
+            let source = match self.broker().stream_info(&stream).await {
+                Ok(Some(info)) => return Ok(info.last_sequence),
+                Ok(None) => ReadError::NoStream,
+                Err(error) => error,
+            };
+            tries += 1;
+            if tries >= TRIES_MAX || matches!(source, ReadError::Rejected(_) | ReadError::NoStream) {
+                return Err(ReadRunError::Unavailable {
+                    run: run.clone(),
+                    source,
+                });
+            }
+            self.clock().sleep(backoff.delay()).await;
+        }
+    }
+
     /// Reads a stored message as an entry of `run`.
     pub fn decode_entry(&self, run: &RunId, message: Message) -> Result<JournalEntry, ReadRunError> {
         let Some((_, key)) = self.names().parse_entry(&message.subject) else {

@@ -149,8 +149,9 @@ impl Client {
         }
     }
 
+    /// An entry, and never a replica's word that it is not there.
     async fn entry(&self, run: &RunId, key: &EntryKey) -> Result<Option<JournalEntry>, ClientError> {
-        Ok(self.bounded(self.store.read_entry(run, key)).await??)
+        Ok(self.bounded(self.store.find_entry(run, key)).await??)
     }
 
     async fn entries(&self, run: &RunId) -> Result<Vec<JournalEntry>, ClientError> {
