@@ -1,9 +1,11 @@
 //! The server of one's own, provisioning, and the doctor.
 
+use everstep::{AppOptions, ConnectOptions, Roles};
 use everstep_nats::NatsBroker;
+use everstep_nats::managed::{ManagedServer, Options};
 use serde_json::{Value, json};
 
-use crate::support::{World, command, ended};
+use crate::support::{World, application, command, ended};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_runs_a_command_against_its_server_and_ends_as_the_command_does() {
@@ -118,4 +120,50 @@ async fn completion_scripts_are_printed() {
         let script = ended(command(&["completions", shell])).await;
         assert!(script.code == 0 && script.output.contains("provision"), "{shell}");
     }
+}
+
+/// Roles and clients with no more than the shipped permissions; the server notes whatever they try beyond.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_permissions_are_enough_for_every_role() {
+    let mut permissions = include_str!("../../../deploy/permissions.conf").to_owned();
+    for role in ["ORCHESTRATOR", "WORKER", "CLIENT"] {
+        permissions = permissions.replace(&format!("$EVERSTEP_{role}_PASSWORD"), "\"pass@word\"");
+    }
+    let server = ManagedServer::start(Options {
+        extra_config: permissions,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let url = |role: &str| server.url().replace("nats://", &format!("nats://{role}:pass%40word@"));
+    let as_role = async |role: &str, arguments: &[&str]| {
+        let url = url(role);
+        ended(command(&[&["--server", &url], arguments].concat())).await
+    };
+    let provisioned = as_role("orchestrator", &["provision", "--partitions", "1"]).await;
+    assert_eq!(provisioned.code, 0, "{provisioned:?}");
+    let start = async |role: &str, roles: Roles| {
+        let options = AppOptions {
+            roles,
+            ..AppOptions::new(ConnectOptions::to(url(role)))
+        };
+        application().start(options).await.unwrap()
+    };
+    let orchestrator = start("orchestrator", Roles::ORCHESTRATOR).await;
+    let worker = start("worker", Roles::WORKER).await;
+
+    let run = ["run", "order_workflow", "--input", "\"o\"", "--key", "k", "--follow"];
+    let followed = as_role("client", &run).await;
+    assert_eq!(followed.code, 0, "{followed:?}");
+    assert!(followed.errors.contains("step  charge_customer"), "{followed:?}");
+    for look in [&["runs", "ls"][..], &["runs", "show", "0-"], &["runs", "tail", "0-"]] {
+        let looked = as_role("client", look).await;
+        assert_eq!(looked.code, 0, "{looked:?}");
+    }
+    worker.stop().await.unwrap();
+    orchestrator.stop().await.unwrap();
+
+    let log = std::fs::read_to_string(server.store().join("nats-server.log")).unwrap();
+    let violations: Vec<_> = log.lines().filter(|line| line.contains("Violation")).collect();
+    assert!(violations.is_empty(), "{violations:#?}");
 }

@@ -184,3 +184,41 @@ async fn a_shown_run_says_what_it_waits_for() {
         "{shown}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_goes_on_when_the_server_was_killed_and_tells_each_entry_once() {
+    let mut world = World::start().await;
+    let _application = world.application().await;
+    let run = world.run(&["run", "order_workflow", "--input", "\"o\""]).await.line();
+    let mut tail = world
+        .command(&["runs", "tail", &run, "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut told: Vec<String> = Vec::new();
+    let telling = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            let entry: Value = serde_json::from_str(&line).unwrap();
+            told.push(entry["entry"].as_str().unwrap().to_owned());
+            if entry["entry"] == "step.charge_customer" {
+                world.server.server().restart().await.unwrap();
+            }
+        }
+        tail.wait().await.unwrap()
+    };
+    let status = tokio::time::timeout(ENDS_WITHIN, telling).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    told.retain(|entry| !entry.starts_with("begun."));
+    assert_eq!(
+        told,
+        [
+            "start",
+            "step.validate_order",
+            "step.charge_customer",
+            "timer.settle",
+            "step.send_confirmation",
+            "end"
+        ]
+    );
+}

@@ -78,13 +78,7 @@ impl World {
 
     /// The order pipeline, in this process.
     pub(crate) async fn application(&self) -> RunningApp {
-        let app = App::new()
-            .resource(Payments::new(Pretend))
-            .workflow(order_workflow)
-            .function(validate_order)
-            .function(charge_customer)
-            .function(send_confirmation);
-        app.start(AppOptions::new(self.server.connect())).await.unwrap()
+        application().start(AppOptions::new(self.server.connect())).await.unwrap()
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -102,6 +96,16 @@ impl World {
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
         ended(self.command(arguments)).await
     }
+}
+
+/// The order pipeline.
+pub(crate) fn application() -> App {
+    App::new()
+        .resource(Payments::new(Pretend))
+        .workflow(order_workflow)
+        .function(validate_order)
+        .function(charge_customer)
+        .function(send_confirmation)
 }
 
 /// The command, which knows of no server.
