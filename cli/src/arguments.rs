@@ -19,11 +19,11 @@ pub(crate) struct Cli {
 /// What every verb takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    #[command(flatten)]
-    pub server: ServerArgs,
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
+    #[command(flatten, next_help_heading = "Server")]
+    pub server: ServerArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -133,7 +133,7 @@ pub(crate) struct Cancel {
     #[command(flatten)]
     pub which: Which,
     /// Why, for those who read the journal
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,
     /// Say what would be done, and do nothing
     #[arg(long)]
@@ -148,7 +148,7 @@ pub(crate) struct Resume {
     #[arg(long)]
     pub accept_unasked: bool,
     /// Why, for those who read the journal
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,
     /// Say what would be done, and do nothing
     #[arg(long)]

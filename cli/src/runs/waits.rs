@@ -60,7 +60,7 @@ pub(crate) async fn of_run(connection: &Connection, run: &RunId, journal: &[Jour
     let schedules = read(connection, &timers, store.names().run_timers(run)).await?;
     let mut waits: Vec<_> = schedules.iter().filter_map(of_schedule).collect();
     for stream in task_streams(connection, run).await {
-        let (Some(queue), true) = (queue_of(connection, &stream), true) else {
+        let Some(queue) = queue_of(connection, &stream) else {
             continue;
         };
         let subjects = store.names().task_filter(&queue).replace(".>", &format!(".*.{run}.>"));

@@ -155,6 +155,10 @@ impl<'a> Stage<'a> {
         kill(self.screen, &mut self.worker, "it has charged, and nobody knows").await?;
         self.worker = Process::start("worker", self.server, &self.payments.address)?;
         self.started(&self.worker);
+        self.screen.say(format_args!(
+            "nobody answers for the task any more: after {} s the server hands it out again",
+            ACK_WAIT.as_secs()
+        ));
         Ok(())
     }
 
