@@ -220,15 +220,16 @@ impl Ownership {
 
     /// Takes free partitions up to a fair share, and gives one away above it.
     async fn balance(&mut self, partitions: &[Partition], now: Instant) {
-        let members = self.watch.members(now, self.options.ttl * 2);
+        // As long as a lease stands: who is dead has no share in what he left.
+        let members = self.watch.members(now, self.options.ttl);
         let others = members.iter().filter(|member| **member != self.process).count();
         let share = partitions.len().div_ceil(others + 1);
         for partition in partitions {
             if self.held.contains_key(partition) || !self.watch.is_free(*partition, now, self.options.ttl) {
                 continue;
             }
-            // Above our share a free lease is left to others for one more period, then taken all the same.
-            let abandoned = self.watch.is_free(*partition, now, self.options.ttl * 2);
+            // Above our share a free lease, one that we have just handed over too, is left to others for a while, then taken all the same.
+            let abandoned = self.watch.stands_still(*partition, now, self.options.ttl * 2);
             if self.held.len() < share || abandoned {
                 self.take(*partition).await;
             }

@@ -52,10 +52,13 @@ impl Watch {
 
     /// Whether a lease may be taken: nobody holds it, or its revision has stood still for longer than `ttl`.
     pub(super) fn is_free(&self, partition: Partition, now: Instant, ttl: Duration) -> bool {
-        match self.keys.get(&lease_key(partition)) {
-            None => true,
-            Some(seen) => now.since(seen.since) >= ttl || self.lease(partition).1.is_none_or(|record| record.owner.is_none()),
-        }
+        self.stands_still(partition, now, ttl) || self.lease(partition).1.is_none_or(|record| record.owner.is_none())
+    }
+
+    /// Whether nobody has written the lease for so long, not even to hand it over.
+    pub(super) fn stands_still(&self, partition: Partition, now: Instant, period: Duration) -> bool {
+        let seen = self.keys.get(&lease_key(partition));
+        seen.is_none_or(|seen| now.since(seen.since) >= period)
     }
 
     /// The members seen alive within `ttl`.
