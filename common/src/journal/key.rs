@@ -1,6 +1,7 @@
 //! What entries are called: the part of the KV key after `<run>.`.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::key::{StepKey, is_token};
@@ -127,7 +128,7 @@ impl fmt::Debug for EntryKey {
     }
 }
 
-impl std::str::FromStr for EntryKey {
+impl FromStr for EntryKey {
     type Err = InvalidEntryKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidEntryKey> {
@@ -148,7 +149,7 @@ fn parse(text: &str) -> Option<EntryKey> {
         "in" => EntryKey::In(InboundId::new(rest).ok()?),
         "try" => {
             let (key, attempt) = rest.split_once('.')?;
-            EntryKey::Try(step(key)?, attempt.parse().ok()?)
+            EntryKey::Try(step(key)?, number(attempt)?)
         }
         "begun" => {
             let mut parts = rest.split('.');
@@ -156,10 +157,16 @@ fn parse(text: &str) -> Option<EntryKey> {
             if parts.next().is_some() {
                 return None;
             }
-            EntryKey::Begun(step(key)?, attempt.parse().ok()?, delivery.parse().ok()?)
+            EntryKey::Begun(step(key)?, number(attempt)?, number(delivery)?)
         }
         _ => return None,
     })
+}
+
+/// A number as it is printed: `02` and `+2` would be second names of the entry that `2` names.
+fn number<T: FromStr + fmt::Display>(text: &str) -> Option<T> {
+    let number: T = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
 }
 
 #[cfg(test)]
@@ -195,6 +202,8 @@ mod tests {
             "step.a.b",
             "try.a",
             "try.a.b",
+            "try.a.02",
+            "try.a.+2",
             "begun.a.1",
             "begun.a.1.2.3",
             "in",

@@ -1,0 +1,5 @@
+//! The wire format: bytes that are kept for ever, and bytes that nobody vouches for.
+
+mod golden;
+mod samples;
+mod untrusted;
