@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstep_common::ids::{Partition as PartitionId, ProcessId};
+use everstep_common::ids::{Partition as PartitionId, ProcessId, RunId};
 use everstep_common::ports::{Broker, Clock};
 use everstep_common::store::{Deployment, Store};
 use futures::channel::{mpsc, oneshot};
@@ -93,6 +93,8 @@ pub struct Orchestrator {
 struct Driven {
     stop: mpsc::UnboundedSender<()>,
     polled: Polled,
+    /// The run that the lease says is being polled.
+    noted: Option<RunId>,
     /// Resolves when the thread is done.
     done: oneshot::Receiver<()>,
     /// Which thread of the partition this is: a late end of an earlier one says nothing about it.
@@ -129,7 +131,7 @@ impl Orchestrator {
                 () = &mut shutdown => leases.leave(),
                 _ = &mut leases_done => break,
                 Some(change) = changes.next() => self.change(change, &mut driven)?,
-                _ = watch.tick() => watch_polls(&driven, &leases).await,
+                _ = watch.tick() => watch_polls(&mut driven, &leases).await,
             }
         }
         for (_, partition) in driven {
@@ -200,12 +202,7 @@ impl Orchestrator {
         Ok(())
     }
 
-    fn start_partition(
-        &self,
-        id: PartitionId,
-        epoch: u64,
-        strikes: Vec<(everstep_common::ids::RunId, u32)>,
-    ) -> Result<Driven, Error> {
+    fn start_partition(&self, id: PartitionId, epoch: u64, strikes: Vec<(RunId, u32)>) -> Result<Driven, Error> {
         let (stop, stopped) = mpsc::unbounded();
         let (done, is_done) = oneshot::channel::<()>();
         let (polled, polled_by_thread) = Polled::pair();
@@ -253,6 +250,7 @@ impl Orchestrator {
         Ok(Driven {
             stop,
             polled,
+            noted: None,
             done: is_done,
             epoch,
         })
@@ -267,18 +265,23 @@ async fn stop(partition: Driven) {
 }
 
 /// Names runs that block their partition's thread; one that never comes back ends the process, after a note for the successor.
-async fn watch_polls(driven: &BTreeMap<PartitionId, Driven>, leases: &ownership::Handle) {
+async fn watch_polls(driven: &mut BTreeMap<PartitionId, Driven>, leases: &ownership::Handle) {
     for (partition, driven) in driven {
-        let Some((run, long)) = driven.polled.current() else {
-            continue;
-        };
-        if long >= FATAL_AFTER {
-            tracing::error!(%run, %partition, ?long, "a workflow does not come back from its poll; ending the process so that others can go on");
-            leases.note_polling(*partition, Some(run)).await;
+        let blocking = driven.polled.current().filter(|(_, long)| *long >= NAMED_AFTER);
+        let long = blocking.as_ref().map(|(_, long)| *long);
+        let run = blocking.map(|(run, _)| run);
+        if run != driven.noted {
+            if let Some(run) = &run {
+                tracing::warn!(%run, %partition, "a workflow blocks its partition: blocking calls belong into a step");
+            }
+            // A poll that came back is taken off the note, or a later death would be laid at its door.
+            leases.note_polling(*partition, run.clone()).await;
+            driven.noted = run;
+        }
+        if long.is_some_and(|long| long >= FATAL_AFTER) {
+            let run = driven.noted.as_ref().map(ToString::to_string);
+            tracing::error!(run, %partition, ?long, "a workflow does not come back from its poll; ending the process so that others can go on");
             std::process::exit(POISON_EXIT_CODE);
-        } else if long >= NAMED_AFTER {
-            tracing::warn!(%run, %partition, ?long, "a workflow blocks its partition: blocking calls belong into a step");
-            leases.note_polling(*partition, Some(run)).await;
         }
     }
 }
