@@ -94,16 +94,7 @@ impl Engine {
         bar.finish_and_clear();
         let mut usages = self.usages(server)?.since(&before);
         usages.client = Some(client);
-        let work = Work {
-            runs: load.runs,
-            steps: load.steps(),
-            concurrency: load.concurrency,
-            wall: found.wall(),
-        };
-        let mut report = Report::new(scenario, server.durability_name(), work, found.latency, &usages);
-        report.failed = found.failed;
-        report.fdatasync_p50_us = server.fdatasync_p50_us();
-        Ok(report)
+        Ok(report(scenario, load, &found, &usages, server))
     }
 
     /// Runs a client with this load to its end; what it found and used.
@@ -163,4 +154,18 @@ impl Engine {
         self.orchestrator.end().await?;
         Ok(())
     }
+}
+
+/// What a client found, as a report.
+pub fn report(scenario: &str, load: Load, found: &Found, usages: &Usages, server: &Server) -> Report {
+    let work = Work {
+        runs: load.runs,
+        steps: load.steps(),
+        concurrency: load.concurrency,
+        wall: found.wall(),
+    };
+    let mut report = Report::new(scenario, server.durability_name(), work, found.latency, usages);
+    report.failed = found.failed;
+    report.fdatasync_p50_us = server.fdatasync_p50_us();
+    report
 }

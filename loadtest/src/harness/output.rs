@@ -28,6 +28,18 @@ impl Output {
         Ok(())
     }
 
+    /// Prints one round of several: a line of its own as JSON, a few words beside the table.
+    pub fn print_round(&self, report: &Report) -> anyhow::Result<()> {
+        if self.json {
+            return self.print(report);
+        }
+        eprintln!(
+            "{:10} {:>8.0} steps/s, p50 {} ms",
+            report.scenario, report.steps_per_s, report.latency.p50_ms
+        );
+        Ok(())
+    }
+
     /// A bar over `total` of something, drawn on a terminal only, and never beside JSON.
     pub fn bar(&self, what: &'static str, total: u64) -> ProgressBar {
         if self.json {

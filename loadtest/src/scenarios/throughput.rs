@@ -59,13 +59,13 @@ pub async fn run(settings: &Settings, server: &Server, output: &Output) -> anyho
         let floor = floor::measure(&settings.size.into(), server, output)
             .await?
             .with("round", number);
-        output.print(&floor)?;
+        output.print_round(&floor)?;
         let load = settings.size.of(Workflow::Chain);
         let ours = engine
             .measure("throughput", load, server, output)
             .await?
             .with("round", number);
-        output.print(&ours)?;
+        output.print_round(&ours)?;
         reports.push((round(ours.steps_per_s / floor.steps_per_s, 3), ours));
     }
     engine.end().await?;

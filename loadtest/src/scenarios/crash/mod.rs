@@ -18,10 +18,10 @@ use everstep_nats::TokioClock;
 
 use self::ledger::{Ledger, Tally};
 use self::progress::Journal;
-use crate::engine::Engine;
 use crate::engine::load::{Found, Load, Workflow};
 use crate::engine::roles::Part;
-use crate::harness::report::{Work, round};
+use crate::engine::{self, Engine};
+use crate::harness::report::round;
 use crate::harness::{Output, Process, Report, Server};
 use crate::roles::Role;
 
@@ -96,15 +96,7 @@ pub async fn run(settings: &Settings, server: &mut Server, output: &Output) -> a
     client.end().await?;
     let tally = Ledger::at(socket).tally().await?;
 
-    let work = Work {
-        runs: load.runs,
-        steps: load.steps(),
-        concurrency: load.concurrency,
-        wall: found.wall(),
-    };
-    let mut report = Report::new("crash", server.durability_name(), work, found.latency, &usages);
-    report.failed = found.failed;
-    report.fdatasync_p50_us = server.fdatasync_p50_us();
+    let report = engine::report("crash", load, &found, &usages, server);
     output.print(&with_findings(report, settings.victim, &kills, &tally))?;
     engine.end().await?;
     books.end().await?;
@@ -124,20 +116,23 @@ async fn under_fire(
     let mut kills = Kills::default();
     let found = {
         let mut result = std::pin::pin!(client.result(|runs| bar.set_position(runs)));
-        let fire = async {
-            for _ in 0..settings.kills {
-                TokioClock.sleep(UNDISTURBED).await;
-                let restarted = kill(settings.victim, engine, server).await?;
-                let moved = journal.moved_after(restarted, settings.victim).await?;
-                kills.first_progress.push(moved);
+        loop {
+            // No more kills than asked for: then there is nothing to wait for but the client.
+            let undisturbed = async {
+                match kills.first_progress.len() as u64 {
+                    enough if enough >= settings.kills => std::future::pending().await,
+                    _ => TokioClock.sleep(UNDISTURBED).await,
+                }
+            };
+            tokio::select! {
+                found = &mut result => break found?,
+                () = undisturbed => {}
             }
-            anyhow::Ok(())
-        };
-        tokio::select! {
-            found = &mut result => found?,
-            killed = fire => {
-                killed?;
-                result.await?
+            // Not given up when the client is done meanwhile: what was killed is started again.
+            let restarted = kill(settings.victim, engine, server).await?;
+            tokio::select! {
+                found = &mut result => break found?,
+                moved = journal.moved_after(restarted, settings.victim) => kills.first_progress.push(moved?),
             }
         }
     };
