@@ -41,3 +41,12 @@ fn a_worker_that_is_stopped_hands_its_steps_to_another() {
 fn what_may_begin_once_is_not_begun_again() {
     play(&Scenario::INTERRUPTED, Settings::default());
 }
+
+#[test]
+fn a_survivor_takes_over_within_the_lease_and_half_a_second() {
+    let settings = Settings {
+        partitions: 2,
+        ..Settings::default()
+    };
+    play(&Scenario::SURVIVED, settings);
+}

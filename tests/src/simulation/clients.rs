@@ -9,6 +9,7 @@ use everstep::{Client, ClientError, IntoWorkflow, Workflow};
 use everstep_common::ids::{Prefix, RunId};
 use everstep_common::journal::RunOutcome;
 use everstep_common::ports::{Broker, Clock};
+use everstep_common::summary::RunStatus;
 use futures::future::{Either, select};
 
 use super::world::World;
@@ -93,6 +94,19 @@ impl World {
         }
     }
 
+    /// Waits for the run's end; whenever it stands still meanwhile it is resumed, whatever it misses.
+    pub async fn ended_at_last(&self, run: &RunId) {
+        loop {
+            let ended = pin!(self.ended(run));
+            let stands = pin!(self.parked(run, ""));
+            match select(ended, stands).await {
+                Either::Left(_) => return,
+                Either::Right(_) => self.resume(run, true).await,
+            }
+            self.pass(Duration::from_secs(5)).await;
+        }
+    }
+
     /// Cancels the run; whether it was still open.
     pub async fn cancel(&self, run: &RunId) -> bool {
         let cancelled = self
@@ -112,11 +126,11 @@ impl World {
         cancelled
     }
 
-    /// Has a parked run tried again.
-    pub async fn resume(&self, run: &RunId) {
+    /// Has a parked run tried again; `accept_unasked` also if recorded steps are no longer asked for.
+    pub async fn resume(&self, run: &RunId, accept_unasked: bool) {
         self.client(async |client| {
             loop {
-                match client.resume(run, false, "mended").await {
+                match client.resume(run, accept_unasked, "mended").await {
                     Ok(()) | Err(ClientError::Ended { .. }) => return,
                     Err(error) => self.again(&error).await,
                 }
@@ -129,7 +143,8 @@ impl World {
     pub async fn parked(&self, run: &RunId, reason: &str) {
         self.until(|world| {
             let summary = world.summary(run);
-            summary.is_some_and(|summary| summary.reason.is_some_and(|text| text.contains(reason)))
+            let parked = summary.filter(|summary| summary.status == RunStatus::Parked);
+            parked.is_some_and(|summary| summary.reason.is_some_and(|text| text.contains(reason)))
         })
         .await;
     }

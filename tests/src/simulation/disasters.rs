@@ -80,7 +80,8 @@ async fn strike_once(world: &World, dice: &mut Dice) -> Duration {
 /// Stops a process, for longer than a lease or the `ack_wait` now and then, and lets it go on.
 async fn freeze(world: &World, which: &str, dice: &mut Dice) -> Duration {
     let connections = world.connections_of(which);
-    let long = dice.milliseconds(if dice.below(3) == 0 { 45_000 } else { 5_000 });
+    let longest = if dice.below(3) == 0 { 45_000 } else { 5_000 };
+    let long = dice.milliseconds(longest);
     connections.iter().for_each(|connection| world.server().freeze(connection));
     world.pass(long).await;
     connections.iter().for_each(|connection| world.server().thaw(connection));

@@ -17,7 +17,7 @@ use super::story;
 use super::world::{Settings, World};
 
 /// Turns without simulated time going on after which the world is called a livelock.
-const TURNS_AT_ONCE_MAX: u64 = 200_000;
+const TURNS_AT_ONCE_MAX: u64 = 20_000;
 
 /// What came of a scenario.
 #[derive(Debug)]
@@ -45,13 +45,13 @@ pub fn play(scenario: &Scenario, settings: Settings) -> Outcome {
         world: world.clone(),
     };
     let played = world.clone();
-    let play = scenario.play;
+    let (scenario, play) = (*scenario, scenario.play);
     let story = async move {
         play(played.clone()).await;
-        properties::come_to_rest(&played).await;
+        properties::come_to_rest(&played, &scenario).await;
     };
-    drive(&runtime, &world, story.boxed_local());
-    properties::check(&world, scenario);
+    drive(&runtime, &world, &scenario, story.boxed_local());
+    properties::check(&world, &scenario);
     let calls = ["orchestrator-1", "orchestrator-2", "worker-1", "worker-2", CLIENT];
     let calls = calls.into_iter().filter(|name| world.0.brokers.borrow().contains_key(*name));
     let outcome = Outcome {
@@ -65,13 +65,13 @@ pub fn play(scenario: &Scenario, settings: Settings) -> Outcome {
 }
 
 /// Lets everyone do what there is to do until the story is over.
-fn drive(runtime: &Runtime, world: &World, mut story: LocalBoxFuture<'static, ()>) {
+fn drive(runtime: &Runtime, world: &World, scenario: &Scenario, mut story: LocalBoxFuture<'static, ()>) {
     let mut orchestrators: Vec<(String, SimulatedOrchestrator)> = Vec::new();
     let late = runtime.block_on(async { world.server().clock().sleep(world.settings().within) });
     let mut late = late.fuse();
     let mut stall = (world.server().clock().now(), 0_u64);
     loop {
-        let over = runtime.block_on(next(world, &mut orchestrators, &mut story, &mut late));
+        let over = runtime.block_on(next(world, scenario, &mut orchestrators, &mut story, &mut late));
         if over {
             break;
         }
@@ -91,6 +91,7 @@ fn drive(runtime: &Runtime, world: &World, mut story: LocalBoxFuture<'static, ()
 /// Returns when an orchestrator has something to do, the world has changed, or (true) the story is over.
 async fn next(
     world: &World,
+    scenario: &Scenario,
     orchestrators: &mut [(String, SimulatedOrchestrator)],
     story: &mut LocalBoxFuture<'static, ()>,
     late: &mut futures::future::Fuse<futures::future::BoxFuture<'static, ()>>,
@@ -110,7 +111,7 @@ async fn next(
             late.poll_unpin(context).is_pending(),
             "P7: not over within {:?}: {}",
             world.settings().within,
-            properties::unrest(world).join("; ")
+            properties::unrest(world, scenario).join("; ")
         );
         let mut ready = changed.as_mut().poll(context).is_ready();
         for orchestrator in &mut waiting {

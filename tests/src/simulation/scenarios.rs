@@ -21,6 +21,8 @@ pub struct Scenario {
     pub play: fn(World) -> LocalBoxFuture<'static, ()>,
     /// It disturbs workers itself, so that an attempt may begin more than once.
     pub repeats: bool,
+    /// Disasters strike: schedules that were taken back may be left, to fire into nothing.
+    pub disturbed: bool,
     /// It takes acknowledged entries back, as durability `relaxed` may.
     pub rolls_back: bool,
     /// Processes worth killing.
@@ -36,6 +38,7 @@ macro_rules! scenario {
             name: stringify!($play),
             play: |world| $play(world).boxed_local(),
             repeats: false,
+            disturbed: false,
             rolls_back: false,
             processes: USUAL,
         }
@@ -68,6 +71,8 @@ pub fn scenarios() -> Vec<Scenario> {
 impl Scenario {
     /// Many runs, few of them in memory.
     pub const CROWD: Self = scenario!(crowd);
+    /// One of two orchestrators dies, and the other one drives everything in time.
+    pub const SURVIVED: Self = scenario!(survived);
     /// A worker that is stopped while it works.
     pub const DRAINED: Self = Self {
         repeats: true,
@@ -81,11 +86,13 @@ impl Scenario {
     /// A bit of everything on two orchestrators and two workers, while disasters strike.
     pub const BUSTLE: Self = Self {
         repeats: true,
+        disturbed: true,
         ..scenario!(bustle)
     };
     /// Journals are rolled back while runs go on; clients that miss their runs start them again.
     pub const ROLLED_BACK: Self = Self {
         repeats: true,
+        disturbed: true,
         rolls_back: true,
         ..scenario!(rolled_back)
     };
@@ -191,7 +198,7 @@ async fn changed_and_mended(world: World) {
     world.kill("orchestrator-2");
     world.orchestrator("orchestrator-3", shop::code);
     world.pass(Duration::from_secs(5)).await;
-    world.resume(&run).await;
+    world.resume(&run, false).await;
     expect_completed(&world, &run).await;
 }
 
@@ -257,6 +264,25 @@ async fn interrupted(world: World) {
     world.restart("worker-1");
     expect_completed(&world, &run).await;
     assert_eq!(world.ledger().executions_of(&run), 1, "it began once only");
+}
+
+async fn survived(world: World) {
+    world.orchestrator("orchestrator-1", shop::code);
+    world.orchestrator("orchestrator-2", shop::code);
+    world.worker("worker-1", &["default"]);
+    world.pass(Duration::from_secs(10)).await;
+    world.kill("orchestrator-1");
+    let before = world.server().time();
+    let mut runs = Vec::new();
+    for number in 0..8 {
+        runs.push(world.start(shop::local, (), &format!("local {number}")).await);
+    }
+    world.all_ended(&runs).await;
+    let took = world.server().time().duration_since(before);
+    assert!(
+        took.as_millis() <= 2_000,
+        "a takeover costs the lease's 1.5 s and half a second, not {took:?}"
+    );
 }
 
 async fn bustle(world: World) {
@@ -332,7 +358,9 @@ async fn rolled_back(world: World) {
             runs.push(world.start(shop::sleeper, (), &format!("sleeper {round}-{number}")).await);
         }
     }
-    world.all_ended(&runs).await;
+    for run in &runs {
+        world.ended_at_last(run).await;
+    }
 }
 
 async fn expect_completed(world: &World, run: &RunId) {
