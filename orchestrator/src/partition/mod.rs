@@ -11,18 +11,20 @@
 //! ```
 //!
 //! One motion: load the journal, replay it to a `Run`, decide, create entries, perform effects, move the cursor. A crash anywhere is
-//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`load`] brings runs back and drops them, [`wake`] is about
+//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`decide`] begins what follows, [`park`] is about runs that stand still, [`load`] brings runs back and drops them, [`wake`] is about
 //! time, [`upkeep`] about cursor, marks and scans; the rest are parts.
 
 mod backlog;
 mod clock;
 mod closures;
 mod cursor;
+mod decide;
 mod drive;
 mod effect;
 mod inflight;
 mod io;
 mod load;
+mod park;
 mod queue_check;
 mod queues;
 mod scan;

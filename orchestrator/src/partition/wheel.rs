@@ -18,6 +18,17 @@ pub(crate) struct WakeUp {
     pub key: StepKey,
 }
 
+impl WakeUp {
+    /// The wake-up of this sort for this step or timer.
+    pub(crate) fn new(run: &RunId, sort: TimerSort, key: &StepKey) -> Self {
+        Self {
+            run: run.clone(),
+            sort,
+            key: key.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Wheel {
     by_time: BTreeSet<(Timestamp, WakeUp)>,

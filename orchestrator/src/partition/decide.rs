@@ -1,0 +1,177 @@
+//! Turning what the core decides into effects: one arm for each command, and a straight line for each arm that needs one.
+
+use bytes::Bytes;
+use everstep_common::failure::{Failure, FailureKind};
+use everstep_common::ids::{QueueName, RunId};
+use everstep_common::journal::{Entry, EntryKey, Fired, StepOutcome, StepResult};
+use everstep_common::key::StepKey;
+use everstep_common::payload::Payload;
+use everstep_common::subject::TimerSort;
+use everstep_common::task::Task;
+use everstep_core::{Command, Decision};
+use jiff::Timestamp;
+
+use super::Partition;
+use super::drive::Origin;
+use super::effect::Effect;
+use super::wheel::WakeUp;
+use crate::metrics::metrics;
+
+impl Partition {
+    /// Asks the core what follows, and begins it.
+    pub(super) fn decide(&mut self, run: &RunId, origin: Origin) {
+        let Some(live) = self.slots.live(run) else { return };
+        let decision = {
+            let _polled = self.polled.enter(run);
+            live.run.decide()
+        };
+        match decision {
+            Decision::Go(commands) => commands.into_iter().for_each(|command| self.command(run, command, &origin)),
+            Decision::Parked(parked) => {
+                let (sequence, about) = (live.run.applied(), live.about.clone());
+                self.park(run, sequence, &parked, &about);
+            }
+        }
+    }
+
+    fn command(&mut self, run: &RunId, command: Command, origin: &Origin) {
+        match command {
+            Command::Dispatch {
+                key,
+                attempt,
+                function,
+                input,
+                digest,
+                options,
+                deadline,
+                fresh,
+            } => {
+                let task = Task {
+                    run: run.clone(),
+                    key,
+                    attempt,
+                    function,
+                    input: Payload::unit(),
+                    digest,
+                    timeout: options.timeout,
+                    deadline,
+                    at_most_once: options.at_most_once,
+                    check: !fresh,
+                    traceparent: self.slots.live(run).and_then(|live| live.about.start.traceparent.clone()),
+                };
+                self.dispatch(options.queue, task, input, origin);
+            }
+            Command::RetryAt { key, attempt, at } => self.schedule(run, TimerSort::Retry, key, at, attempt, origin),
+            Command::StartTimer { key, due } => self.schedule(run, TimerSort::Sleep, key, due, 0, origin),
+            // In memory only: a schedule is made when the run is dropped from memory, and a successor arms it anew.
+            Command::Deadline { key, at } => self.wheel.arm(at, WakeUp::new(run, TimerSort::Deadline, &key), 0),
+            Command::CancelTimer { key } => self.unschedule(run, TimerSort::Sleep, key, origin),
+            Command::RunLocal { key, closure, timeout } => self.run_closure(run.clone(), key, closure, timeout, origin),
+            Command::CancelLocal { key } => self.cancel_closure(run, &key),
+            Command::CancelStep {
+                key,
+                function,
+                digest,
+                attempt,
+                queue,
+            } => {
+                let failure = Failure::new(FailureKind::Cancelled, "the workflow no longer waits for it");
+                let result = StepResult::Failure(failure);
+                let by = self.process().clone();
+                let outcome = StepOutcome {
+                    function,
+                    digest,
+                    result,
+                    attempt,
+                    by,
+                    began: None,
+                };
+                self.record_step(run, key, queue, outcome, origin);
+            }
+            Command::Record {
+                key,
+                function,
+                digest,
+                attempt,
+                queue,
+                failure,
+            } => {
+                let result = StepResult::Failure(failure);
+                let by = self.process().clone();
+                let outcome = StepOutcome {
+                    function,
+                    digest,
+                    result,
+                    attempt,
+                    by,
+                    began: None,
+                };
+                self.record_step(run, key, queue, outcome, origin);
+            }
+            Command::End { outcome } => self.perform(
+                origin.clone(),
+                Effect::End {
+                    run: run.clone(),
+                    outcome,
+                },
+            ),
+        }
+    }
+
+    fn dispatch(&mut self, queue: QueueName, task: Task, input: Bytes, origin: &Origin) {
+        // Its task is lost, but a worker says that it still runs it.
+        if self.in_flight.is_running(&task.run, &task.key) {
+            return;
+        }
+        self.in_flight.dispatched(&task.run, &task.key, &queue, task.attempt);
+        metrics().dispatched.add(1, &[]);
+        if task.attempt > 1 {
+            metrics().retries.add(1, &[]);
+        }
+        self.perform(origin.clone(), Effect::Dispatch { queue, task, input });
+    }
+
+    /// Both in memory, for precision, and at the server, which fires it even if no orchestrator lives.
+    fn schedule(&mut self, run: &RunId, sort: TimerSort, key: StepKey, at: Timestamp, attempt: u32, origin: &Origin) {
+        self.wheel.arm(at, WakeUp::new(run, sort, &key), attempt);
+        let run = run.clone();
+        self.perform(
+            origin.clone(),
+            Effect::Schedule {
+                run,
+                sort,
+                key,
+                at,
+                attempt,
+            },
+        );
+    }
+
+    fn unschedule(&mut self, run: &RunId, sort: TimerSort, key: StepKey, origin: &Origin) {
+        self.wheel.disarm(&WakeUp::new(run, sort, &key));
+        let run = run.clone();
+        self.perform(origin.clone(), Effect::Unschedule { run, sort, key });
+    }
+
+    /// The orchestrator's own word on a step; whatever task it still has is taken back.
+    fn record_step(&mut self, run: &RunId, key: StepKey, queue: QueueName, outcome: StepOutcome, origin: &Origin) {
+        let create = Effect::Create {
+            run: run.clone(),
+            key: EntryKey::Step(key.clone()),
+            entry: Entry::Step(outcome),
+        };
+        self.perform(origin.clone(), create);
+        let run = run.clone();
+        self.perform(None, Effect::CancelTask { queue, run, key });
+    }
+
+    /// Creates a timer's entry; whoever comes first.
+    pub(super) fn fire_timer(&mut self, run: &RunId, key: StepKey, due: Timestamp) {
+        let create = Effect::Create {
+            run: run.clone(),
+            key: EntryKey::Timer(key),
+            entry: Entry::Timer(Fired { due }),
+        };
+        self.perform(None, create);
+    }
+}
