@@ -64,9 +64,10 @@ impl Telemetry {
 impl Drop for Telemetry {
     fn drop(&mut self) {
         if let Some(traces) = &self.traces
-            && let Err(error) = traces.shutdown() {
-                tracing::debug!(%error, "traces not flushed");
-            }
+            && let Err(error) = traces.shutdown()
+        {
+            tracing::debug!(%error, "traces not flushed");
+        }
         if let Err(error) = self.metrics.shutdown() {
             tracing::debug!(%error, "metrics not flushed");
         }
