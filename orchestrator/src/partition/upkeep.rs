@@ -1,4 +1,5 @@
-//! What a partition does beside driving runs: cursor, marks, summaries, scans.
+//! What a partition does beside driving runs. Here is what it remembers for it, and the summaries; the cursor, the task streams and the scans
+//! have a file each.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -6,19 +7,13 @@ use std::time::Duration;
 use everstep_common::ids::{Partition as PartitionId, QueueName, RunId};
 use everstep_common::key::StepKey;
 use everstep_common::ports::{Instant, Message, StreamInfo};
-use everstep_common::store::{LEASES, PutError};
-use everstep_common::wire;
+use everstep_common::store::PutError;
 use opentelemetry::KeyValue;
 
-use super::backlog::Backlog;
-use super::cursor::{CursorRecord, Newest, Watermark, cursor_key};
-use super::inflight::InFlight;
+use super::cursor::{CursorRecord, Newest};
 use super::io::{Input, PAUSE_MAX};
-use super::load::LOADS_MAX;
 use super::summary::Pending;
-use super::wheel::Wheel;
-use super::{Partition, queue_check, scan, summary};
-use crate::metrics::metrics;
+use super::{Partition, queue_check, summary};
 
 /// How long summaries are gathered before they are written together.
 const SUMMARIES_EVERY: Duration = Duration::from_millis(250);
@@ -27,6 +22,8 @@ const SUMMARIES_EVERY: Duration = Duration::from_millis(250);
 pub(crate) enum UpkeepDone {
     /// The cursor was written, or not.
     Cursor(CursorRecord, Result<u64, PutError>),
+    /// The cursor as it stands after a write was refused, and its revision; nothing if it could not be read.
+    CursorFound(Option<(u64, CursorRecord)>),
     /// The summaries that are written, and those that are not.
     Summaries(Vec<Pending>, Vec<Pending>),
     /// The task streams that were found lost, made ready again, and what their workers still run.
@@ -59,26 +56,26 @@ pub(crate) struct Upkeep {
     pub known_until: u64,
     /// Runs that owners died over.
     pub poison: BTreeSet<RunId>,
-    newest: Option<Newest>,
-    created: Option<jiff::Timestamp>,
+    pub(super) newest: Option<Newest>,
+    pub(super) created: Option<jiff::Timestamp>,
     /// The cursor as it stands in the bucket, and its revision.
     pub(super) record: CursorRecord,
     pub(super) revision: u64,
-    writing: bool,
-    next_cursor: Instant,
+    pub(super) writing: bool,
+    pub(super) next_cursor: Instant,
     next_summaries: Instant,
     flushing: bool,
-    next_marks: Instant,
-    checking: bool,
-    next_sweep: Instant,
+    pub(super) next_marks: Instant,
+    pub(super) checking: bool,
+    pub(super) next_sweep: Instant,
     /// Open runs that are still to be read back, and why.
-    to_load: VecDeque<RunId>,
-    scan: Option<ScanReason>,
-    listing: bool,
+    pub(super) to_load: VecDeque<RunId>,
+    pub(super) scan: Option<ScanReason>,
+    pub(super) listing: bool,
     /// Marks under which everything in flight is known to be published.
-    published_under: BTreeMap<QueueName, String>,
+    pub(super) published_under: BTreeMap<QueueName, String>,
     /// The last cursor is written.
-    finished: bool,
+    pub(super) finished: bool,
 }
 
 impl Upkeep {
@@ -171,6 +168,7 @@ impl Partition {
     pub(super) fn upkept(&mut self, done: UpkeepDone, now: Instant) {
         match done {
             UpkeepDone::Cursor(record, written) => self.cursor_written(record, written),
+            UpkeepDone::CursorFound(found) => self.cursor_found(found),
             UpkeepDone::Summaries(written, failed) => self.summaries_written(written, failed),
             UpkeepDone::Queues(lost) => self.queues_checked(lost),
             UpkeepDone::StillRunning(queue, running) => self.still_running(&queue, running),
@@ -180,70 +178,9 @@ impl Partition {
         }
     }
 
-    // --- cursor ---
-
-    fn write_cursor(&mut self, now: Instant) {
-        let due = now >= self.upkeep.next_cursor || self.stopping;
-        if !due || self.upkeep.writing || self.upkeep.finished {
-            return;
-        }
-        self.upkeep.next_cursor = Instant(now.0 + self.options.cursor_every);
-        self.report();
-        let (position, exempt, scan) = self.watermark.position(now);
-        let record = CursorRecord {
-            epoch: self.upkeep.record.epoch,
-            position,
-            exempt,
-            scan: scan || self.upkeep.scan.is_some_and(|reason| reason != ScanReason::Sweep),
-            created: self.upkeep.created,
-            newest: self.upkeep.newest.clone(),
-            marks: self.upkeep.published_under.clone(),
-        };
-        if record == self.upkeep.record {
-            self.upkeep.finished = self.stopping;
-            return;
-        }
-        self.upkeep.writing = true;
-        let (store, partition, revision) = (self.store.clone(), self.id, self.upkeep.revision);
-        self.io.begin(Box::pin(async move {
-            let written = match wire::encode(&record) {
-                Ok(value) => store.put_record(LEASES, &cursor_key(partition), value, revision).await,
-                Err(error) => Err(PutError::Rejected(error.to_string())),
-            };
-            Input::Upkeep(UpkeepDone::Cursor(record, written))
-        }));
-    }
-
-    fn cursor_written(&mut self, record: CursorRecord, written: Result<u64, PutError>) {
-        self.upkeep.writing = false;
-        match written {
-            Ok(revision) => {
-                self.upkeep.revision = revision;
-                self.upkeep.record = record;
-            }
-            Err(PutError::Conflict) => {
-                tracing::warn!(partition = %self.id, "another owner writes the cursor; stopping");
-                self.upkeep.finished = true;
-                self.stopping = true;
-            }
-            Err(error) => tracing::debug!(partition = %self.id, %error, "cursor not written yet"),
-        }
-        self.upkeep.finished |= self.stopping;
-    }
-
-    fn report(&self) {
-        let labels = &self.upkeep.labels;
-        metrics().live.record(self.slots.len() as u64, labels);
-        metrics().in_flight.record(self.in_flight.len() as u64, labels);
-        metrics().backlog.record(self.backlog.len() as u64, labels);
-        metrics().lag.record(self.watermark.open() as u64, labels);
-    }
-
     pub(super) fn stop(&mut self) {
         self.stopping = true;
     }
-
-    // --- summaries ---
 
     fn flush_summaries(&mut self, now: Instant) {
         if self.summaries.is_empty() || self.upkeep.flushing || now < self.upkeep.next_summaries {
@@ -268,169 +205,5 @@ impl Partition {
         let held = written.into_iter().flat_map(|pending| pending.holds);
         held.for_each(|sequence| self.watermark.release(sequence));
         failed.into_iter().for_each(|pending| self.summaries.put_back(pending));
-    }
-
-    // --- task streams ---
-
-    fn check_queues(&mut self, now: Instant) {
-        if now < self.upkeep.next_marks || self.upkeep.checking {
-            return;
-        }
-        self.upkeep.next_marks = Instant(now.0 + self.options.marks_every);
-        self.upkeep.checking = true;
-        let (performer, known) = (self.performer.clone(), self.queues_known());
-        self.io.begin(Box::pin(async move {
-            Input::Upkeep(UpkeepDone::Queues(queue_check::check(&performer, known).await))
-        }));
-        for queue in self.in_flight.queues_running() {
-            let store = self.store.clone();
-            self.io.begin(Box::pin(async move {
-                let running = queue_check::ask_running(&store, &queue).await;
-                Input::Upkeep(UpkeepDone::StillRunning(queue, running))
-            }));
-        }
-    }
-
-    /// Every queue with something in flight, and the mark it was published under.
-    fn queues_known(&self) -> BTreeMap<QueueName, Option<String>> {
-        let marks = self.performer.queues.marks();
-        let mut known: BTreeMap<_, _> = self
-            .upkeep
-            .published_under
-            .iter()
-            .map(|(queue, mark)| (queue.clone(), Some(mark.clone())))
-            .collect();
-        known.extend(marks.into_iter().map(|(queue, mark)| (queue, Some(mark))));
-        for queue in self.in_flight.queues() {
-            known.entry(queue).or_insert(None);
-        }
-        known
-    }
-
-    fn queues_checked(&mut self, lost: Vec<queue_check::Lost>) {
-        self.upkeep.checking = false;
-        for lost in lost {
-            tracing::warn!(queue = %lost.queue, "task stream was lost; publishing what is in flight anew");
-            metrics().wiped.add(1, &[]);
-            self.in_flight.still_running(&lost.queue, lost.running);
-            self.republish(&lost.queue);
-        }
-    }
-
-    fn still_running(&mut self, queue: &QueueName, running: BTreeSet<(RunId, StepKey)>) {
-        let before = self.in_flight.running(queue);
-        self.in_flight.still_running(queue, running);
-        let stopped = before
-            .into_iter()
-            .filter(|(run, key)| !self.in_flight.is_running(run, key) && self.in_flight.contains(run, key));
-        let runs: BTreeSet<RunId> = stopped.map(|(run, _)| run).collect();
-        self.reload(runs);
-    }
-
-    /// Reading a run back asks for everything open again.
-    fn republish(&mut self, queue: &QueueName) {
-        let runs = self.in_flight.runs_in(queue);
-        self.reload(runs);
-    }
-
-    fn reload(&mut self, runs: impl IntoIterator<Item = RunId>) {
-        for run in runs {
-            self.discard(&run);
-            self.upkeep.to_load.push_back(run);
-        }
-    }
-
-    // --- scans ---
-
-    /// Reads every open run of the partition back, in the background.
-    pub(super) fn scan(&mut self, reason: ScanReason) {
-        self.upkeep.scan = Some(reason);
-        self.upkeep.listing = true;
-        let (store, partition) = (self.store.clone(), self.id);
-        self.io.begin(Box::pin(async move {
-            Input::Upkeep(UpkeepDone::Scanned(scan::open_runs(&store, partition).await))
-        }));
-    }
-
-    fn scanned(&mut self, runs: Option<Vec<RunId>>, now: Instant) {
-        self.upkeep.listing = false;
-        let Some(runs) = runs else {
-            return self.scan(self.upkeep.scan.unwrap_or(ScanReason::Sweep));
-        };
-        self.upkeep.next_sweep = Instant(now.0 + self.options.sweep_every);
-        let sweeping = self.upkeep.is_sweeping();
-        for run in runs {
-            if sweeping && self.slots.effects(&run) == 0 {
-                self.discard(&run);
-            }
-            self.upkeep.to_load.push_back(run);
-        }
-    }
-
-    /// Reads back what a scan found, a few at a time, beside the runs that entries ask for.
-    fn load_scanned(&mut self) {
-        while self.slots.loads() < LOADS_MAX {
-            let Some(run) = self.upkeep.to_load.pop_front() else { break };
-            if !self.slots.has_ended(&run) && !self.slots.is_live(&run) && self.slots.parked(&run).is_none() {
-                self.load_newest(&run);
-            }
-        }
-        let complete = self.upkeep.to_load.is_empty() && !self.upkeep.listing && self.slots.loads() == 0;
-        if complete && self.rederiving == 0 {
-            if let Some(reason) = self.upkeep.scan.take() {
-                tracing::debug!(partition = %self.id, ?reason, "every open run has been read back");
-            }
-            self.upkeep.published_under = self.performer.queues.marks();
-        }
-    }
-
-    // --- the stream itself ---
-
-    /// After a reconnect nothing that was true of the server need be true still.
-    pub(super) fn reconnected(&mut self) {
-        self.upkeep.next_marks = self.store.clock().now();
-        let (store, partition) = (self.store.clone(), self.id);
-        let (created, newest) = (self.upkeep.created, self.upkeep.newest.clone());
-        self.io.begin(Box::pin(async move {
-            Input::Upkeep(UpkeepDone::Checked(
-                scan::rolled_back(&store, partition, created, newest).await,
-            ))
-        }));
-    }
-
-    fn stream_checked(&mut self, answer: Result<Option<String>, String>) {
-        match answer {
-            Ok(None) => {}
-            Ok(Some(how)) => self.stream_lost(&how),
-            Err(error) => {
-                tracing::debug!(partition = %self.id, error, "journal stream not checked yet");
-                self.reconnected();
-            }
-        }
-    }
-
-    /// The stream is not the one that was followed: look what it is, then read it anew.
-    pub(super) fn stream_lost(&mut self, how: &str) {
-        tracing::error!(partition = %self.id, how, "the journal stream was rolled back or replaced; reading the partition anew");
-        metrics().rollbacks.add(1, &[]);
-        let (store, partition) = (self.store.clone(), self.id);
-        self.io.begin(Box::pin(async move {
-            Input::Upkeep(UpkeepDone::Found(scan::stream_info(&store, partition).await))
-        }));
-    }
-
-    /// Forgets everything, follows the stream from where it ends now, and reads every open run back.
-    fn begin_anew(&mut self, info: &StreamInfo) {
-        self.slots.clear();
-        self.backlog = Backlog::default();
-        self.wheel = Wheel::default();
-        self.in_flight = InFlight::default();
-        self.watermark = Watermark::new(info.last_sequence);
-        self.upkeep.known_until = info.last_sequence;
-        self.upkeep.created = Some(info.created);
-        self.upkeep.newest = None;
-        self.upkeep.to_load.clear();
-        self.io.feed = scan::feed(&self.store, self.id, info.last_sequence + 1);
-        self.scan(ScanReason::Rollback);
     }
 }

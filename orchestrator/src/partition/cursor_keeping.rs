@@ -1,0 +1,70 @@
+//! Writing the cursor, and what a partition reports of itself while it does.
+
+use everstep_common::ports::Instant;
+use everstep_common::store::{LEASES, PutError};
+use everstep_common::wire;
+
+use super::Partition;
+use super::cursor::{CursorRecord, cursor_key};
+use super::io::Input;
+use super::upkeep::{ScanReason, UpkeepDone};
+use crate::metrics::metrics;
+
+impl Partition {
+    pub(super) fn write_cursor(&mut self, now: Instant) {
+        let due = now >= self.upkeep.next_cursor || self.stopping;
+        if !due || self.upkeep.writing || self.upkeep.finished {
+            return;
+        }
+        self.upkeep.next_cursor = Instant(now.0 + self.options.cursor_every);
+        self.report();
+        let (position, exempt, scan) = self.watermark.position(now);
+        let record = CursorRecord {
+            epoch: self.upkeep.record.epoch,
+            position,
+            exempt,
+            scan: scan || self.upkeep.scan.is_some_and(|reason| reason != ScanReason::Sweep),
+            created: self.upkeep.created,
+            newest: self.upkeep.newest.clone(),
+            marks: self.upkeep.published_under.clone(),
+        };
+        if record == self.upkeep.record {
+            self.upkeep.finished = self.stopping;
+            return;
+        }
+        self.upkeep.writing = true;
+        let (store, partition, revision) = (self.store.clone(), self.id, self.upkeep.revision);
+        self.io.begin(Box::pin(async move {
+            let written = match wire::encode(&record) {
+                Ok(value) => store.put_record(LEASES, &cursor_key(partition), value, revision).await,
+                Err(error) => Err(PutError::Rejected(error.to_string())),
+            };
+            Input::Upkeep(UpkeepDone::Cursor(record, written))
+        }));
+    }
+
+    pub(super) fn cursor_written(&mut self, record: CursorRecord, written: Result<u64, PutError>) {
+        self.upkeep.writing = false;
+        match written {
+            Ok(revision) => {
+                self.upkeep.revision = revision;
+                self.upkeep.record = record;
+            }
+            Err(PutError::Conflict) => {
+                tracing::warn!(partition = %self.id, "another owner writes the cursor; stopping");
+                self.upkeep.finished = true;
+                self.stopping = true;
+            }
+            Err(error) => tracing::debug!(partition = %self.id, %error, "cursor not written yet"),
+        }
+        self.upkeep.finished |= self.stopping;
+    }
+
+    pub(super) fn report(&self) {
+        let labels = &self.upkeep.labels;
+        metrics().live.record(self.slots.len() as u64, labels);
+        metrics().in_flight.record(self.in_flight.len() as u64, labels);
+        metrics().backlog.record(self.backlog.len() as u64, labels);
+        metrics().lag.record(self.watermark.open() as u64, labels);
+    }
+}

@@ -1,0 +1,106 @@
+//! Reading a partition's open runs back: after a takeover, after a rollback, and now and then to find what should not be missing.
+
+use everstep_common::ids::RunId;
+use everstep_common::ports::{Instant, StreamInfo};
+
+use super::backlog::Backlog;
+use super::cursor::Watermark;
+use super::inflight::InFlight;
+use super::io::Input;
+use super::load::LOADS_MAX;
+use super::upkeep::{ScanReason, UpkeepDone};
+use super::wheel::Wheel;
+use super::{Partition, scan};
+use crate::metrics::metrics;
+
+impl Partition {
+    /// Reads every open run of the partition back, in the background.
+    pub(super) fn scan(&mut self, reason: ScanReason) {
+        self.upkeep.scan = Some(reason);
+        self.upkeep.listing = true;
+        let (store, partition) = (self.store.clone(), self.id);
+        self.io.begin(Box::pin(async move {
+            Input::Upkeep(UpkeepDone::Scanned(scan::open_runs(&store, partition).await))
+        }));
+    }
+
+    pub(super) fn scanned(&mut self, runs: Option<Vec<RunId>>, now: Instant) {
+        self.upkeep.listing = false;
+        let Some(runs) = runs else {
+            return self.scan(self.upkeep.scan.unwrap_or(ScanReason::Sweep));
+        };
+        self.upkeep.next_sweep = Instant(now.0 + self.options.sweep_every);
+        let sweeping = self.upkeep.is_sweeping();
+        for run in runs {
+            if sweeping && self.slots.effects(&run) == 0 {
+                self.discard(&run);
+            }
+            self.upkeep.to_load.push_back(run);
+        }
+    }
+
+    /// Reads back what a scan found, a few at a time, beside the runs that entries ask for.
+    pub(super) fn load_scanned(&mut self) {
+        while self.slots.loads() < LOADS_MAX {
+            let Some(run) = self.upkeep.to_load.pop_front() else { break };
+            if !self.slots.has_ended(&run) && !self.slots.is_live(&run) && self.slots.parked(&run).is_none() {
+                self.load_newest(&run);
+            }
+        }
+        let complete = self.upkeep.to_load.is_empty() && !self.upkeep.listing && self.slots.loads() == 0;
+        if complete && self.rederiving == 0 {
+            if let Some(reason) = self.upkeep.scan.take() {
+                tracing::debug!(partition = %self.id, ?reason, "every open run has been read back");
+            }
+            self.upkeep.published_under = self.performer.queues.marks();
+        }
+    }
+
+    /// After a reconnect nothing that was true of the server need be true still.
+    pub(super) fn reconnected(&mut self) {
+        self.upkeep.next_marks = self.store.clock().now();
+        let (store, partition) = (self.store.clone(), self.id);
+        let (created, newest) = (self.upkeep.created, self.upkeep.newest.clone());
+        self.io.begin(Box::pin(async move {
+            Input::Upkeep(UpkeepDone::Checked(
+                scan::rolled_back(&store, partition, created, newest).await,
+            ))
+        }));
+    }
+
+    pub(super) fn stream_checked(&mut self, answer: Result<Option<String>, String>) {
+        match answer {
+            Ok(None) => {}
+            Ok(Some(how)) => self.stream_lost(&how),
+            Err(error) => {
+                tracing::debug!(partition = %self.id, error, "journal stream not checked yet");
+                self.reconnected();
+            }
+        }
+    }
+
+    /// The stream is not the one that was followed: look what it is, then read it anew.
+    pub(super) fn stream_lost(&mut self, how: &str) {
+        tracing::error!(partition = %self.id, how, "the journal stream was rolled back or replaced; reading the partition anew");
+        metrics().rollbacks.add(1, &[]);
+        let (store, partition) = (self.store.clone(), self.id);
+        self.io.begin(Box::pin(async move {
+            Input::Upkeep(UpkeepDone::Found(scan::stream_info(&store, partition).await))
+        }));
+    }
+
+    /// Forgets everything, follows the stream from where it ends now, and reads every open run back.
+    pub(super) fn begin_anew(&mut self, info: &StreamInfo) {
+        self.slots.clear();
+        self.backlog = Backlog::default();
+        self.wheel = Wheel::default();
+        self.in_flight = InFlight::default();
+        self.watermark = Watermark::new(info.last_sequence);
+        self.upkeep.known_until = info.last_sequence;
+        self.upkeep.created = Some(info.created);
+        self.upkeep.newest = None;
+        self.upkeep.to_load.clear();
+        self.io.feed = scan::feed(&self.store, self.id, info.last_sequence + 1);
+        self.scan(ScanReason::Rollback);
+    }
+}
