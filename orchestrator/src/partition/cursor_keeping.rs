@@ -50,12 +50,39 @@ impl Partition {
                 self.upkeep.revision = revision;
                 self.upkeep.record = record;
             }
-            Err(PutError::Conflict) => {
+            Err(PutError::Conflict) => return self.find_cursor(),
+            Err(error) => tracing::debug!(partition = %self.id, %error, "cursor not written yet"),
+        }
+        self.upkeep.finished |= self.stopping;
+    }
+
+    /// A refusal is a question: an earlier write of ours may stand whose acknowledgement was lost.
+    fn find_cursor(&mut self) {
+        self.upkeep.writing = true;
+        let (store, partition) = (self.store.clone(), self.id);
+        self.io.begin(Box::pin(async move {
+            let found = match store.get_record(LEASES, &cursor_key(partition)).await {
+                Ok(Some(record)) => wire::decode(&record.value).ok().map(|found| (record.revision, found)),
+                Ok(None) | Err(_) => None,
+            };
+            Input::Upkeep(UpkeepDone::CursorFound(found))
+        }));
+    }
+
+    /// What stands in the cursor's place after our write was refused.
+    pub(super) fn cursor_found(&mut self, found: Option<(u64, CursorRecord)>) {
+        self.upkeep.writing = false;
+        match found {
+            Some((_, record)) if record.epoch > self.upkeep.record.epoch => {
                 tracing::warn!(partition = %self.id, "another owner writes the cursor; stopping");
-                self.upkeep.finished = true;
                 self.stopping = true;
             }
-            Err(error) => tracing::debug!(partition = %self.id, %error, "cursor not written yet"),
+            Some((revision, record)) if record.epoch == self.upkeep.record.epoch => {
+                self.upkeep.revision = revision;
+                self.upkeep.record = record;
+            }
+            // Not answered, or by a leader that is behind: the next write asks again.
+            _ => {}
         }
         self.upkeep.finished |= self.stopping;
     }
