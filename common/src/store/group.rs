@@ -193,12 +193,9 @@ async fn commit(broker: &dyn Broker, stream: &str, mut batch: Vec<Request>) {
         let messages = batch.iter().map(|request| request.publish.clone()).collect();
         match broker.publish_batch(messages).await {
             Err(PublishError::Refused) => {}
-            answer => {
-                for request in batch {
-                    let _ = request.answer.send(answer.clone());
-                }
-                return;
-            }
+            // One of them may be the cause; alone, each is told what is true of itself.
+            Err(PublishError::TooLarge | PublishError::Rejected(_)) => return one_by_one(broker, batch).await,
+            answer => return tell(batch, answer),
         }
         let taken = taken(broker, stream, &batch).await;
         let (refused, rest): (Vec<_>, Vec<_>) = batch
@@ -217,6 +214,17 @@ async fn commit(broker: &dyn Broker, stream: &str, mut batch: Vec<Request>) {
         if batch.len() < 2 {
             return one_by_one(broker, batch).await;
         }
+    }
+}
+
+/// Tells everyone of a batch what became of it. It is stored under consecutive sequences, of which the server names the last.
+fn tell(batch: Vec<Request>, answer: Answer) {
+    let later = (0..batch.len() as u64).rev();
+    for (request, later) in batch.into_iter().zip(later) {
+        let own = answer.clone().map(|last| Stored {
+            sequence: last.sequence - later,
+        });
+        let _ = request.answer.send(own);
     }
 }
 
