@@ -16,7 +16,7 @@ use crate::ports::{Expect, GetLast, Message, Publish, PublishError, ReadError, h
 use crate::wire;
 
 /// How often a missing stream is tried again: about ten seconds, for a server that has just been started answers so as well.
-const NO_STREAM_TRIES_MAX: u32 = 45;
+pub(super) const NO_STREAM_TRIES_MAX: u32 = 45;
 
 /// How often an answered contradiction (refused, yet absent) is read from replicas before the leader is asked.
 const REPLICA_READS: u32 = 2;

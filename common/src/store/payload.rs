@@ -3,14 +3,15 @@
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
+use super::create::NO_STREAM_TRIES_MAX;
 use super::{Backoff, Store};
 use crate::ids::{RunId, hex};
 use crate::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_CHUNK_BYTES};
 use crate::payload::{Payload, StoredPayload, TooLarge};
 use crate::ports::{GetLast, Publish, PublishError, ReadError};
 
-/// How often a chunk is tried in all: about 30 s.
-const TRIES_MAX: u32 = 125;
+/// How often a chunk is asked of replicas, which may not have it yet, before the leader is.
+const REPLICA_READS: u32 = 3;
 
 /// Why a large value could not be stored or fetched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,8 +40,8 @@ pub enum PayloadError {
 }
 
 impl Store {
-    /// The value as it may stand in an entry or task of `run`; a large one is stored first. `owner` is a subject token: the step's key,
-    /// `start` or `end`.
+    /// The value as it may stand in an entry or task of `run`; a large one is stored first, however long the server is away. `owner` is a
+    /// subject token: the step's key, `start` or `end`.
     pub async fn put_payload(&self, run: &RunId, owner: &str, value: Bytes) -> Result<Payload, PayloadError> {
         let value = match Payload::inline(value) {
             Ok(payload) => return Ok(payload),
@@ -67,20 +68,22 @@ impl Store {
     async fn put_chunk(&self, subject: String, chunk: Bytes) -> Result<(), PublishError> {
         let stream = self.names().payload_stream();
         let mut backoff = Backoff::new();
-        let mut tries = 0;
+        let mut missing = 0;
         loop {
             let publish = Publish::new(subject.clone(), chunk.clone()).create_only();
             match self.publish(&stream, publish).await {
                 Ok(_) | Err(PublishError::Refused) => return Ok(()),
                 Err(error @ (PublishError::TooLarge | PublishError::Rejected(_))) => return Err(error),
-                Err(error) if tries >= TRIES_MAX => return Err(error),
-                Err(_) => tries += 1,
+                Err(PublishError::NoStream) if missing >= NO_STREAM_TRIES_MAX => return Err(PublishError::NoStream),
+                Err(PublishError::NoStream) => missing += 1,
+                // An outage is no reason for a failure that is then recorded for ever.
+                Err(PublishError::Unknown(_) | PublishError::Full) => {}
             }
             self.clock().sleep(backoff.delay()).await;
         }
     }
 
-    /// The value itself.
+    /// The value itself, however long the server is away; an error says that it is not to be had.
     pub async fn get_payload(&self, run: &RunId, payload: &Payload) -> Result<Bytes, PayloadError> {
         let stored = match payload {
             Payload::Inline(value) => return Ok(value.clone()),
@@ -107,27 +110,27 @@ impl Store {
 
     async fn get_chunk(&self, subject: String) -> Result<Bytes, ReadError> {
         let mut backoff = Backoff::new();
-        let mut tries = 0;
+        let (mut reads, mut missing) = (0, 0);
         loop {
             // A replica may not have it yet; the leader has it unless it is gone.
-            let leader = tries > 2;
+            let leader = reads >= REPLICA_READS;
             let request = GetLast {
                 stream: self.names().payload_stream(),
                 subjects: vec![subject.clone()],
                 up_to: None,
                 leader,
             };
-            let error = match self.broker().get_last(request).await {
+            match self.broker().get_last(request).await {
                 Ok(snapshot) => match snapshot.messages.into_iter().next() {
                     Some(message) => return Ok(message.payload),
                     None if leader => return Err(ReadError::Rejected("a chunk is not there".into())),
-                    None => ReadError::Unavailable("a chunk is not there yet".into()),
+                    None => reads += 1,
                 },
-                Err(error) => error,
-            };
-            tries += 1;
-            if tries >= TRIES_MAX || matches!(error, ReadError::Rejected(_) | ReadError::NoStream) {
-                return Err(error);
+                Err(error @ ReadError::Rejected(_)) => return Err(error),
+                // A server that has just been started answers so as well.
+                Err(ReadError::NoStream) if missing >= NO_STREAM_TRIES_MAX => return Err(ReadError::NoStream),
+                Err(ReadError::NoStream) => missing += 1,
+                Err(ReadError::Unavailable(_) | ReadError::TooMany) => {}
             }
             self.clock().sleep(backoff.delay()).await;
         }
