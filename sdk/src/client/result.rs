@@ -15,23 +15,32 @@ use serde::de::DeserializeOwned;
 
 use super::{Client, ClientError, RunError};
 
+/// What says that a run's end may be there, from one moment on.
+struct Pushes {
+    /// The end is stored.
+    done: BoxStream<'static, CoreMessage>,
+    /// The connection was lost and came back, and a push may be lost with it. Listened to for as long as `done` is: a handle may be kept
+    /// through an outage before anybody waits.
+    connection: BoxStream<'static, ConnectionEvent>,
+}
+
 /// One run, seen by a client.
 pub struct RunHandle<T> {
     client: Client,
     run: RunId,
-    /// Told when the run's end is stored; made before the start was sent, or when a result is waited for.
-    done: Option<BoxStream<'static, CoreMessage>>,
+    /// Made before the start was sent, or when a result is waited for.
+    pushes: Option<Pushes>,
     output: PhantomData<fn() -> T>,
 }
 
 impl<T> RunHandle<T> {
     /// Subscribes at once.
     pub(super) async fn now(client: Client, run: RunId) -> Self {
-        let done = client.subscribe_done(&run).await;
+        let pushes = client.pushes(&run).await;
         Self {
             client,
             run,
-            done: Some(done),
+            pushes: Some(pushes),
             output: PhantomData,
         }
     }
@@ -41,7 +50,7 @@ impl<T> RunHandle<T> {
         Self {
             client,
             run,
-            done: None,
+            pushes: None,
             output: PhantomData,
         }
     }
@@ -53,16 +62,16 @@ impl<T> RunHandle<T> {
 
     /// How the run ended, as recorded; waits for it.
     pub async fn outcome(self) -> Result<RunOutcome, ClientError> {
-        let Self { client, run, done, .. } = self;
-        match done {
+        let Self { client, run, pushes, .. } = self;
+        match pushes {
             // The run was just started: its end is most likely yet to come, so nothing is read before a push.
-            Some(done) => client.pushed_end(&run, done).await,
+            Some(pushes) => client.pushed_end(&run, pushes).await,
             None => {
-                let done = client.subscribe_done(&run).await;
+                let pushes = client.pushes(&run).await;
                 match client.entry(&run, &EntryKey::End).await? {
                     Some(entry) => Client::outcome_of(&run, entry.entry),
                     None if client.entry(&run, &EntryKey::Start).await?.is_none() => Err(ClientError::NotFound { run }),
-                    None => client.pushed_end(&run, done).await,
+                    None => client.pushed_end(&run, pushes).await,
                 }
             }
         }
@@ -90,13 +99,23 @@ impl<T: DeserializeOwned> RunHandle<T> {
 }
 
 impl Client {
+    async fn pushes(&self, run: &RunId) -> Pushes {
+        // The connection first, so that no loss falls between the two.
+        let connection = self.store.broker().connection_events();
+        let done = self.subscribe_done(run).await;
+        Pushes { done, connection }
+    }
+
     async fn subscribe_done(&self, run: &RunId) -> BoxStream<'static, CoreMessage> {
         self.store.broker().subscribe(&self.store.names().done(run)).await
     }
 
     /// Reads the end when it is pushed, and looks for it after each reconnect, for a push may be lost with the connection.
-    async fn pushed_end(&self, run: &RunId, mut done: BoxStream<'static, CoreMessage>) -> Result<RunOutcome, ClientError> {
-        let mut connection = self.store.broker().connection_events();
+    async fn pushed_end(&self, run: &RunId, pushes: Pushes) -> Result<RunOutcome, ClientError> {
+        let Pushes {
+            mut done,
+            mut connection,
+        } = pushes;
         let mut backoff = Backoff::new();
         loop {
             let pushed = match select(done.next(), connection.next()).await {
