@@ -1,6 +1,6 @@
 //! Streams and consumers as data: what provisioning makes and checks, and what the simulated server enforces.
 //!
-//! Which streams a deployment has is in [`Topology`]; `DESIGN`-level reasons stand at each of its functions.
+//! Which streams a deployment has, and why each is as it is, stands in [`Deployment`](crate::store::Deployment).
 
 use std::time::Duration;
 
