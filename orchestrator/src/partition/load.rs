@@ -18,6 +18,7 @@ use super::Partition;
 use super::drive::Origin;
 use super::effect::Effect;
 use super::slots::{About, Live};
+use super::upkeep::Orphan;
 use crate::metrics::metrics;
 
 /// Runs read back at the same time.
@@ -118,11 +119,24 @@ impl Partition {
         self.decide(run, None);
     }
 
-    /// Entries of a run without a start: late ones of a purged run. They are never applied.
+    /// Entries of a run without a start: late ones of a purged run, or of one whose start a rollback took. They are never applied. As long as
+    /// they stand the run cannot be started, so the sweep takes them away.
     fn orphaned(&mut self, run: &RunId, head: u64) {
-        tracing::warn!(%run, sequence = head, "entries of a run without a start; left alone");
-        metrics().orphaned.add(1, &[]);
         self.slots.ended(run.clone());
+        if head == 0 || self.upkeep.orphans.contains_key(run) {
+            return;
+        }
+        tracing::warn!(%run, sequence = head, "entries of a run without a start; left alone until a sweep");
+        metrics().orphaned.add(1, &[]);
+        let now = self.store.clock().now();
+        self.watermark.park(head, run, now);
+        self.upkeep.orphans.insert(
+            run.clone(),
+            Orphan {
+                sequence: head,
+                since: now,
+            },
+        );
     }
 
     /// The large value of the run's next entry has come.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use everstep_common::ids::{Partition, RunId};
+use everstep_common::journal::EntryKey;
 use everstep_common::ports::{Followed, From, GetLast, ReadError, StreamInfo};
 use everstep_common::store::Store;
 use futures::StreamExt;
@@ -37,6 +38,19 @@ async fn runs_with(store: &Store, partition: Partition, kind: &str) -> Option<BT
         }
     }
     Some(runs)
+}
+
+/// Removes the entries of a run that has no start, unless they are a tombstone and what came after it.
+pub(crate) async fn bury(store: &Store, run: &RunId) -> Result<(), String> {
+    for key in [EntryKey::Start, EntryKey::Gone] {
+        let found = store.find_entry(run, &key).await.map_err(|error| error.to_string())?;
+        if found.is_some() {
+            return Err(format!("{key} stands"));
+        }
+    }
+    let stream = store.names().journal_stream(run.partition());
+    let purged = store.broker().purge(&stream, &store.names().run_filter(run)).await;
+    purged.map(drop).map_err(|error| error.to_string())
 }
 
 /// The partition's feed from a sequence on. It begins at its first poll, inside tokio.
@@ -116,6 +130,9 @@ pub(crate) async fn rolled_back(
             Ok(None)
         }
         Ok(_) | Err(ReadError::TooMany) => Ok(Some(format!("entry {} is not the one that was seen", newest.sequence))),
-        Err(error) => Err(error.to_string()),
+        Err(error) => {
+            store.clock().sleep(everstep_common::store::Backoff::MAX).await;
+            Err(error.to_string())
+        }
     }
 }

@@ -56,6 +56,37 @@ impl Partition {
         }
     }
 
+    /// Takes away what stands of runs without a start, once it has stood for a whole period. A start is stored only into an empty run, so
+    /// none can come in between the look and the purge.
+    pub(super) fn sweep_orphans(&self, now: Instant) {
+        let due = self
+            .upkeep
+            .orphans
+            .iter()
+            .filter(|(_, orphan)| now.since(orphan.since) >= self.options.sweep_every);
+        for (run, _) in due {
+            let (store, run) = (self.store.clone(), run.clone());
+            self.io.begin(Box::pin(async move {
+                match scan::bury(&store, &run).await {
+                    Ok(()) => Input::Upkeep(UpkeepDone::Buried(run)),
+                    Err(error) => {
+                        tracing::debug!(%run, error, "what is left of a run without a start was not taken away yet");
+                        Input::Upkeep(UpkeepDone::NotBuried)
+                    }
+                }
+            }));
+        }
+    }
+
+    pub(super) fn buried(&mut self, run: &RunId) {
+        tracing::warn!(%run, "what was left of a run without a start is taken away");
+        metrics().swept.add(1, &[]);
+        self.slots.may_begin(run);
+        if let Some(orphan) = self.upkeep.orphans.remove(run) {
+            self.watermark.release(orphan.sequence);
+        }
+    }
+
     /// After a reconnect nothing that was true of the server need be true still.
     pub(super) fn reconnected(&mut self) {
         self.upkeep.next_marks = self.store.clock().now();
@@ -100,6 +131,7 @@ impl Partition {
         self.upkeep.created = Some(info.created);
         self.upkeep.newest = None;
         self.upkeep.to_load.clear();
+        self.upkeep.orphans.clear();
         self.io.feed = scan::feed(&self.store, self.id, info.last_sequence + 1);
         self.scan(ScanReason::Rollback);
     }

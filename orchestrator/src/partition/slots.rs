@@ -138,6 +138,13 @@ impl Slots {
         }
     }
 
+    /// The run may begin anew: what was left of it is gone.
+    pub(crate) fn may_begin(&mut self, id: &RunId) {
+        if self.ended.remove(id) {
+            self.ended_order.retain(|ended| ended != id);
+        }
+    }
+
     pub(crate) fn has_ended(&self, id: &RunId) -> bool {
         self.ended.contains(id)
     }

@@ -32,6 +32,10 @@ pub(crate) enum UpkeepDone {
     StillRunning(QueueName, BTreeSet<(RunId, StepKey)>),
     /// The open runs of the partition, or nothing if they could not be listed.
     Scanned(Option<Vec<RunId>>),
+    /// What was left of a run without a start is gone.
+    Buried(RunId),
+    /// It stands still.
+    NotBuried,
     /// Whether the journal stream was rolled back.
     Checked(Result<Option<String>, String>),
     /// The stream as it is found after it was lost.
@@ -49,11 +53,22 @@ pub(crate) enum ScanReason {
     Sweep,
 }
 
+/// What was found of a run that has no start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Orphan {
+    /// The entry by which the run is exempt from the cursor.
+    pub sequence: u64,
+    /// Since when it is known.
+    pub since: Instant,
+}
+
 pub(crate) struct Upkeep {
     /// The partition, as metrics name it.
     pub labels: [KeyValue; 1],
     /// Entries up to here may have been acted on by a predecessor.
     pub known_until: u64,
+    /// Runs of which entries stand and no start.
+    pub orphans: BTreeMap<RunId, Orphan>,
     /// Runs that owners died over.
     pub poison: BTreeSet<RunId>,
     pub(super) newest: Option<Newest>,
@@ -90,6 +105,7 @@ impl Upkeep {
         Self {
             labels: [KeyValue::new("partition", i64::from(partition.0))],
             known_until: info.last_sequence,
+            orphans: BTreeMap::new(),
             poison,
             newest: record.newest.clone(),
             created: Some(info.created),
@@ -160,6 +176,7 @@ impl Partition {
         self.load_scanned();
         self.check_queues(now);
         if now >= self.upkeep.next_sweep && self.upkeep.scan.is_none() {
+            self.sweep_orphans(now);
             self.scan(ScanReason::Sweep);
         }
     }
@@ -173,6 +190,8 @@ impl Partition {
             UpkeepDone::Queues(lost) => self.queues_checked(lost),
             UpkeepDone::StillRunning(queue, running) => self.still_running(&queue, running),
             UpkeepDone::Scanned(runs) => self.scanned(runs, now),
+            UpkeepDone::Buried(run) => self.buried(&run),
+            UpkeepDone::NotBuried => {}
             UpkeepDone::Checked(answer) => self.stream_checked(answer),
             UpkeepDone::Found(info) => self.begin_anew(&info),
         }
