@@ -40,6 +40,7 @@ fn a_journal_may_be_rolled_back_under_relaxed_durability() {
     for seed in seeds(10) {
         let settings = Settings {
             durability: Durability::Relaxed,
+            sweep_every: Duration::from_secs(60),
             faults: Faults::none(),
             ..settings(seed, Nodes::One)
         };

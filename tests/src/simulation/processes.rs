@@ -158,6 +158,7 @@ impl World {
     fn start_orchestrator(&self, name: &str, process: ProcessId, code: fn() -> Workflows, connections: Rc<RefCell<Vec<String>>>) {
         let mut options = OrchestratorOptions::new(process.clone());
         options.partitions.live_runs_max = self.settings().live_runs_max;
+        options.partitions.sweep_every = self.settings().sweep_every;
         let world = self.clone();
         let connect = move |thread: &str| {
             let connection = if world.settings().connection_each {

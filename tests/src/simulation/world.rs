@@ -35,6 +35,8 @@ pub struct Settings {
     pub durability: Durability,
     /// Runs that a partition keeps in memory.
     pub live_runs_max: usize,
+    /// How often an orchestrator looks for what should not be missing.
+    pub sweep_every: Duration,
     /// Where a process dies.
     pub crash: Option<Crash>,
     /// Whether an orchestrator has a connection for each of its threads, as in earnest. With one for all its death is one moment.
@@ -53,6 +55,7 @@ impl Default for Settings {
             partitions: 1,
             durability: Durability::Strict,
             live_runs_max: 10_000,
+            sweep_every: Duration::from_secs(3_600),
             crash: None,
             connection_each: false,
             within: Duration::from_secs(600),
