@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use everstep_common::ids::QueueName;
 use everstep_common::journal::EntryKey;
-use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, hundred_cents, order, refund, until};
+use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, hundred_cents, misbehave, order, refund, until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
 
@@ -144,6 +144,37 @@ async fn terminated_processes_hand_over_and_end_well() {
     }
     assert_eq!(fleet.ledger.mutations(), RUNS * MUTATIONS);
     assert_eq!(fleet.ledger.mutations_of("charge"), RUNS * 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_that_panic_hang_or_block_harm_nobody_else() {
+    let fleet = fleet(1, 1).await;
+    let awkward = fleet.client.start(misbehave, 100).await.expect("a start");
+    let run = awkward.id().clone();
+    until("the blocking function", async || fleet.ledger.mutations_of("block") == 1).await;
+    let handle = fleet.client.start(order, 100).await.expect("a start");
+    let result = tokio::time::timeout(DEADLINE, handle.result()).await.expect("others go on");
+    assert_eq!(result.expect("it completes"), hundred_cents());
+    let result = tokio::time::timeout(DEADLINE, awkward.result())
+        .await
+        .expect("the run is not lost");
+    assert_eq!(result.expect("it completes"), 100);
+    let journal = fleet.client.history(&run).await.expect("a journal");
+    let tries: Vec<_> = journal
+        .iter()
+        .map(|entry| entry.key.to_string())
+        .filter(|key| key.starts_with("try."))
+        .collect();
+    assert_eq!(
+        tries,
+        ["try.stumble.1", "try.stumble.2"],
+        "a panic and a timeout, each an attempt"
+    );
+    assert_eq!(
+        fleet.ledger.requests(),
+        2 + MUTATIONS,
+        "heartbeats kept the blocking function's task: it ran once"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

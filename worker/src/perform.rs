@@ -13,6 +13,7 @@ use everstep_common::journal::{Begun, Entry, EntryKey};
 use everstep_common::ports::{Ack, Instant};
 use everstep_common::store::Created;
 use futures::FutureExt;
+use tokio::runtime::Handle;
 use tracing::Instrument;
 
 use crate::context::FunctionContext;
@@ -128,7 +129,7 @@ async fn run(shared: &Shared, execution: &Execution, handler: &Handler, input: B
         let end = Instant(clock.now().0.saturating_add(timeout));
         shared.held.set_alarm(execution.serial, end, Alarm::Timeout);
     }
-    let outcome = match call(execution, handler, input).await {
+    let outcome = match call(shared, execution, handler, input).await {
         Ok(Ok(Ok(value))) => Outcome::Value(value),
         Ok(Ok(Err(error))) => Outcome::Failed(error),
         Ok(Err(panic)) => Outcome::Panicked(panic_message(panic)),
@@ -146,8 +147,35 @@ async fn run(shared: &Shared, execution: &Execution, handler: &Handler, input: B
 type Called = Result<Result<Bytes, StepError>, Panic>;
 type Panic = Box<dyn Any + Send>;
 
-/// A function may panic before it has made its future, while it runs, and while its future is dropped.
-async fn call(execution: &Execution, handler: &Handler, input: Bytes) -> Result<Called, Stage> {
+/// Calls the function where functions run.
+async fn call(shared: &Shared, execution: &Execution, handler: &Handler, input: Bytes) -> Result<Called, Stage> {
+    match &shared.options.runtime {
+        None => call_here(execution, handler, input).await,
+        Some(runtime) => call_there(runtime, execution, handler, input).await,
+    }
+}
+
+/// On the functions' own runtime, so that one that blocks its thread delays nothing else.
+async fn call_there(runtime: &Handle, execution: &Execution, handler: &Handler, input: Bytes) -> Result<Called, Stage> {
+    let (context, handler) = (FunctionContext(execution.call.clone()), handler.clone());
+    let function = async move { handler(context, input).await }.instrument(execution.call.span.clone());
+    let mut task = runtime.spawn(function);
+    match execution.until_stopped(&mut task).await {
+        Ok(Ok(returned)) => Ok(Ok(returned)),
+        Ok(Err(error)) => match error.try_into_panic() {
+            Ok(panic) => Ok(Err(panic)),
+            // The functions' runtime is going down: another worker shall do it.
+            Err(_) => Err(Stage::HandedBack),
+        },
+        Err(stop) => {
+            task.abort();
+            Err(stop)
+        }
+    }
+}
+
+/// On the worker's own runtime. A function may panic before it has made its future, while it runs, and while its future is dropped.
+async fn call_here(execution: &Execution, handler: &Handler, input: Bytes) -> Result<Called, Stage> {
     let context = FunctionContext(execution.call.clone());
     let span = &execution.call.span;
     let mut future = match catch_unwind(AssertUnwindSafe(|| span.in_scope(|| handler(context, input)))) {

@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     pub(crate) functions: Functions,
     pub(crate) resources: Arc<Resources>,
     pub(crate) options: Options,
-    /// Where executions run.
+    /// Where executions run, beside the connection; functions run where [`Options::runtime`] says.
     pub(crate) runtime: Handle,
     pub(crate) held: Held,
     /// One permit for each execution that may yet begin.
@@ -189,7 +189,7 @@ impl Worker {
             store,
             functions,
             resources,
-            runtime: options.runtime.clone().unwrap_or_else(Handle::current),
+            runtime: Handle::current(),
             options: Options { slots, ..options },
             held: Held::default(),
             slots: Semaphore::new(slots),

@@ -29,6 +29,33 @@ pub async fn confirm(ctx: FunctionContext, cents: u64) -> Result<u64, StepError>
     Ok(cents)
 }
 
+/// Panics at its first attempt, takes longer than its timeout at its second, books at its third.
+#[function(retries(max_attempts = 10, initial = "10ms", max = "20ms"), timeout = "1s")]
+pub async fn stumble(ctx: FunctionContext, cents: u64) -> Result<u64, StepError> {
+    match ctx.attempt() {
+        1 => panic!("stumbled"),
+        2 => std::future::pending().await,
+        _ => book(ctx.resource::<LedgerAt>().0, "stumble", ctx.idempotency_key()).await?,
+    }
+    Ok(cents)
+}
+
+/// Books, then blocks its thread for longer than a task may be silent.
+#[function]
+#[expect(clippy::disallowed_methods, reason = "what a careless author does")]
+pub async fn block(ctx: FunctionContext, cents: u64) -> Result<u64, StepError> {
+    book(ctx.resource::<LedgerAt>().0, "block", ctx.idempotency_key()).await?;
+    std::thread::sleep(Duration::from_secs(5));
+    Ok(cents)
+}
+
+/// Functions that misbehave, one after the other.
+#[workflow]
+pub async fn misbehave(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
+    let cents = ctx.step(stumble, cents).await?;
+    ctx.step(block, cents).await
+}
+
 /// Three charges at once, a nap, a closure, a confirmation that needs two attempts: five mutations less the closure's none.
 #[workflow]
 pub async fn order(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
@@ -65,6 +92,9 @@ pub fn application() -> App {
         .resource(LedgerAt(address))
         .workflow(order)
         .workflow(refund)
+        .workflow(misbehave)
+        .function(stumble)
+        .function(block)
         .function(charge)
         .function(confirm)
 }
