@@ -131,7 +131,10 @@ impl Orchestrator {
                 () = &mut shutdown => leases.leave(),
                 _ = &mut leases_done => break,
                 Some(change) = changes.next() => self.change(change, &mut driven)?,
-                _ = watch.tick() => watch_polls(&mut driven, &leases).await,
+                _ = watch.tick() => {
+                    give_up_stopped(&mut driven, &leases);
+                    watch_polls(&mut driven, &leases).await;
+                }
             }
         }
         for (_, partition) in driven {
@@ -262,6 +265,18 @@ async fn stop(partition: Driven) {
     let _ = partition.stop.unbounded_send(());
     let _ = partition.done.await;
     tracing::debug!(epoch = partition.epoch, "partition stopped");
+}
+
+/// A thread that ended without being told to (it panicked, or could not take its partition over) leaves a partition that nobody drives
+/// and whose lease would be renewed for ever.
+fn give_up_stopped(driven: &mut BTreeMap<PartitionId, Driven>, leases: &ownership::Handle) {
+    driven.retain(|partition, driven| {
+        let is_driven = matches!(driven.done.try_recv(), Ok(None));
+        if !is_driven {
+            leases.stopped(*partition, driven.epoch);
+        }
+        is_driven
+    });
 }
 
 /// Names runs that block their partition's thread; one that never comes back ends the process, after a note for the successor.

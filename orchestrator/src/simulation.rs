@@ -53,6 +53,7 @@ pub struct SimulatedOrchestrator {
 /// One partition, from the take-over to its end.
 struct Driven {
     id: PartitionId,
+    epoch: u64,
     actor: Actor,
     stop: mpsc::UnboundedSender<()>,
     /// Told when it has stopped.
@@ -141,7 +142,14 @@ impl SimulatedOrchestrator {
             self.change(change);
         }
         self.driven.iter_mut().for_each(Driven::turn);
-        self.driven.retain_mut(|driven| !driven.has_ended());
+        let leases = &self.leases;
+        self.driven.retain_mut(|driven| {
+            let ended = driven.has_ended();
+            if ended && !driven.stopping {
+                leases.stopped(driven.id, driven.epoch);
+            }
+            !ended
+        });
     }
 
     fn change(&mut self, change: Change) {
@@ -195,6 +203,7 @@ impl SimulatedOrchestrator {
         };
         Driven {
             id,
+            epoch,
             actor: Actor::Starting(starting.start().boxed_local()),
             stop,
             released: None,

@@ -9,9 +9,13 @@ use everstep_common::store::{LEASES, PutError, Store};
 use everstep_common::wire;
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
+use futures::future::join_all;
 
 use super::record::{LeaseRecord, MemberRecord, lease_key, member_key};
 use super::watch::Watch;
+
+/// How often in a lease's time the loop looks around: a takeover is late by at most a fifteenth of it.
+const TICKS_PER_TTL: u32 = 15;
 
 /// How ownership is held.
 #[derive(Clone, Debug)]
@@ -67,6 +71,8 @@ pub struct Handle {
 #[derive(Debug)]
 enum Request {
     Polling(Partition, Option<RunId>, oneshot::Sender<()>),
+    /// Nobody drives the partition that was acquired with this epoch, although nobody asked for that.
+    Stopped(Partition, u64),
     Leave,
 }
 
@@ -78,6 +84,12 @@ impl Handle {
             // A dropped answer means that the loop has ended, and there is nothing left to note it in.
             let _ = written.await;
         }
+    }
+
+    /// The partition that was acquired with this epoch is not driven any more: its lease is handed over, and left to others for a while.
+    pub fn stopped(&self, partition: Partition, epoch: u64) {
+        // If the loop is gone its leases run out.
+        let _ = self.requests.unbounded_send(Request::Stopped(partition, epoch));
     }
 
     /// Hands every partition over and ends the loop.
@@ -97,6 +109,8 @@ pub struct Ownership {
     requests: mpsc::UnboundedReceiver<Request>,
     watch: Watch,
     held: BTreeMap<Partition, Held>,
+    /// Partitions that stopped here by themselves, and when: others have the first word.
+    stopped: BTreeMap<Partition, Instant>,
     /// The revision of our own member record, 0 before it is written.
     member: u64,
     renewed: Option<Instant>,
@@ -104,6 +118,8 @@ pub struct Ownership {
 
 #[derive(Debug)]
 struct Held {
+    /// The revision it was taken with.
+    epoch: u64,
     revision: u64,
     record: LeaseRecord,
     renewed: Instant,
@@ -124,6 +140,7 @@ impl Ownership {
             requests,
             watch: Watch::default(),
             held: BTreeMap::new(),
+            stopped: BTreeMap::new(),
             member: 0,
             renewed: None,
         };
@@ -146,17 +163,18 @@ impl Ownership {
                 self.say_good_bye().await;
                 return;
             }
-            let mut pause = self.store.clock().sleep(self.options.ttl / 6);
+            let mut pause = self.store.clock().sleep(self.options.ttl / TICKS_PER_TTL);
             futures::select_biased! {
                 request = self.requests.next() => match request {
                     Some(Request::Polling(partition, run, done)) => self.note_polling(partition, run, done).await,
+                    Some(Request::Stopped(partition, epoch)) => self.stopped(partition, epoch),
                     Some(Request::Leave) | None => leaving = true,
                 },
                 followed = follow.next() => match followed {
                     Some(Followed::Message(message)) => self.watch.note(&prefix, message, self.store.clock().now()),
                     Some(Followed::CaughtUp) => caught_up = true,
                     Some(Followed::Lost(_)) | None => {
-                        self.store.clock().sleep(self.options.ttl / 6).await;
+                        self.store.clock().sleep(self.options.ttl / TICKS_PER_TTL).await;
                         follow = self.store.broker().follow(&stream, &filter, From::LastPerSubject).fuse();
                     }
                 },
@@ -169,9 +187,7 @@ impl Ownership {
         let now = self.store.clock().now();
         let partitions: Vec<_> = self.store.deployment().all_partitions().collect();
         self.finish_releases().await;
-        for partition in &partitions {
-            self.renew(*partition, now).await;
-        }
+        self.renew(now).await;
         if leaving {
             let held: Vec<_> = self.held.keys().copied().collect();
             held.into_iter().for_each(|partition| self.release(partition));
@@ -181,19 +197,40 @@ impl Ownership {
         self.balance(&partitions, now).await;
     }
 
-    async fn renew(&mut self, partition: Partition, now: Instant) {
-        let Some(held) = self.held.get(&partition) else { return };
-        if now.since(held.renewed) < self.options.ttl / 3 {
-            return;
+    /// Renews what is due, all at once: one after the other would take longer on a slow disk than a lease stands.
+    async fn renew(&mut self, now: Instant) {
+        let due = self
+            .held
+            .iter()
+            .filter(|(_, held)| now.since(held.renewed) >= self.options.ttl / 3);
+        let writes: Vec<_> = due
+            .map(|(partition, held)| self.write(*partition, held.record.clone(), held.revision))
+            .collect();
+        for (partition, record, written) in join_all(writes).await {
+            self.written(partition, record, written).await;
         }
-        let (record, revision) = (held.record.clone(), held.revision);
-        self.write(partition, record, revision).await;
     }
 
-    /// Writes a lease that we hold; whether it is still ours.
-    async fn write(&mut self, partition: Partition, record: LeaseRecord, revision: u64) {
-        let Ok(value) = wire::encode(&record) else { return };
-        match self.store.put_record(LEASES, &lease_key(partition), value, revision).await {
+    /// Writes a lease that we hold.
+    fn write(
+        &self,
+        partition: Partition,
+        record: LeaseRecord,
+        revision: u64,
+    ) -> impl Future<Output = (Partition, LeaseRecord, Result<u64, PutError>)> + use<> {
+        let store = self.store.clone();
+        async move {
+            let written = match wire::encode(&record) {
+                Ok(value) => store.put_record(LEASES, &lease_key(partition), value, revision).await,
+                Err(error) => Err(PutError::Rejected(error.to_string())),
+            };
+            (partition, record, written)
+        }
+    }
+
+    /// A lease that we hold was written, or not.
+    async fn written(&mut self, partition: Partition, record: LeaseRecord, written: Result<u64, PutError>) {
+        match written {
             Ok(revision) => {
                 if let Some(held) = self.held.get_mut(&partition) {
                     held.revision = revision;
@@ -201,8 +238,24 @@ impl Ownership {
                     held.renewed = self.store.clock().now();
                 }
             }
-            Err(PutError::Conflict) => self.lose(partition),
+            Err(PutError::Conflict) => self.conflict(partition).await,
             Err(error) => tracing::warn!(%partition, %error, "lease not renewed yet"),
+        }
+    }
+
+    /// A refusal is a question: an earlier write of ours may stand whose acknowledgement was lost.
+    async fn conflict(&mut self, partition: Partition) {
+        let found = self.store.get_record(LEASES, &lease_key(partition)).await;
+        let Some(held) = self.held.get_mut(&partition) else { return };
+        match found {
+            // Told by a leader that is behind; the next write asks again.
+            Ok(Some(found)) if found.revision <= held.revision => {}
+            Ok(Some(found)) => match wire::decode::<LeaseRecord>(&found.value) {
+                Ok(record) if record.owner.as_ref() == Some(&self.process) => held.revision = found.revision,
+                _ => self.lose(partition),
+            },
+            Ok(None) => self.lose(partition),
+            Err(error) => tracing::warn!(%partition, %error, "lease not read; asked again"),
         }
     }
 
@@ -211,6 +264,17 @@ impl Ownership {
             tracing::warn!(%partition, "lease lost to another orchestrator");
             self.tell(Change::Lost { partition });
         }
+    }
+
+    fn stopped(&mut self, partition: Partition, epoch: u64) {
+        let Some(held) = self.held.get_mut(&partition) else { return };
+        if held.epoch != epoch || held.releasing.is_some() {
+            return;
+        }
+        tracing::error!(%partition, "the partition stopped by itself; its lease is handed over");
+        // The other end is dropped here: there is nothing to wait for.
+        held.releasing = Some(oneshot::channel().1);
+        self.stopped.insert(partition, self.store.clock().now());
     }
 
     fn tell(&self, change: Change) {
@@ -226,6 +290,13 @@ impl Ownership {
         let share = partitions.len().div_ceil(others + 1);
         for partition in partitions {
             if self.held.contains_key(partition) || !self.watch.is_free(*partition, now, self.options.ttl) {
+                continue;
+            }
+            if self
+                .stopped
+                .get(partition)
+                .is_some_and(|since| now.since(*since) < self.options.ttl * 2)
+            {
                 continue;
             }
             // Above our share a free lease, one that we have just handed over too, is left to others for a while, then taken all the same.
@@ -268,6 +339,7 @@ impl Ownership {
                 self.held.insert(
                     partition,
                     Held {
+                        epoch,
                         revision: epoch,
                         record,
                         renewed: self.store.clock().now(),
@@ -332,8 +404,8 @@ impl Ownership {
                 polling: run,
                 ..held.record.clone()
             };
-            let revision = held.revision;
-            self.write(partition, record, revision).await;
+            let (partition, record, written) = self.write(partition, record, held.revision).await;
+            self.written(partition, record, written).await;
         }
         // Whoever asked may have given up waiting.
         let _ = done.send(());
