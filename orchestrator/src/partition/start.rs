@@ -84,6 +84,7 @@ impl Starting {
         metrics().takeovers.add(1, &[]);
         tracing::info!(partition = %self.id, epoch = self.epoch, position, last = info.last_sequence, "partition taken over");
 
+        let server_clock = self.server_clock().await;
         let now = self.store.clock().now();
         let (results, closures) = mpsc::unbounded();
         let io = Io {
@@ -115,7 +116,7 @@ impl Starting {
             backlog: Backlog::default(),
             slots: Slots::default(),
             watermark: Watermark::new(position),
-            server_clock: ServerClock::default(),
+            server_clock,
             wheel: Wheel::default(),
             in_flight: InFlight::default(),
             closures: Closures::new(self.runtime, self.store.clone(), results),
@@ -182,6 +183,24 @@ impl Starting {
                 Err(PutError::Conflict | PutError::Unknown(_)) => self.store.clock().sleep(backoff.delay()).await,
                 Err(error) => return Err(StartError::Cursor(error)),
             }
+        }
+    }
+
+    /// What the server's clock says, by the cursor that has just been written. The feed of an idle partition brings no time stamp, and what
+    /// only memory keeps (the deadline of a step that hangs) would never be due.
+    async fn server_clock(&self) -> ServerClock {
+        let mut backoff = Backoff::new();
+        loop {
+            match self.store.get_record(LEASES, &cursor_key(self.id)).await {
+                Ok(Some(claimed)) => {
+                    let mut server_clock = ServerClock::default();
+                    server_clock.observe(claimed.time, self.store.clock().now());
+                    return server_clock;
+                }
+                Ok(None) => tracing::debug!(partition = %self.id, "the cursor just claimed is not there yet"),
+                Err(error) => tracing::debug!(partition = %self.id, %error, "cursor not read yet"),
+            }
+            self.store.clock().sleep(backoff.delay()).await;
         }
     }
 
