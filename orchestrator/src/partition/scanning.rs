@@ -130,8 +130,8 @@ impl Partition {
         self.upkeep.known_until = info.last_sequence;
         self.upkeep.created = Some(info.created);
         self.upkeep.newest = None;
-        self.upkeep.to_load.clear();
-        self.upkeep.orphans.clear();
+        // No scan for starts would find these again.
+        self.upkeep.to_load = std::mem::take(&mut self.upkeep.orphans).into_keys().collect();
         self.io.feed = scan::feed(&self.store, self.id, info.last_sequence + 1);
         self.scan(ScanReason::Rollback);
     }
