@@ -47,3 +47,6 @@ pub const READ_SUBJECTS_MAX: usize = 1_000;
 
 /// Partitions of one deployment; the partition is the first part of each run id.
 pub const PARTITIONS_MAX: u32 = 1_024;
+
+/// Nodes that keep one stream (server limit).
+pub const REPLICAS_MAX: usize = 5;

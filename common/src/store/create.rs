@@ -166,8 +166,12 @@ impl Creation {
             match error {
                 PublishError::Refused | PublishError::Unknown(_) => {
                     reads += 1;
-                    if let Some(created) = self.read_back(reads > REPLICA_READS).await? {
+                    let leader = reads > REPLICA_READS;
+                    if let Some(created) = self.read_back(leader).await? {
                         return Ok(created);
+                    }
+                    if leader && self.key == EntryKey::Start && error == PublishError::Refused {
+                        self.must_be_startable().await?;
                     }
                 }
                 PublishError::NoStream if missing >= NO_STREAM_TRIES_MAX => {
@@ -196,6 +200,33 @@ impl Creation {
                 Err(again) => error = again,
             }
         }
+    }
+
+    /// A run that holds something, but neither a start nor a tombstone, refuses every start. One answer says both, so that a start
+    /// which has come meanwhile is not overlooked.
+    async fn must_be_startable(&self) -> Result<(), CreateError> {
+        let names = self.store.names();
+        let request = GetLast {
+            stream: self.stream.clone(),
+            subjects: vec![names.run_filter(&self.run)],
+            up_to: None,
+            leader: true,
+        };
+        let Ok(snapshot) = self.store.inner.broker.get_last(request).await else {
+            return Ok(());
+        };
+        let startable = [EntryKey::Start, EntryKey::Gone].map(|key| names.entry(&self.run, &key));
+        let Some(first) = snapshot.messages.first() else {
+            return Ok(());
+        };
+        if snapshot.messages.iter().any(|message| startable.contains(&message.subject)) {
+            return Ok(());
+        }
+        Err(CreateError::Rejected {
+            run: self.run.clone(),
+            key: self.key.clone(),
+            source: PublishError::Rejected(format!("the run was never started and yet holds {}", first.subject)),
+        })
     }
 
     /// What the key holds, as far as a read can tell; `None`: nothing seen, which proves nothing.

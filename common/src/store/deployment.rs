@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Mark;
 use crate::ids::{Partition, Prefix, QueueName};
-use crate::limits::PARTITIONS_MAX;
+use crate::limits::{PARTITIONS_MAX, REPLICAS_MAX};
 use crate::ports::{Broker, Ensured, GetLast, Publish, PublishError, ReadError, TopologyError};
 use crate::subject::Names;
 use crate::topology::{ConsumerSpec, Discard, Durability, Republish, Retention, Storage, StreamSpec};
@@ -306,6 +306,9 @@ impl Deployment {
                 self.keyed_partitions, self.partitions
             ));
         }
+        if self.replicas == 0 || self.replicas > REPLICAS_MAX {
+            return invalid(format!("replicas is {}, and must be from 1 to {REPLICAS_MAX}", self.replicas));
+        }
         if self.ack_wait < ACK_WAIT_MIN {
             return invalid(format!(
                 "ack_wait is {:?}, and must be at least {ACK_WAIT_MIN:?}",
@@ -318,12 +321,15 @@ impl Deployment {
     async fn record(&self, broker: &Arc<dyn Broker>, names: &Names) -> Result<(), DeploymentError> {
         let value: Bytes = wire::encode(self).map_err(|error| DeploymentError::Invalid(error.to_string()))?;
         let publish = Publish::new(names.bucket_key(LEASES, DEPLOYMENT_KEY), value).create_only();
-        match broker.publish(publish).await {
+        let error = match broker.publish(publish).await {
             Ok(_) => return Ok(()),
-            Err(PublishError::Refused | PublishError::Unknown(_)) => {}
+            Err(error @ (PublishError::Refused | PublishError::Unknown(_))) => error,
             Err(error) => return Err(DeploymentError::Write(error)),
-        }
-        let found = Self::load(broker, &self.prefix).await?;
+        };
+        let found = match Self::load(broker, &self.prefix).await {
+            Err(DeploymentError::Missing { .. }) => return Err(DeploymentError::Write(error)),
+            found => found?,
+        };
         let differences = self.differences(&found);
         if differences.is_empty() {
             Ok(())

@@ -103,17 +103,24 @@ impl Store {
             .ensure_stream(&self.deployment().task_stream(self.names(), queue))
             .await
             .map_err(topology)?;
-        let mark = match self.read_mark(queue).await? {
+        let mut mark = match self.read_mark(queue).await? {
             Some(mark) => mark,
             None => self.write_mark(queue).await?,
         };
-        self.drop_stale_consumers(queue, &mark).await?;
-        let consumer = self.deployment().task_consumer(self.names(), queue, &mark);
-        self.broker()
-            .ensure_consumer(&self.names().task_stream(queue), &consumer)
-            .await
-            .map_err(topology)?;
-        Ok(mark)
+        loop {
+            self.drop_stale_consumers(queue, &mark).await?;
+            let consumer = self.deployment().task_consumer(self.names(), queue, &mark);
+            self.broker()
+                .ensure_consumer(&self.names().task_stream(queue), &consumer)
+                .await
+                .map_err(topology)?;
+            // The stream may have been lost since, and made ready by another owner, whose consumer we have just dropped.
+            match self.read_mark(queue).await? {
+                Some(standing) if standing != mark => mark = standing,
+                Some(_) => return Ok(mark),
+                None => mark = self.write_mark(queue).await?,
+            }
+        }
     }
 
     async fn write_mark(&self, queue: &QueueName) -> Result<Mark, QueueError> {

@@ -86,7 +86,8 @@ impl Store {
             .map_err(|error| PutError::Unknown(error.to_string()))?;
         match found.messages.into_iter().next() {
             Some(message) if message.headers.get(header::NONCE) == Some(&nonce) => Ok(message.sequence),
-            Some(message) if message.sequence != expected => Err(PutError::Conflict),
+            // An older one than we know of is the answer of a leader that was deposed.
+            Some(message) if message.sequence > expected => Err(PutError::Conflict),
             _ if refused => Err(PutError::Conflict),
             _ => Err(PutError::Unknown("the write was not acknowledged and is not there".into())),
         }

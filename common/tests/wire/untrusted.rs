@@ -122,7 +122,7 @@ proptest! {
         let key = StepKey::from_path(&path);
         prop_assert!(key.token().len() <= KEY_TOKEN_BYTES_MAX);
         if escape(&path).len() <= KEY_TOKEN_BYTES_MAX {
-            prop_assert_eq!(key.to_string(), path.clone());
+            prop_assert_eq!(&key.to_string(), &path);
         }
         prop_assume!(!path.is_empty());
         let (run, names): (RunId, _) = (RUN.parse().unwrap(), Names::new(Prefix::none()));
