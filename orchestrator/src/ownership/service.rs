@@ -321,15 +321,16 @@ impl Ownership {
     async fn take(&mut self, partition: Partition) {
         let (seen, _) = self.watch.lease(partition);
         // Read again after the wait: what the watch last brought may be old.
-        let (revision, predecessor) = match self.store.get_record(LEASES, &lease_key(partition)).await {
-            Ok(Some(record)) => (record.revision, wire::decode::<LeaseRecord>(&record.value).ok()),
-            Ok(None) => (0, None),
+        let found = match self.store.get_record(LEASES, &lease_key(partition)).await {
+            Ok(found) => found,
             Err(ReadError::NoStream) => return tracing::error!(%partition, "the leases bucket is gone: run `everstep provision`"),
             Err(error) => return tracing::debug!(%partition, %error, "lease not read"),
         };
+        let revision = found.as_ref().map_or(0, |record| record.revision);
         if revision != seen {
-            return;
+            return self.watch.found(partition, found, self.store.clock().now());
         }
+        let predecessor = found.and_then(|record| wire::decode::<LeaseRecord>(&record.value).ok());
         let record = LeaseRecord::successor(predecessor, self.process.clone());
         let Ok(value) = wire::encode(&record) else { return };
         match self.store.put_record(LEASES, &lease_key(partition), value, revision).await {
@@ -420,7 +421,16 @@ impl Ownership {
                 self.member = revision;
                 self.renewed = Some(now);
             }
+            Err(PutError::Conflict) => self.find_membership().await,
             Err(error) => tracing::debug!(%error, "membership not renewed yet"),
+        }
+    }
+
+    /// Nobody else writes our record, so the bucket was rolled back: go on from what stands there now.
+    async fn find_membership(&mut self) {
+        match self.store.get_record(LEASES, &member_key(&self.process)).await {
+            Ok(record) => self.member = record.map_or(0, |record| record.revision),
+            Err(error) => tracing::debug!(%error, "membership not found yet"),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstep_common::ids::{Partition, ProcessId};
 use everstep_common::ports::{Instant, Message};
+use everstep_common::store::Record;
 use everstep_common::wire;
 
 use super::record::{LeaseRecord, MemberRecord, lease_key};
@@ -39,6 +40,22 @@ impl Watch {
         match self.keys.get(key) {
             Some(known) if known.revision >= seen.revision => {}
             _ => drop(self.keys.insert(key.to_owned(), seen)),
+        }
+    }
+
+    /// A lease was read and is not what was followed: the bucket was rolled back, or the follow is behind. What was read stands from now on.
+    pub(super) fn found(&mut self, partition: Partition, record: Option<Record>, now: Instant) {
+        let key = lease_key(partition);
+        match record {
+            None => drop(self.keys.remove(&key)),
+            Some(record) => {
+                let seen = Seen {
+                    revision: record.revision,
+                    value: record.value,
+                    since: now,
+                };
+                self.keys.insert(key, seen);
+            }
         }
     }
 

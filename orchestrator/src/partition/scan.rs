@@ -12,20 +12,23 @@ use jiff::Timestamp;
 
 use super::cursor::Newest;
 
-/// The runs that have started and not ended; `None` if they could not all be listed.
-pub(crate) async fn open_runs(store: &Store, partition: Partition) -> Option<Vec<RunId>> {
-    let mut open = runs_with(store, partition, "start").await?;
-    for ended in runs_with(store, partition, "end").await? {
-        open.remove(&ended);
+/// The runs that have started and not ended; `None` if they could not all be listed. With `strays` also those of which there are entries
+/// and no start: a rollback may have taken it. That reads the whole partition.
+pub(crate) async fn open_runs(store: &Store, partition: Partition, strays: bool) -> Option<Vec<RunId>> {
+    let names = store.names();
+    let started = runs_with(store, partition, names.kind_filter(partition, "start")).await?;
+    let ended = runs_with(store, partition, names.kind_filter(partition, "end")).await?;
+    let mut open: BTreeSet<RunId> = started.difference(&ended).cloned().collect();
+    if strays {
+        let all = runs_with(store, partition, names.journal_filter(partition)).await?;
+        open.extend(all.difference(&started).cloned());
     }
     Some(open.into_iter().collect())
 }
 
-async fn runs_with(store: &Store, partition: Partition, kind: &str) -> Option<BTreeSet<RunId>> {
+async fn runs_with(store: &Store, partition: Partition, filter: String) -> Option<BTreeSet<RunId>> {
     let names = store.names();
-    let mut entries = store
-        .broker()
-        .scan(&names.journal_stream(partition), &names.kind_filter(partition, kind), None);
+    let mut entries = store.broker().scan(&names.journal_stream(partition), &filter, None);
     let mut runs = BTreeSet::new();
     while let Some(entry) = entries.next().await {
         match entry {

@@ -20,7 +20,8 @@ impl Partition {
         self.upkeep.listing = true;
         let (store, partition) = (self.store.clone(), self.id);
         self.io.begin(Box::pin(async move {
-            Input::Upkeep(UpkeepDone::Scanned(scan::open_runs(&store, partition).await))
+            let strays = reason == ScanReason::Rollback;
+            Input::Upkeep(UpkeepDone::Scanned(scan::open_runs(&store, partition, strays).await))
         }));
     }
 
@@ -130,8 +131,8 @@ impl Partition {
         self.upkeep.known_until = info.last_sequence;
         self.upkeep.created = Some(info.created);
         self.upkeep.newest = None;
-        // No scan for starts would find these again.
-        self.upkeep.to_load = std::mem::take(&mut self.upkeep.orphans).into_keys().collect();
+        self.upkeep.to_load.clear();
+        self.upkeep.orphans.clear();
         self.io.feed = scan::feed(&self.store, self.id, info.last_sequence + 1);
         self.scan(ScanReason::Rollback);
     }

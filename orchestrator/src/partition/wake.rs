@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::Partition;
 use super::effect::{Effect, Scheduled};
 use super::io::Input;
+use super::wheel::WakeUp;
 
 impl Partition {
     /// Fires what is due by the partition's idea of the server's time.
@@ -18,18 +19,9 @@ impl Partition {
         if self.stopping {
             return;
         }
+        // The server's schedule fires as well, within a quarter of a second, and is acknowledged then: taking it back would cost more.
         while let Some((due, wake_up, attempt)) = self.wheel.pop_due(at) {
-            self.wake(&wake_up.run, wake_up.sort, wake_up.key.clone(), Scheduled { due, attempt });
-            if wake_up.sort != TimerSort::Deadline {
-                self.perform(
-                    None,
-                    Effect::Unschedule {
-                        run: wake_up.run,
-                        sort: wake_up.sort,
-                        key: wake_up.key,
-                    },
-                );
-            }
+            self.wake(&wake_up.run, wake_up.sort, wake_up.key, Scheduled { due, attempt });
         }
     }
 
@@ -62,15 +54,14 @@ impl Partition {
                 broker.ack(&delivery.ack, Ack::Terminate);
                 continue;
             };
-            self.wheel.disarm(&super::wheel::WakeUp {
-                run: run.clone(),
-                sort,
-                key: key.clone(),
-            });
+            let was_armed = self.wheel.disarm(&WakeUp::new(&run, sort, &key));
+            // In memory and not armed: it has fired by the clock here, or nobody waits for it any more.
+            if self.slots.has_ended(&run) || self.slots.is_live(&run) && !was_armed {
+                broker.ack(&delivery.ack, Ack::Done);
+                continue;
+            }
             match (sort, wire::decode::<Scheduled>(&delivery.payload)) {
-                (TimerSort::Sleep, Ok(scheduled)) if !self.slots.has_ended(&run) => {
-                    self.fire_scheduled(run, key, scheduled.due, delivery)
-                }
+                (TimerSort::Sleep, Ok(scheduled)) => self.fire_scheduled(run, key, scheduled.due, delivery),
                 (_, Ok(scheduled)) => {
                     self.wake(&run, sort, key, scheduled);
                     broker.ack(&delivery.ack, Ack::Done);
