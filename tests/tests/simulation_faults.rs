@@ -14,7 +14,7 @@ fn settings(seed: u64, nodes: Nodes) -> Settings {
         nodes,
         faults: Faults::swarm(seed),
         partitions: 2,
-        live_runs_max: if seed % 3 == 0 { 2 } else { 10_000 },
+        live_runs_max: if seed.is_multiple_of(3) { 2 } else { 10_000 },
         connection_each: true,
         within: Duration::from_secs(3_600),
         ..Settings::default()

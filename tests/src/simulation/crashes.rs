@@ -69,7 +69,7 @@ pub fn at_every_entry(scenario: &Scenario, victim: &Victim) {
 }
 
 /// Plays the scenario twice for each call that the process makes of the port in the plain story: it dies before it, and after it.
-/// `skip` leaves out calls, for long stories: every so manieth is taken, beginning with the `offset`-th.
+/// Only every `stride`-th call is taken, beginning with the `offset`-th, so that a loop can be split over several tests.
 pub fn at_every_call(scenario: &Scenario, process: &str, stride: usize, offset: usize) {
     let plain = play(scenario, Settings::default());
     let calls = plain.calls.get(process).copied().unwrap_or(0);
@@ -96,40 +96,4 @@ fn expect_same(scenario: &Scenario, plain: &Outcome, crash: Crash) {
         "{}: another end after {crash:?}\n{}",
         scenario.name, crashed.history
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dbg_time() {
-        for scenario in super::super::scenarios::scenarios() {
-            let t = tokio::time::Instant::now();
-            for _ in 0..5 {
-                play(&scenario, Settings::default());
-            }
-            println!("{} {:?}", scenario.name, t.elapsed() / 5);
-        }
-    }
-
-    #[test]
-    fn dbg_one() {
-        let name = std::env::var("SCEN").unwrap();
-        let scenario = super::super::scenarios::scenarios()
-            .into_iter()
-            .find(|s| s.name == name)
-            .unwrap();
-        let plain = play(&scenario, Settings::default());
-        let crash = Crash::AtCall {
-            process: std::env::var("PROC").unwrap(),
-            number: std::env::var("NUM").unwrap().parse().unwrap(),
-            when: if std::env::var("WHEN").unwrap() == "Before" {
-                When::Before
-            } else {
-                When::After
-            },
-        };
-        expect_same(&scenario, &plain, crash);
-    }
 }

@@ -67,8 +67,8 @@ pub fn play(scenario: &Scenario, settings: Settings) -> Outcome {
 /// Lets everyone do what there is to do until the story is over.
 fn drive(runtime: &Runtime, world: &World, scenario: &Scenario, mut story: LocalBoxFuture<'static, ()>) {
     let mut orchestrators: Vec<(String, SimulatedOrchestrator)> = Vec::new();
-    let late = runtime.block_on(async { world.server().clock().sleep(world.settings().within) });
-    let mut late = late.fuse();
+    // Made outside the runtime; it is first polled inside.
+    let mut late = world.server().clock().sleep(world.settings().within).fuse();
     let mut stall = (world.server().clock().now(), 0_u64);
     loop {
         let over = runtime.block_on(next(world, scenario, &mut orchestrators, &mut story, &mut late));

@@ -25,12 +25,7 @@ pub struct Scenario {
     pub disturbed: bool,
     /// It takes acknowledged entries back, as durability `relaxed` may.
     pub rolls_back: bool,
-    /// Processes worth killing.
-    pub processes: &'static [&'static str],
 }
-
-/// One orchestrator, one worker, one client.
-const USUAL: &[&str] = &["orchestrator-1", "worker-1", "client-1"];
 
 macro_rules! scenario {
     ($play:ident) => {
@@ -40,7 +35,6 @@ macro_rules! scenario {
             repeats: false,
             disturbed: false,
             rolls_back: false,
-            processes: USUAL,
         }
     };
 }
