@@ -52,7 +52,7 @@ impl Store {
         deployment: Deployment,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (groups, driver) = if deployment.groups_creates() {
-            let (groups, driver) = group::Groups::new(broker.clone());
+            let (groups, driver) = group::Groups::new(broker.clone(), clock.clone());
             (Some(groups), Some(driver))
         } else {
             (None, None)

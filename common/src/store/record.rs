@@ -20,7 +20,7 @@ pub struct Record {
 /// Why a record was not written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PutError {
-    /// Somebody else wrote it since.
+    /// Somebody else wrote it since: before ours, which is then not stored, or over ours before its acknowledgement came.
     #[error("the record was changed by somebody else")]
     Conflict,
     /// It may be written or not, and could not be read back.
