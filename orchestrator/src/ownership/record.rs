@@ -60,6 +60,9 @@ pub(super) fn member_key(process: &ProcessId) -> String {
 
 #[cfg(test)]
 mod tests {
+    use everstep_common::ids::hex;
+    use everstep_common::wire;
+
     use super::*;
 
     #[test]
@@ -80,5 +83,33 @@ mod tests {
             [(run, 3)],
             "a hand-over is no death"
         );
+    }
+
+    /// Bytes once written are read for ever, and are written so today.
+    fn check<T: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T, golden: &str) {
+        let bytes = wire::encode(value).unwrap();
+        assert_eq!(hex(&bytes), golden);
+        assert_eq!(wire::decode::<T>(&bytes).unwrap(), *value);
+    }
+
+    #[test]
+    fn records_once_written_are_read_for_ever() {
+        let run: RunId = "0-0123456789abcdef0123456789abcdef".parse().unwrap();
+        let least = LeaseRecord {
+            owner: None,
+            polling: None,
+            strikes: Vec::new(),
+        };
+        let most = LeaseRecord {
+            owner: Some(ProcessId::new("o-1").unwrap()),
+            polling: Some(run.clone()),
+            strikes: vec![(run, 2)],
+        };
+        check(&least, "0181a56f776e6572c0");
+        check(
+            &most,
+            "0183a56f776e6572a36f2d31a7706f6c6c696e67d922302d3031323334353637383961626364656630313233343536373839616263646566a7737472696b65739192d922302d303132333435363738396162636465663031323334353637383961626364656602",
+        );
+        check(&MemberRecord { left: false }, "0181a46c656674c2");
     }
 }

@@ -157,6 +157,9 @@ impl Watermark {
 
 #[cfg(test)]
 mod tests {
+    use everstep_common::ids::hex;
+    use everstep_common::wire;
+
     use super::*;
 
     fn run(number: u32) -> RunId {
@@ -201,5 +204,38 @@ mod tests {
         }
         let (_, exempt, scan) = watermark.position(at(60));
         assert!(scan && exempt.is_empty());
+    }
+
+    /// Bytes once written are read for ever, and are written so today.
+    fn check<T: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T, golden: &str) {
+        let bytes = wire::encode(value).unwrap();
+        assert_eq!(hex(&bytes), golden);
+        assert_eq!(wire::decode::<T>(&bytes).unwrap(), *value);
+    }
+
+    #[test]
+    fn cursors_once_written_are_read_for_ever() {
+        let time: Timestamp = "2026-02-03T04:05:06.000000789Z".parse().unwrap();
+        let full = CursorRecord {
+            epoch: 7,
+            position: 70_000,
+            exempt: BTreeSet::from([run(1), run(2)]),
+            scan: true,
+            created: Some(time),
+            newest: Some(Newest {
+                sequence: 70_001,
+                time,
+                subject: format!("$KV.checkpoints_0.{}.end", run(1)),
+            }),
+            marks: BTreeMap::from([(QueueName::default_queue(), "7f0c".to_owned())]),
+        };
+        check(
+            &CursorRecord::default(),
+            "0187a565706f636800a8706f736974696f6e00a66578656d707490a47363616ec2a763726561746564c0a66e6577657374c0a56d61726b7380",
+        );
+        check(
+            &full,
+            "0187a565706f636807a8706f736974696f6ece00011170a66578656d707492d922302d3030303030303030303030303030303030303030303030303030303030303031d922302d3030303030303030303030303030303030303030303030303030303030303032a47363616ec3a763726561746564be323032362d30322d30335430343a30353a30362e3030303030303738395aa66e657765737483a873657175656e6365ce00011171a474696d65be323032362d30322d30335430343a30353a30362e3030303030303738395aa77375626a656374d938244b562e636865636b706f696e74735f302e302d30303030303030303030303030303030303030303030303030303030303030312e656e64a56d61726b7381a764656661756c74a437663063",
+        );
     }
 }

@@ -333,3 +333,24 @@ impl Performer {
         Ok(journal)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use everstep_common::ids::hex;
+
+    use super::*;
+
+    #[test]
+    fn schedules_once_written_are_read_for_ever() {
+        let scheduled = Scheduled {
+            due: "2026-02-03T04:05:06.000000789Z".parse().unwrap(),
+            attempt: 2,
+        };
+        let bytes = wire::encode(&scheduled).unwrap();
+        assert_eq!(
+            hex(&bytes),
+            "0182a3647565be323032362d30322d30335430343a30353a30362e3030303030303738395aa7617474656d707402"
+        );
+        assert_eq!(wire::decode::<Scheduled>(&bytes).unwrap(), scheduled);
+    }
+}
