@@ -243,13 +243,12 @@ impl Ownership {
         }
     }
 
-    /// A refusal is a question: an earlier write of ours may stand whose acknowledgement was lost.
+    /// A refusal is a question: an earlier write of ours may stand whose acknowledgement was lost, or the bucket was rolled back to one. If
+    /// a leader that is behind says so, the next write is refused too and asks again.
     async fn conflict(&mut self, partition: Partition) {
         let found = self.store.get_record(LEASES, &lease_key(partition)).await;
         let Some(held) = self.held.get_mut(&partition) else { return };
         match found {
-            // Told by a leader that is behind; the next write asks again.
-            Ok(Some(found)) if found.revision <= held.revision => {}
             Ok(Some(found)) => match wire::decode::<LeaseRecord>(&found.value) {
                 Ok(record) if record.owner.as_ref() == Some(&self.process) => held.revision = found.revision,
                 _ => self.lose(partition),
