@@ -63,16 +63,19 @@ pub(crate) struct Io {
 
 impl Io {
     /// Returns when something has come, or `pause` is over.
+    ///
+    /// Without tokio's cooperative budget: a future that it cuts off is woken by the runtime's next turn only, and that wake is lost when
+    /// this returns before it, which ends the runtime's turn for the core. What is gathered at once is bounded here.
     pub(crate) async fn ready(&mut self, pause: BoxFuture<'static, ()>) {
         let mut pause = pause;
-        poll_fn(|context| {
+        tokio::task::unconstrained(poll_fn(|context| {
             self.gather(context);
             if !self.inbox.is_empty() || pause.poll_unpin(context).is_ready() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
             }
-        })
+        }))
         .await;
     }
 
