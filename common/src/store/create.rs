@@ -174,7 +174,8 @@ impl Creation {
                         self.must_be_startable().await?;
                     }
                 }
-                PublishError::NoStream if missing >= NO_STREAM_TRIES_MAX => {
+                // Nobody answers for a stream without a leader either: only what is not there at all is gone.
+                PublishError::NoStream if missing >= NO_STREAM_TRIES_MAX && self.is_stream_gone().await => {
                     return Err(CreateError::NoStream {
                         run: self.run,
                         key: self.key,
@@ -227,6 +228,10 @@ impl Creation {
             key: self.key.clone(),
             source: PublishError::Rejected(format!("the run was never started and yet holds {}", first.subject)),
         })
+    }
+
+    async fn is_stream_gone(&self) -> bool {
+        matches!(self.store.inner.broker.stream_info(&self.stream).await, Ok(None))
     }
 
     /// What the key holds, as far as a read can tell; `None`: nothing seen, which proves nothing.

@@ -33,6 +33,8 @@ struct Running {
     abort: AbortHandle,
     /// The entry it was asked for by, which the cursor does not pass before the result is recorded.
     sequence: Option<u64>,
+    /// It has brought its result, which is being recorded.
+    brought: bool,
 }
 
 impl Closures {
@@ -59,7 +61,14 @@ impl Closures {
             return false;
         }
         let (abort, registration) = AbortHandle::new_pair();
-        self.running.insert(id, Running { abort, sequence });
+        self.running.insert(
+            id,
+            Running {
+                abort,
+                sequence,
+                brought: false,
+            },
+        );
         let results = self.results.clone();
         let deadline = self.store.clock().sleep(timeout.unwrap_or(CLOSURE_TIMEOUT));
         let work = Abortable::new(bounded(closure, deadline), registration);
@@ -74,7 +83,14 @@ impl Closures {
 
     /// It brought a result, which is about to be recorded; the entry that the cursor waits at.
     pub(crate) fn finished(&mut self, run: &RunId, key: &StepKey) -> Option<u64> {
-        self.running.get_mut(&(run.clone(), key.clone()))?.sequence.take()
+        let running = self.running.get_mut(&(run.clone(), key.clone()))?;
+        running.brought = true;
+        running.sequence.take()
+    }
+
+    /// Results of the run could not be recorded: their closures run again when it goes on.
+    pub(crate) fn forget_brought(&mut self, run: &RunId) {
+        self.running.retain(|(owner, _), running| owner != run || !running.brought);
     }
 
     /// A result is recorded.

@@ -85,15 +85,14 @@ impl Watermark {
     /// An entry has come; it is open until released.
     pub(crate) fn arrived(&mut self, sequence: u64, run: RunId, now: Instant) {
         self.newest = self.newest.max(sequence);
-        self.open.insert(
-            sequence,
-            Open {
-                holds: 1,
-                since: now,
-                run,
-                parked: false,
-            },
-        );
+        // It may be open already: a run was read ahead of the feed and parked at it.
+        let open = self.open.entry(sequence).or_insert(Open {
+            holds: 0,
+            since: now,
+            run,
+            parked: false,
+        });
+        open.holds += 1;
     }
 
     /// An entry that nothing follows from has come.

@@ -26,7 +26,7 @@ impl Partition {
             scan: scan || self.upkeep.scan.is_some_and(|reason| reason != ScanReason::Sweep),
             created: self.upkeep.created,
             newest: self.upkeep.newest.clone(),
-            marks: self.upkeep.published_under.clone(),
+            marks: self.performer.queues.accounted(),
         };
         if record == self.upkeep.record {
             self.upkeep.finished = self.stopping;

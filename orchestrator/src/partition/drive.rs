@@ -79,6 +79,8 @@ impl Partition {
     fn drive_live(&mut self, run: RunId, arrived: Arrived, now: Instant) {
         let applied = self.slots.live(&run).map_or(0, |live| live.run.applied());
         if arrived.message.sequence <= applied {
+            // A read brought it already; what it ends is over all the same.
+            self.settle(&run, &arrived.key);
             return self.watermark.release(arrived.message.sequence);
         }
         let Some((entry, stored)) = self.decode(&run, arrived) else {

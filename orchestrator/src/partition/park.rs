@@ -43,6 +43,7 @@ impl Partition {
             }
             InboundKind::Resume { .. } => {
                 drop(self.forget_parked(&run));
+                self.upkeep.poison.remove(&run);
                 self.backlog.push_back(&run, arrived);
                 self.load_for(&run, sequence);
             }
@@ -136,6 +137,8 @@ impl Partition {
 
     /// What the run asked for cannot be done as things are: it stands still, visibly, until an operator has mended that.
     pub(super) fn refused(&mut self, run: &RunId, reason: &str) {
+        tracing::error!(%run, reason, "an effect is refused");
+        self.closures.forget_brought(run);
         if let Some(live) = self.slots.live(run) {
             let sequence = live.run.applied();
             self.park_because(run, sequence, format!("refused by the server: {reason}"));

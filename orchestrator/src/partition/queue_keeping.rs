@@ -33,14 +33,8 @@ impl Partition {
 
     /// Every queue with something in flight, and the mark it was published under.
     pub(super) fn queues_known(&self) -> BTreeMap<QueueName, Option<String>> {
-        let marks = self.performer.queues.marks();
-        let mut known: BTreeMap<_, _> = self
-            .upkeep
-            .published_under
-            .iter()
-            .map(|(queue, mark)| (queue.clone(), Some(mark.clone())))
-            .collect();
-        known.extend(marks.into_iter().map(|(queue, mark)| (queue, Some(mark))));
+        let accounted = self.performer.queues.accounted();
+        let mut known: BTreeMap<_, _> = accounted.into_iter().map(|(queue, mark)| (queue, Some(mark))).collect();
         for queue in self.in_flight.queues() {
             known.entry(queue).or_insert(None);
         }
@@ -54,6 +48,7 @@ impl Partition {
             metrics().wiped.add(1, &[]);
             self.in_flight.still_running(&lost.queue, lost.running);
             self.republish(&lost.queue);
+            self.performer.queues.account(&lost.queue);
         }
     }
 

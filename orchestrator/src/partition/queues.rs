@@ -16,25 +16,43 @@ pub(crate) struct Queues {
 #[derive(Debug, Default)]
 struct Known {
     mark: Option<Mark>,
+    /// The mark under which everything in flight is known to be published. Another one means that the stream was lost since.
+    accounted: Option<String>,
     /// Held by whoever makes the queue ready; the others wait for it.
     making: Arc<futures::lock::Mutex<()>>,
 }
 
 impl Queues {
-    pub(crate) fn new(store: Store) -> Self {
-        Self {
-            store,
-            known: Arc::default(),
-        }
+    /// The queues as a predecessor left them: the marks under which he had published everything in flight.
+    pub(crate) fn new(store: Store, accounted: &BTreeMap<QueueName, String>) -> Self {
+        let known = accounted.iter().map(|(queue, incarnation)| {
+            let accounted = Some(incarnation.clone());
+            (
+                queue.clone(),
+                Known {
+                    accounted,
+                    ..Known::default()
+                },
+            )
+        });
+        let known = Arc::new(Mutex::new(known.collect()));
+        Self { store, known }
     }
 
-    /// The queues known so far with their marks.
-    pub(crate) fn marks(&self) -> BTreeMap<QueueName, String> {
+    /// The marks under which everything in flight is known to be published.
+    pub(crate) fn accounted(&self) -> BTreeMap<QueueName, String> {
         let known = self.lock();
         known
             .iter()
-            .filter_map(|(queue, known)| Some((queue.clone(), known.mark.as_ref()?.incarnation.clone())))
+            .filter_map(|(queue, known)| Some((queue.clone(), known.accounted.clone()?)))
             .collect()
+    }
+
+    /// Everything in flight is being published under the mark that stands now.
+    pub(crate) fn account(&self, queue: &QueueName) {
+        if let Some(known) = self.lock().get_mut(queue) {
+            known.accounted = known.mark.as_ref().map(|mark| mark.incarnation.clone());
+        }
     }
 
     /// Whether tasks may be published into it.
@@ -60,7 +78,10 @@ impl Queues {
         loop {
             match self.store.ensure_queue(queue).await {
                 Ok(mark) => {
-                    self.lock().entry(queue.clone()).or_default().mark = Some(mark.clone());
+                    let mut known = self.lock();
+                    let known = known.entry(queue.clone()).or_default();
+                    known.accounted.get_or_insert_with(|| mark.incarnation.clone());
+                    known.mark = Some(mark.clone());
                     return mark;
                 }
                 Err(error) => tracing::warn!(%queue, %error, source = error_source(&error), "task queue not ready yet"),

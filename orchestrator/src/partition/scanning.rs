@@ -49,11 +49,11 @@ impl Partition {
             }
         }
         let complete = self.upkeep.to_load.is_empty() && !self.upkeep.listing && self.slots.loads() == 0;
-        if complete && self.rederiving == 0 {
-            if let Some(reason) = self.upkeep.scan.take() {
-                tracing::debug!(partition = %self.id, ?reason, "every open run has been read back");
-            }
-            self.upkeep.published_under = self.performer.queues.marks();
+        if complete
+            && self.rederiving == 0
+            && let Some(reason) = self.upkeep.scan.take()
+        {
+            tracing::debug!(partition = %self.id, ?reason, "every open run has been read back");
         }
     }
 

@@ -108,7 +108,7 @@ impl Starting {
             options: self.options,
             performer: Performer {
                 store: self.store.clone(),
-                queues: Queues::new(self.store.clone()),
+                queues: Queues::new(self.store.clone(), &record.marks),
                 process: self.process,
             },
             workflows: self.workflows,

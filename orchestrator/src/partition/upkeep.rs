@@ -87,8 +87,6 @@ pub(crate) struct Upkeep {
     pub(super) to_load: VecDeque<RunId>,
     pub(super) scan: Option<ScanReason>,
     pub(super) listing: bool,
-    /// Marks under which everything in flight is known to be published.
-    pub(super) published_under: BTreeMap<QueueName, String>,
     /// The last cursor is written.
     pub(super) finished: bool,
 }
@@ -109,7 +107,6 @@ impl Upkeep {
             poison,
             newest: record.newest.clone(),
             created: Some(info.created),
-            published_under: record.marks.clone(),
             record,
             revision,
             writing: false,
