@@ -271,7 +271,12 @@ impl Partition {
             since,
             tags: about.start.tags.clone(),
         };
-        let hold = (status.is_final() && self.watermark.hold(sequence)).then_some(sequence);
-        self.summaries.changed(run, summary, hold, self.store.clock().now());
+        let now = self.store.clock().now();
+        let hold = status.is_final().then_some(sequence);
+        if status.is_final() && !self.watermark.hold(sequence) {
+            // Its entry was passed by a predecessor, who exempted the run by name; it stays exempt until this is written.
+            self.watermark.park(sequence, run, now);
+        }
+        self.summaries.changed(run, summary, hold, now);
     }
 }
