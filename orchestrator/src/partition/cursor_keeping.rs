@@ -18,7 +18,8 @@ impl Partition {
         }
         self.upkeep.next_cursor = Instant(now.0 + self.options.cursor_every);
         self.report();
-        let (position, exempt, scan) = self.watermark.position(now);
+        let (position, mut exempt, scan) = self.watermark.position(now);
+        exempt.extend(self.upkeep.inherited.iter().cloned());
         let record = CursorRecord {
             epoch: self.upkeep.record.epoch,
             position,

@@ -65,6 +65,7 @@ impl Partition {
         if !self.slots.is_live(&run) && self.slots.parked(&run).is_none() {
             self.replay(&run, journal, now);
         }
+        self.upkeep.inherited.remove(&run);
         self.backlog.unblock(&run);
     }
 

@@ -46,6 +46,8 @@ impl Partition {
             let Some(run) = self.upkeep.to_load.pop_front() else { break };
             if !self.slots.has_ended(&run) && !self.slots.is_live(&run) && self.slots.parked(&run).is_none() {
                 self.load_newest(&run);
+            } else {
+                self.upkeep.inherited.remove(&run);
             }
         }
         let complete = self.upkeep.to_load.is_empty() && !self.upkeep.listing && self.slots.loads() == 0;
@@ -133,6 +135,7 @@ impl Partition {
         self.upkeep.newest = None;
         self.upkeep.to_load.clear();
         self.upkeep.orphans.clear();
+        self.upkeep.inherited.clear();
         self.io.feed = scan::feed(&self.store, self.id, info.last_sequence + 1);
         self.scan(ScanReason::Rollback);
     }

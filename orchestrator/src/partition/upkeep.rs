@@ -67,6 +67,8 @@ pub(crate) struct Upkeep {
     pub labels: [KeyValue; 1],
     /// Entries up to here may have been acted on by a predecessor.
     pub known_until: u64,
+    /// Runs that a predecessor exempted from the cursor and that are still to be read back: they stay exempt meanwhile.
+    pub inherited: BTreeSet<RunId>,
     /// Runs of which entries stand and no start.
     pub orphans: BTreeMap<RunId, Orphan>,
     /// Runs that owners died over.
@@ -103,6 +105,7 @@ impl Upkeep {
         Self {
             labels: [KeyValue::new("partition", i64::from(partition.0))],
             known_until: info.last_sequence,
+            inherited: record.exempt.clone(),
             orphans: BTreeMap::new(),
             poison,
             newest: record.newest.clone(),
