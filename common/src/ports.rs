@@ -17,7 +17,7 @@ use crate::topology::{ConsumerSpec, StreamSpec};
 
 /// Header names that Everstep reads or writes.
 pub mod header {
-    /// One random value per create, by which a writer knows its own write again (DESIGN: a refusal is a question).
+    /// One random value per create, by which a writer knows its own write again (a refusal may be the answer to it).
     pub const NONCE: &str = "Everstep-Nonce";
     /// W3C trace context.
     pub const TRACEPARENT: &str = "traceparent";
@@ -32,7 +32,7 @@ pub struct Message {
     pub sequence: u64,
     /// When the server stored it (nanosecond precision, the same in every read of it).
     pub time: Timestamp,
-    /// Its headers, in the order stored.
+    /// Its headers; their order means nothing.
     pub headers: Headers,
     /// Its body.
     pub payload: Bytes,

@@ -35,6 +35,22 @@ async fn publish(client: &jetstream::Context) {
         .expect("the stream has a leader");
 }
 
+/// How many messages the stream holds, once its leader answers.
+async fn stored(client: &jetstream::Context) -> u64 {
+    let answered = async {
+        let mut poll = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            match client.get_stream("S").await {
+                Ok(stream) => return stream.cached_info().state.messages,
+                Err(_) => poll.tick().await,
+            };
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), answered)
+        .await
+        .expect("the stream has a leader")
+}
+
 #[tokio::test]
 async fn a_started_cluster_takes_a_replicated_stream_at_once() {
     let cluster = ManagedCluster::start(Options::default()).await.unwrap();
@@ -61,8 +77,7 @@ async fn acknowledged_writes_survive_the_death_of_each_node_in_turn() {
         cluster.restart(node).await.unwrap();
         assert!(cluster.pid(node).is_some());
     }
-    let mut stream = connect(&cluster).await.get_stream("S").await.unwrap();
-    assert!(stream.info().await.unwrap().state.messages >= NODES as u64);
+    assert!(stored(&connect(&cluster).await).await >= NODES as u64);
 }
 
 #[tokio::test]
@@ -71,11 +86,10 @@ async fn a_cluster_killed_as_a_whole_comes_back_with_what_it_stored() {
     let url = cluster.url();
     let client = connect(&cluster).await;
     client.create_stream(replicated()).await.unwrap();
-    client.publish("s", "x".into()).await.unwrap().await.unwrap();
+    publish(&client).await;
 
     cluster.restart_all().await.unwrap();
 
     assert_eq!(cluster.url(), url);
-    let stream = connect(&cluster).await.get_stream("S").await.unwrap();
-    assert_eq!(stream.cached_info().state.messages, 1);
+    assert!(stored(&connect(&cluster).await).await >= 1);
 }

@@ -1,4 +1,4 @@
-//! The worker against the simulated server: each rule of DESIGN's worker, by what it leaves in the journal and in the queue.
+//! The worker against the simulated server: each rule of the worker, by what it leaves in the journal and in the queue.
 
 mod bench;
 mod cancellation;
