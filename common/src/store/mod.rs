@@ -1,8 +1,8 @@
 //! How the journal, the records and the task queues are kept in JetStream; written on the [ports](crate::ports) alone.
 //!
 //! Here live the rules that a lost acknowledgement, a stale read or a second writer must not break:
-//! [`create`] (a refusal is a question), [`read`] (a read proves itself complete), [`record`] (compare-and-set), [`queue`] (marks and tasks),
-//! [`payload`] (large values), [`group`] (creates that share an fsync), [`deployment`] (which streams there are).
+//! `create` (a refusal is a question), `read` (a read proves itself complete), `record` (compare-and-set), `queue` (marks and tasks),
+//! `payload` (large values), `group` (creates that share an fsync), `deployment` (which streams there are).
 
 mod create;
 mod deployment;

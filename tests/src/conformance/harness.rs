@@ -216,7 +216,7 @@ impl Harness {
         self.server.clock().sleep(duration).await;
     }
 
-    /// What comes within [`SOON`].
+    /// What comes within `SOON`.
     pub async fn soon<T>(&self, what: &str, future: impl Future<Output = T>) -> anyhow::Result<T> {
         tokio::time::timeout(SOON, future)
             .await

@@ -1,4 +1,4 @@
-//! What JetStream does, as far as Everstep relies on it: a list of behaviours that hold of every [`Broker`] alike.
+//! What JetStream does, as far as Everstep relies on it: a list of behaviours that hold of every `Broker` alike.
 //!
 //! Each is a function from a [`Harness`] to a verdict, written against the ports only. Three test binaries run the whole list: on
 //! the simulated server, on one nats-server and on a cluster of three. Where they may differ, a behaviour says which answers are

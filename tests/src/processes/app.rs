@@ -73,7 +73,7 @@ pub async fn refund(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowErr
     ctx.step(charge, cents).await
 }
 
-/// What an [`order`] of 100 cents returns.
+/// What an `order` of 100 cents returns.
 pub fn hundred_cents() -> u64 {
     300
 }

@@ -185,7 +185,7 @@ pub async fn large(ctx: WorkflowContext, text: String) -> Result<String, Workflo
     Ok(larger + &local)
 }
 
-/// The input of [`large`].
+/// The input of `large`.
 pub fn large_input() -> String {
     "x".repeat(LARGE_BYTES)
 }
