@@ -77,7 +77,9 @@ pub(crate) fn is_transient(error: &ApiError) -> bool {
     let stays = matches!(error.err_code, 10_039 | 10_076);
     // "error creating store for stream": a large stream of the same name is still being deleted.
     let store_busy = error.err_code == 10_049;
-    store_busy || (matches!(error.code, 408 | 429 | 503) && !stays)
+    // "no suitable peers for placement": there are enough nodes, and the leader has not heard of one for a moment.
+    let peer_away = error.err_code == 10_005 && error.description.contains("offline");
+    store_busy || peer_away || (matches!(error.code, 408 | 429 | 503) && !stays)
 }
 
 #[cfg(test)]

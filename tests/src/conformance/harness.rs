@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use everstep_common::ports::{
     AckToken, Broker, Clock, Delivery, Expect, Followed, GetLast, Message, Publish, PublishError, Puller, ReadError, Snapshot,
-    Stored,
+    Stored, TopologyError,
 };
 use everstep_common::topology::{ConsumerSpec, Discard, Retention, Storage, StreamSpec};
 use futures::future::BoxFuture;
@@ -121,7 +121,14 @@ impl Harness {
 
     /// Makes the stream, and waits until the node we are connected to has heard of it; its name.
     pub async fn make(&self, spec: StreamSpec) -> anyhow::Result<String> {
-        self.broker.ensure_stream(&spec).await?;
+        self.until("the stream's place", || async {
+            match self.broker.ensure_stream(&spec).await {
+                Ok(_) => Ok(true),
+                Err(TopologyError::Unavailable { .. }) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await?;
         let probe = spec.subjects[0].replace(['*', '>'], "probe");
         self.until("the stream", || async {
             // No stream was ever so long, so nothing is stored.
