@@ -1,8 +1,9 @@
 //! Turning what the core decides into effects: one arm for each command, and a straight line for each arm that needs one.
 
 use bytes::Bytes;
+use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
-use everstep_common::ids::{QueueName, RunId};
+use everstep_common::ids::{FunctionName, QueueName, RunId};
 use everstep_common::journal::{Entry, EntryKey, Fired, StepOutcome, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
@@ -76,16 +77,7 @@ impl Partition {
                 queue,
             } => {
                 let failure = Failure::new(FailureKind::Cancelled, "the workflow no longer waits for it");
-                let result = StepResult::Failure(failure);
-                let by = self.process().clone();
-                let outcome = StepOutcome {
-                    function,
-                    digest,
-                    result,
-                    attempt,
-                    by,
-                    began: None,
-                };
+                let outcome = self.failed_step(function, digest, attempt, failure);
                 self.record_step(run, key, queue, outcome, origin);
             }
             Command::Record {
@@ -96,16 +88,7 @@ impl Partition {
                 queue,
                 failure,
             } => {
-                let result = StepResult::Failure(failure);
-                let by = self.process().clone();
-                let outcome = StepOutcome {
-                    function,
-                    digest,
-                    result,
-                    attempt,
-                    by,
-                    began: None,
-                };
+                let outcome = self.failed_step(function, digest, attempt, failure);
                 self.record_step(run, key, queue, outcome, origin);
             }
             Command::End { outcome } => self.perform(
@@ -151,6 +134,17 @@ impl Partition {
         self.wheel.disarm(&WakeUp::new(run, sort, &key));
         let run = run.clone();
         self.perform(origin.clone(), Effect::Unschedule { run, sort, key });
+    }
+
+    fn failed_step(&self, function: FunctionName, digest: InputDigest, attempt: u32, failure: Failure) -> StepOutcome {
+        StepOutcome {
+            function,
+            digest,
+            result: StepResult::Failure(failure),
+            attempt,
+            by: self.process().clone(),
+            began: None,
+        }
     }
 
     /// The orchestrator's own word on a step; whatever task it still has is taken back.
