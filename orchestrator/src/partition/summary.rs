@@ -89,9 +89,9 @@ impl Summaries {
         with_revision.collect()
     }
 
-    /// A summary is written; its revision is kept while there may be another one.
+    /// A summary is written; its revision is kept while there may be another one. Without a revision it was not needed.
     pub(crate) fn written(&mut self, pending: &Pending) {
-        if pending.summary.status.is_final() {
+        if pending.summary.status.is_final() || pending.revision == 0 {
             self.revisions.remove(&pending.run);
         } else {
             self.revisions.insert(pending.run.clone(), pending.revision);
@@ -121,7 +121,7 @@ fn rank(summary: &RunSummary) -> (u64, bool) {
     (summary.sequence, summary.status != RunStatus::Running)
 }
 
-/// Whether this or a newer one stands now; under which revision is noted.
+/// Whether this or a newer one stands now; the revision of ours is noted.
 async fn write_one(store: &Store, pending: &mut Pending) -> bool {
     let run = pending.run.clone();
     // What cannot be encoded will not be the next time either.
@@ -145,6 +145,8 @@ async fn write_one(store: &Store, pending: &mut Pending) -> bool {
                 pending.revision = record.revision;
                 let known = wire::decode::<RunSummary>(&record.value);
                 if known.is_ok_and(|known| rank(&known) >= rank(&pending.summary)) {
+                    // Somebody else's, and newer: with its revision at hand our next one, which may still be older, would replace it unread.
+                    pending.revision = 0;
                     return true;
                 }
             }
