@@ -147,6 +147,11 @@ impl Store {
         }
         .boxed()
     }
+
+    /// Whether there is no such stream, as who asks for it by name is told. A stream without a leader is not gone: it does not answer.
+    pub(super) async fn is_gone(&self, stream: &str) -> bool {
+        matches!(self.inner.broker.stream_info(stream).await, Ok(None))
+    }
 }
 
 struct Creation {
@@ -175,7 +180,7 @@ impl Creation {
                     }
                 }
                 // Nobody answers for a stream without a leader either: only what is not there at all is gone.
-                PublishError::NoStream if missing >= NO_STREAM_TRIES_MAX && self.is_stream_gone().await => {
+                PublishError::NoStream if missing >= NO_STREAM_TRIES_MAX && self.store.is_gone(&self.stream).await => {
                     return Err(CreateError::NoStream {
                         run: self.run,
                         key: self.key,
@@ -228,10 +233,6 @@ impl Creation {
             key: self.key.clone(),
             source: PublishError::Rejected(format!("the run was never started and yet holds {}", first.subject)),
         })
-    }
-
-    async fn is_stream_gone(&self) -> bool {
-        matches!(self.store.inner.broker.stream_info(&self.stream).await, Ok(None))
     }
 
     /// What the key holds, as far as a read can tell; `None`: nothing seen, which proves nothing.

@@ -74,7 +74,9 @@ impl Store {
             match self.publish(&stream, publish).await {
                 Ok(_) | Err(PublishError::Refused) => return Ok(()),
                 Err(error @ (PublishError::TooLarge | PublishError::Rejected(_))) => return Err(error),
-                Err(PublishError::NoStream) if missing >= NO_STREAM_TRIES_MAX => return Err(PublishError::NoStream),
+                Err(error @ PublishError::NoStream) if missing >= NO_STREAM_TRIES_MAX && self.is_gone(&stream).await => {
+                    return Err(error);
+                }
                 Err(PublishError::NoStream) => missing += 1,
                 // An outage is no reason for a failure that is then recorded for ever.
                 Err(PublishError::Unknown(_) | PublishError::Full) => {}
@@ -109,13 +111,14 @@ impl Store {
     }
 
     async fn get_chunk(&self, subject: String) -> Result<Bytes, ReadError> {
+        let stream = self.names().payload_stream();
         let mut backoff = Backoff::new();
         let (mut reads, mut missing) = (0, 0);
         loop {
             // A replica may not have it yet; the leader has it unless it is gone.
             let leader = reads >= REPLICA_READS;
             let request = GetLast {
-                stream: self.names().payload_stream(),
+                stream: stream.clone(),
                 subjects: vec![subject.clone()],
                 up_to: None,
                 leader,
@@ -128,7 +131,9 @@ impl Store {
                 },
                 Err(error @ ReadError::Rejected(_)) => return Err(error),
                 // A server that has just been started answers so as well.
-                Err(ReadError::NoStream) if missing >= NO_STREAM_TRIES_MAX => return Err(ReadError::NoStream),
+                Err(error @ ReadError::NoStream) if missing >= NO_STREAM_TRIES_MAX && self.is_gone(&stream).await => {
+                    return Err(error);
+                }
                 Err(ReadError::NoStream) => missing += 1,
                 Err(ReadError::Unavailable(_) | ReadError::TooMany) => {}
             }

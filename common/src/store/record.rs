@@ -70,6 +70,8 @@ impl Store {
             Ok(stored) => return Ok(stored.sequence),
             Err(PublishError::Refused) => true,
             Err(PublishError::NoStream) => return Err(PutError::NoBucket),
+            // There will be room again.
+            Err(error @ PublishError::Full) => return Err(PutError::Unknown(error.to_string())),
             Err(PublishError::Unknown(_)) => false,
             Err(error) => return Err(PutError::Rejected(error.to_string())),
         };

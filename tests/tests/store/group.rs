@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use everstep_common::journal::EntryKey;
 use everstep_common::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX};
-use everstep_common::store::{Created, LEASES, PutError, Store};
-use everstep_memory::Call;
+use everstep_common::ports::PublishError;
+use everstep_common::store::{CreateError, Created, LEASES, PutError, Store};
+use everstep_memory::{Call, MAX_PAYLOAD};
 use futures::future::{join_all, try_join_all};
 
 use crate::bench::{Bench, local, on_one, run, start, step};
@@ -218,6 +219,29 @@ fn a_batch_stays_below_its_limit_in_bytes() -> anyhow::Result<()> {
         let batches = bench.batches();
         assert!(batches.len() >= 2, "{batches:?}");
         assert!(batches.iter().all(|size| size * big.len() <= BATCH_BYTES_MAX), "{batches:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn one_too_large_for_the_server_is_told_to_its_writer_alone() -> anyhow::Result<()> {
+    on_one(async |bench| {
+        let store = bench.store("writer");
+        let creations = (0..100).map(|number| {
+            let bytes = if number == 50 { MAX_PAYLOAD } else { 1 };
+            store.create(&run(1), step(number), &local(vec![7; bytes]))
+        });
+        let created = join_all(creations.collect::<Vec<_>>()).await;
+        for (number, created) in created.iter().enumerate() {
+            match created {
+                Ok(created) => assert!(number != 50 && is_ours(created), "s{number}"),
+                Err(CreateError::Rejected { key, source, .. }) => {
+                    assert_eq!((number, key, source), (50, &step(50), &PublishError::TooLarge));
+                }
+                Err(error) => panic!("s{number}: {error}"),
+            }
+        }
+        assert_eq!(bench.journal().len(), 99);
         Ok(())
     })
 }

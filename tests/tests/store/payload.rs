@@ -1,13 +1,50 @@
 //! Large values: by reference from one byte over the limit, whole or not at all.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use everstep_common::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_CHUNK_BYTES, PAYLOAD_INLINE_BYTES_MAX};
 use everstep_common::payload::{Payload, StoredPayload};
-use everstep_common::ports::Publish;
+use everstep_common::ports::{Clock, Publish};
 use everstep_common::store::{PayloadError, Store};
 use everstep_memory::{Faults, Nodes};
 
-use crate::bench::{on, on_one, run};
+use crate::bench::{Bench, on, on_one, run};
+
+/// How long the server is away: far longer than any number of tries.
+const OUTAGE: Duration = Duration::from_secs(600);
+
+/// Within what time things must go on after it.
+const AFTERWARDS: Duration = Duration::from_secs(30);
+
+/// Ways of being away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outage {
+    /// No connection.
+    Cut,
+    /// Nobody answers.
+    Silent,
+    /// Nobody may write.
+    Leaderless,
+}
+
+impl Outage {
+    fn begin(self, bench: &Bench) {
+        match self {
+            Self::Cut => ["worker", "another"].iter().for_each(|name| bench.server.disconnect(name)),
+            Self::Silent => bench.lose_answers(),
+            Self::Leaderless => bench.server.lose_leader(OUTAGE),
+        }
+    }
+
+    fn end(self, bench: &Bench) {
+        match self {
+            Self::Cut => ["worker", "another"].iter().for_each(|name| bench.server.reconnect(name)),
+            Self::Silent => bench.lose_nothing(),
+            Self::Leaderless => {}
+        }
+    }
+}
 
 fn value(bytes: usize) -> Bytes {
     (0..bytes).map(|at| (at / 1_000) as u8).collect::<Vec<_>>().into()
@@ -148,6 +185,30 @@ fn a_missing_stream_is_told_when_fetching_and_after_patience_when_storing() -> a
         assert!(error.to_string().contains("no stream takes the subject"), "{error}");
         Ok(())
     })
+}
+
+#[test]
+fn an_outage_of_ten_minutes_delays_a_value_on_its_way_in_or_out_and_harms_it_not() -> anyhow::Result<()> {
+    for outage in [Outage::Cut, Outage::Silent, Outage::Leaderless] {
+        on(Nodes::Three, async |bench| {
+            let (store, other) = (bench.store("worker"), bench.store("another"));
+            let known = put(&store, value(600_000)).await?;
+            let clock = bench.server.clock();
+            outage.begin(&bench);
+            let storing = tokio::spawn(async move { put(&store, value(700_000)).await });
+            let fetching = tokio::spawn(async move { other.get_payload(&run(1), &Payload::Stored(known)).await });
+            clock.sleep(OUTAGE).await;
+            let given_up = storing.is_finished() || (outage != Outage::Leaderless && fetching.is_finished());
+            assert!(!given_up, "{outage:?}: an outage says nothing of a value");
+            outage.end(&bench);
+            let stored = tokio::time::timeout(AFTERWARDS, storing).await???;
+            assert_eq!(stored.bytes, 700_000, "{outage:?}");
+            let fetched = tokio::time::timeout(AFTERWARDS, fetching).await???;
+            assert_eq!(fetched, value(600_000), "{outage:?}");
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 #[test]
