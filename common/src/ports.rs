@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -195,7 +196,7 @@ pub struct Snapshot {
 /// Why a read failed. A read that finds nothing is a [`Snapshot`] without messages, not an error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The answer would be, or was, cut (more than 1,000 subjects, or 64 MiB): read it with [`Broker::scan`].
+    /// The answer would be, or was, cut (more than 1,000 subjects, or 64 MiB): read it with [`Broker::get_all`] or [`Broker::scan`].
     #[error("too much for one answer")]
     TooMany,
     /// No answer in time, a cut connection, or a replica that is behind `up_to`. Ask again.
@@ -384,7 +385,22 @@ pub trait Broker: Send + Sync + fmt::Debug + 'static {
     /// Reads the last message of each matching subject in one request.
     fn get_last(&self, request: GetLast) -> BoxFuture<'static, Result<Snapshot, ReadError>>;
 
-    /// The same without a limit on size, message by message in stream order, through an ephemeral consumer at the leader;
+    /// Every message of a write-once stream whose subject matches `filter`, for filters that match some thousands. Unlike [`Broker::get_last`]
+    /// it knows no limit on size, and unlike [`Broker::scan`] it makes no consumer.
+    ///
+    /// The default is for servers whose leader is never in doubt.
+    fn get_all(&self, stream: &str, filter: &str, up_to: Option<u64>) -> BoxFuture<'static, Result<Snapshot, ReadError>> {
+        let (info, messages) = (self.stream_info(stream), self.scan(stream, filter, up_to));
+        Box::pin(async move {
+            let info = info.await?.ok_or(ReadError::NoStream)?;
+            Ok(Snapshot {
+                messages: messages.try_collect().await?,
+                up_to: up_to.unwrap_or(info.last_sequence),
+            })
+        })
+    }
+
+    /// What `filter` matches without a limit on size, message by message in stream order, through an ephemeral consumer at the leader;
     /// ends after the last message at or before `up_to` (default: what the stream holds when the scan begins).
     fn scan(&self, stream: &str, filter: &str, up_to: Option<u64>) -> BoxStream<'static, Result<Message, ReadError>>;
 

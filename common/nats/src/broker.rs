@@ -22,7 +22,7 @@ use tokio::sync::broadcast;
 use crate::api::Api;
 use crate::outbox::Outbox;
 use crate::replies::Replies;
-use crate::{assets, core_messages, follow, pull, read, scan};
+use crate::{assets, core_messages, follow, pull, read, read_all, scan};
 
 /// JetStream and core NATS over one connection.
 ///
@@ -79,6 +79,10 @@ impl Broker for NatsBroker {
 
     fn get_last(&self, request: GetLast) -> BoxFuture<'static, Result<Snapshot, ReadError>> {
         read::get_last(self.link.clone(), request).boxed()
+    }
+
+    fn get_all(&self, stream: &str, filter: &str, up_to: Option<u64>) -> BoxFuture<'static, Result<Snapshot, ReadError>> {
+        read_all::get_all(self.link.clone(), stream.to_owned(), filter.to_owned(), up_to).boxed()
     }
 
     fn scan(&self, stream: &str, filter: &str, up_to: Option<u64>) -> BoxStream<'static, Result<Message, ReadError>> {

@@ -55,7 +55,7 @@ pub(crate) async fn get_last(api: &Api, request: &GetLast) -> Result<Snapshot, R
 }
 
 /// The position that an answer speaks of, if the leader has reached it.
-fn position(wanted: Option<u64>, known: u64) -> Result<u64, ReadError> {
+pub(crate) fn position(wanted: Option<u64>, known: u64) -> Result<u64, ReadError> {
     match wanted {
         Some(wanted) if known < wanted => Err(ReadError::Unavailable(format!(
             "the leader knows the stream up to {known}, not {wanted}"
@@ -66,7 +66,7 @@ fn position(wanted: Option<u64>, known: u64) -> Result<u64, ReadError> {
 }
 
 /// The stream, with its subjects that match `filter`.
-async fn matching(api: &Api, stream: &str, filter: String) -> Result<StreamAnswer, ReadError> {
+pub(crate) async fn matching(api: &Api, stream: &str, filter: String) -> Result<StreamAnswer, ReadError> {
     let question = json!({ "subjects_filter": filter });
     api.ask(&format!("STREAM.INFO.{stream}"), &question)
         .await

@@ -41,6 +41,7 @@ mod outbox;
 mod publish;
 mod pull;
 mod read;
+mod read_all;
 mod refusal;
 mod replies;
 mod scan;

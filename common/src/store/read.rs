@@ -3,8 +3,6 @@
 //! Any replica may answer and may be behind, and an answer may be cut. A read for an entry that the feed has brought counts only if it
 //! contains that very entry; a read that no entry triggered counts only if it speaks of the feed's position or a later one.
 
-use futures::TryStreamExt;
-
 use super::{Backoff, Store};
 use crate::ids::{InvalidId, RunId};
 use crate::journal::{Entry, EntryKey, JournalEntry};
@@ -152,13 +150,13 @@ impl Store {
                 up_to,
                 leader,
             };
-            let failed = match self.broker().get_last(request).await {
+            let answer = match self.broker().get_last(request).await {
+                Err(ReadError::TooMany) => self.broker().get_all(&stream, &filter, up_to).await,
+                answer => answer,
+            };
+            let failed = match answer {
                 Ok(snapshot) if is_proven(&snapshot, at) => return Ok(snapshot.messages),
                 Ok(_) => ReadError::Unavailable("the answer is older than what is known".into()),
-                Err(ReadError::TooMany) => match self.scan_run(&stream, &filter, up_to, at).await {
-                    Ok(messages) => return Ok(messages),
-                    Err(error) => error,
-                },
                 Err(error) => error,
             };
             tries += 1;
@@ -169,15 +167,6 @@ impl Store {
                 });
             }
             self.clock().sleep(backoff.delay()).await;
-        }
-    }
-
-    async fn scan_run(&self, stream: &str, filter: &str, up_to: Option<u64>, at: ReadAt) -> Result<Vec<Message>, ReadError> {
-        let messages: Vec<Message> = self.broker().scan(stream, filter, up_to).try_collect().await?;
-        let last = messages.last().map_or(0, |message| message.sequence);
-        match at {
-            ReadAt::Entry(sequence) if last != sequence => Err(ReadError::Unavailable("the scan ended before the entry".into())),
-            _ => Ok(messages),
         }
     }
 }

@@ -198,6 +198,43 @@ async fn a_message_is_the_same_by_every_way_of_reading_it() {
 }
 
 #[tokio::test]
+async fn thousands_of_messages_are_read_without_a_consumer() {
+    let (_server, broker) = server().await;
+    journal(&broker).await;
+    fill(&broker, "j.a", 0..2_500).await;
+    fill(&broker, "j.b", 0..10).await;
+    let all = |filter: &'static str, up_to| {
+        let reading = broker.get_all("J", filter, up_to);
+        async { soon(reading).await.map(|found| (sequences(&found.messages), found.up_to)) }
+    };
+    assert_eq!(all("j.a.*", None).await, Ok(((1..=2_500).collect(), 2_510)));
+    assert_eq!(all("j.>", Some(1_700)).await, Ok(((1..=1_700).collect(), 1_700)));
+    assert_eq!(all("j.none", None).await, Ok((Vec::new(), 2_510)));
+    assert!(matches!(
+        all("j.>", Some(2_511)).await,
+        Err(ReadError::Unavailable(_))
+    ));
+    assert_eq!(broker.get_all("NONE", ">", None).await, Err(ReadError::NoStream));
+    assert_eq!(broker.consumers("J").await, Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn more_bytes_than_one_answer_holds_are_read_by_smaller_pages() {
+    let (_server, broker) = server().await;
+    journal(&broker).await;
+    // Over the server's 64 MiB for one answer.
+    let large = bytes::Bytes::from(vec![7; 700 * 1024]);
+    for n in 0..100 {
+        let message = Publish::new(format!("j.{n}"), large.clone());
+        soon(broker.publish(message.create_only())).await.unwrap();
+    }
+    assert_eq!(broker.get_last(read("J", &["j.>"])).await, Err(ReadError::TooMany));
+    let found = soon(broker.get_all("J", "j.>", None)).await.unwrap().messages;
+    assert_eq!(sequences(&found), (1..=100).collect::<Vec<_>>());
+    assert!(found.iter().all(|message| message.payload == large));
+}
+
+#[tokio::test]
 async fn a_scan_brings_everything_up_to_its_end_and_ends() {
     let (_server, broker) = server().await;
     journal(&broker).await;
