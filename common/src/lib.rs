@@ -38,4 +38,5 @@ pub mod subject;
 pub mod summary;
 pub mod task;
 pub mod topology;
+pub mod trace;
 pub mod wire;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use everstep_common::ids::{Partition as PartitionId, ProcessId, RunId};
 use everstep_common::ports::{Broker, Clock};
 use everstep_common::store::{Deployment, Store};
+use everstep_common::trace::TraceLinks;
 use futures::channel::{mpsc, oneshot};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
@@ -47,6 +48,8 @@ pub struct Options {
     pub leases: ownership::Options,
     /// Partitions.
     pub partitions: partition::Options,
+    /// Makes the spans of a run part of its trace; set where OpenTelemetry is known.
+    pub trace: TraceLinks,
 }
 
 impl Options {
@@ -56,6 +59,7 @@ impl Options {
             process,
             leases: ownership::Options::default(),
             partitions: partition::Options::default(),
+            trace: TraceLinks::default(),
         }
     }
 }
@@ -222,7 +226,7 @@ impl Orchestrator {
                 polled_by_thread.use_clock(clock.clone());
                 let (store, driver) = Store::new(broker, clock, deployment);
                 drop(tokio::spawn(driver));
-                let process = options.process.clone();
+                let (process, trace) = (options.process.clone(), options.trace);
                 let options = options.partitions.clone();
                 let starting = Starting {
                     id,
@@ -230,6 +234,7 @@ impl Orchestrator {
                     strikes,
                     options,
                     process,
+                    trace,
                     store,
                     workflows,
                     runtime: closures,

@@ -195,6 +195,7 @@ impl SimulatedOrchestrator {
             strikes,
             options: self.options.partitions.clone(),
             process: self.options.process.clone(),
+            trace: self.options.trace,
             store,
             workflows: self.workflows.clone(),
             runtime: self.runtime.clone(),

@@ -125,12 +125,12 @@ impl FunctionContext {
         self.0.deadline
     }
 
-    /// The W3C trace parent of the step, to be passed on to services that are called.
+    /// The W3C trace parent of the attempt, to be passed on to services that are called: their spans come below the span `step`.
     pub fn traceparent(&self) -> Option<&str> {
         self.0.traceparent.as_deref()
     }
 
-    /// The span that the function runs in; it carries run, step and attempt.
+    /// The span that the function runs in; it carries run, step, attempt and partition.
     pub fn span(&self) -> &Span {
         &self.0.span
     }

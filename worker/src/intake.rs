@@ -66,13 +66,14 @@ fn is_subject_of(subject: &str, task: &Task) -> bool {
 }
 
 fn execution(shared: &Shared, task: Task, binding: &Arc<Binding>, delivery: Delivery) -> Execution {
+    let span = telemetry::span(&task);
     let call = Call {
         run: task.run.clone(),
         key: task.key.clone(),
         attempt: task.attempt,
         deadline: Some(task.deadline),
-        traceparent: task.traceparent.clone(),
-        span: telemetry::span(&task, shared.options.link_trace),
+        traceparent: shared.options.trace.child(&span, task.traceparent.clone()),
+        span,
         idempotency_key: OnceLock::new(),
         cancellation: Cancellation::default(),
         resources: shared.resources.clone(),

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use everstep_common::ids::{ProcessId, QueueName};
+use everstep_common::trace::TraceLinks;
 use tokio::runtime::Handle;
-use tracing::Span;
 
 /// How long one pull waits for a first task; an empty queue among others gives back its slots no sooner.
 pub(crate) const PULL_WAIT: Duration = Duration::from_secs(5);
@@ -56,8 +56,8 @@ pub struct Options {
     pub drain_grace: Duration,
     /// Where functions run. `None`: where the worker runs; then a function that blocks its thread delays heartbeats too.
     pub runtime: Option<Handle>,
-    /// Makes the span of a step a child of a W3C trace parent; set where OpenTelemetry is known.
-    pub link_trace: Option<fn(&Span, &str)>,
+    /// Makes the span of a step part of its run's trace; set where OpenTelemetry is known.
+    pub trace: TraceLinks,
 }
 
 impl Options {
@@ -69,7 +69,7 @@ impl Options {
             slots: 256,
             drain_grace: Duration::from_secs(20),
             runtime: None,
-            link_trace: None,
+            trace: TraceLinks::default(),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::functions::Handler;
 use crate::held::Alarm;
 use crate::record::{self, Standing, Unstorable};
 use crate::step_error::StepError;
-use crate::telemetry::Ending;
+use crate::telemetry::{self, Ending};
 use crate::worker::{Shared, Ticket};
 
 /// What came of an execution.
@@ -135,7 +135,12 @@ async fn run(shared: &Shared, execution: &Execution, handler: &Handler, input: B
         Ok(Err(panic)) => Outcome::Panicked(panic_message(panic)),
         Err(stop) => stopped(execution, stop),
     };
-    shared.metrics.steps.add(1, execution.binding.labels.ending(ending(&outcome)));
+    telemetry::ended(
+        &shared.metrics,
+        &execution.binding.labels,
+        &execution.call.span,
+        ending(&outcome),
+    );
     let cancellation = &execution.call.cancellation;
     let unwanted = cancellation.is_cancelled() && !matches!(outcome, Outcome::Value(_) | Outcome::HandedBack | Outcome::Killed);
     // What the function has spawned may still run, and must learn that nobody waits for it.

@@ -1,13 +1,14 @@
 //! What a worker counts, and the span of a step.
 //!
 //! Counters go to the global OpenTelemetry meter, which whoever starts the process sets before the worker is made. The conversion of
-//! a W3C trace parent into a span's parent is [`Options::link_trace`](crate::Options): OpenTelemetry's tracing half is not known here.
+//! a W3C trace parent into a span's parent is [`Options::trace`](crate::Options): OpenTelemetry's tracing half is not known here.
 
 use everstep_common::ids::QueueName;
 use everstep_common::task::Task;
 use opentelemetry::metrics::Counter;
 use opentelemetry::{KeyValue, global};
 use tracing::Span;
+use tracing::field::Empty;
 
 /// The counters.
 #[derive(Debug)]
@@ -51,6 +52,20 @@ impl Metrics {
             ),
         }
     }
+
+    /// Shows the counters of a queue from zero on: the first increase of one that nobody has seen yet would be none.
+    pub(crate) fn show(&self, labels: &Labels) {
+        let counters = [
+            &self.retries,
+            &self.redeliveries,
+            &self.crashes,
+            &self.unknown_functions,
+            &self.undecodable,
+            &self.refused,
+        ];
+        counters.into_iter().for_each(|counter| counter.add(0, &labels.queue));
+        labels.endings.iter().for_each(|ending| self.steps.add(0, ending));
+    }
 }
 
 /// What came of an attempt, as the counters tell it apart.
@@ -64,6 +79,28 @@ pub(crate) enum Ending {
     Dropped,
 }
 
+impl Ending {
+    const ALL: [Self; 6] = [
+        Self::Value,
+        Self::Failure,
+        Self::Retryable,
+        Self::Panic,
+        Self::Timeout,
+        Self::Dropped,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::Failure => "failure",
+            Self::Retryable => "retryable",
+            Self::Panic => "panic",
+            Self::Timeout => "timeout",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
 /// The labels of a queue's counters, made once.
 #[derive(Debug)]
 pub(crate) struct Labels {
@@ -74,8 +111,7 @@ pub(crate) struct Labels {
 impl Labels {
     pub(crate) fn new(queue: &QueueName) -> Self {
         let label = KeyValue::new("queue", queue.as_str().to_owned());
-        let ending = |name| [label.clone(), KeyValue::new("outcome", name)];
-        let endings = ["value", "failure", "retryable", "panic", "timeout", "dropped"].map(ending);
+        let endings = Ending::ALL.map(|ending| [label.clone(), KeyValue::new("outcome", ending.name())]);
         Self { queue: [label], endings }
     }
 
@@ -84,11 +120,26 @@ impl Labels {
     }
 }
 
-/// The span that an attempt runs in.
-pub(crate) fn span(task: &Task, link: Option<fn(&Span, &str)>) -> Span {
-    let span = tracing::info_span!("step", run = %task.run, step = %task.key, attempt = task.attempt, function = %task.function);
-    if let (Some(link), Some(traceparent)) = (link, &task.traceparent) {
-        link(&span, traceparent);
+/// The span that an attempt runs in, from its first look into the journal until its outcome is recorded.
+pub(crate) fn span(task: &Task) -> Span {
+    tracing::info_span!(
+        "step",
+        run = %task.run,
+        step = %task.key,
+        attempt = task.attempt,
+        partition = task.run.partition().0,
+        function = %task.function,
+        outcome = Empty,
+        otel.kind = "consumer",
+        otel.status_code = Empty,
+    )
+}
+
+/// What came of the attempt, into its span and its queue's counter.
+pub(crate) fn ended(metrics: &Metrics, labels: &Labels, span: &Span, ending: Ending) {
+    metrics.steps.add(1, labels.ending(ending));
+    span.record("outcome", ending.name());
+    if !matches!(ending, Ending::Value | Ending::Dropped) {
+        span.record("otel.status_code", "ERROR");
     }
-    span
 }

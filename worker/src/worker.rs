@@ -19,7 +19,7 @@ use crate::functions::Functions;
 use crate::held::{Alarm, Held};
 use crate::options::{CANCEL_GRACE, FLUSH_WAIT, Options, SLOTS_MAX};
 use crate::resources::Resources;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Labels, Metrics};
 use crate::{beat, control, pull};
 
 /// Why a worker did not start.
@@ -185,6 +185,8 @@ impl Worker {
         if slots == 0 {
             return Err(Error::NoSlots);
         }
+        let metrics = Metrics::new();
+        options.queues.iter().for_each(|queue| metrics.show(&Labels::new(queue)));
         Ok(Arc::new(Shared {
             store,
             functions,
@@ -193,7 +195,7 @@ impl Worker {
             options: Options { slots, ..options },
             held: Held::default(),
             slots: Semaphore::new(slots),
-            metrics: Metrics::new(),
+            metrics,
             unknown: Mutex::default(),
         }))
     }

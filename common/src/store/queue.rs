@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Store;
 use crate::ids::QueueName;
-use crate::ports::{GetLast, Publish, PublishError, ReadError, TopologyError};
+use crate::ports::{GetLast, Publish, PublishError, ReadError, TopologyError, header};
 use crate::task::Task;
 use crate::wire;
 
@@ -170,7 +170,12 @@ impl Store {
             Ok(body) => body,
             Err(error) => return futures::future::ready(Err(PublishError::Rejected(error.to_string()))).boxed(),
         };
-        let published = self.broker().publish(Publish::new(subject, body).create_only());
+        let mut publish = Publish::new(subject, body).create_only();
+        if let Some(traceparent) = &task.traceparent {
+            // For whoever looks at the message and cannot read its body.
+            publish = publish.with_header(header::TRACEPARENT, traceparent);
+        }
+        let published = self.broker().publish(publish);
         async move {
             match published.await {
                 Ok(_) => Ok(TaskPublished::Stored),

@@ -1,14 +1,17 @@
 //! Writing the cursor, and what a partition reports of itself while it does.
 
+use std::time::Duration;
+
 use everstep_common::ports::Instant;
 use everstep_common::store::{LEASES, PutError};
 use everstep_common::wire;
+use jiff::Timestamp;
 
 use super::Partition;
 use super::cursor::{CursorRecord, cursor_key};
 use super::io::Input;
 use super::upkeep::{ScanReason, UpkeepDone};
-use crate::metrics::metrics;
+use crate::metrics::Standing;
 
 impl Partition {
     pub(super) fn write_cursor(&mut self, now: Instant) {
@@ -88,11 +91,21 @@ impl Partition {
         self.upkeep.finished |= self.stopping;
     }
 
-    pub(super) fn report(&self) {
-        let labels = &self.upkeep.labels;
-        metrics().live.record(self.slots.len() as u64, labels);
-        metrics().in_flight.record(self.in_flight.len() as u64, labels);
-        metrics().backlog.record(self.backlog.len() as u64, labels);
-        metrics().lag.record(self.watermark.open() as u64, labels);
+    /// An entry's turn has come.
+    pub(super) fn note_lag(&mut self, stored: Timestamp, now: Instant) {
+        if let Some(at) = self.server_clock.at(now) {
+            let lag = Duration::try_from(at.duration_since(stored)).unwrap_or_default();
+            self.upkeep.lag = self.upkeep.lag.max(lag);
+        }
+    }
+
+    pub(super) fn report(&mut self) {
+        self.upkeep.gauges.report(&Standing {
+            live: self.slots.len(),
+            in_flight: self.in_flight.len(),
+            backlog: self.backlog.len(),
+            open: self.watermark.open(),
+            lag: std::mem::take(&mut self.upkeep.lag),
+        });
     }
 }

@@ -16,7 +16,6 @@ use super::Partition;
 use super::drive::Origin;
 use super::effect::Effect;
 use super::wheel::WakeUp;
-use crate::metrics::metrics;
 
 impl Partition {
     /// Asks the core what follows, and begins it.
@@ -107,10 +106,6 @@ impl Partition {
             return;
         }
         self.in_flight.dispatched(&task.run, &task.key, &queue, task.attempt);
-        metrics().dispatched.add(1, &[]);
-        if task.attempt > 1 {
-            metrics().retries.add(1, &[]);
-        }
         self.perform(origin.clone(), Effect::Dispatch { queue, task, input });
     }
 

@@ -24,6 +24,7 @@ impl Partition {
     /// Takes the next entry of a run.
     pub(super) fn drive(&mut self, run: RunId, arrived: Arrived, now: Instant) {
         let sequence = arrived.message.sequence;
+        self.note_lag(arrived.message.time, now);
         if self.slots.has_ended(&run) {
             self.watermark.release(sequence);
         } else if self.slots.parked(&run).is_some() {
@@ -134,7 +135,9 @@ impl Partition {
         };
         self.settle(&run, &key);
         if let Some(live) = self.slots.live(&run) {
-            let _span = tracing::debug_span!("apply", partition = %self.id, %run, entry = %key, sequence).entered();
+            let span = tracing::debug_span!("apply", partition = %self.id, %run, entry = %key, sequence);
+            self.performer.trace.link(&span, live.about.start.traceparent.as_deref());
+            let _span = span.entered();
             let _polled = self.polled.enter(&run);
             live.run.apply(event);
             if live.run.entries() == JOURNAL_ENTRIES_WARN {

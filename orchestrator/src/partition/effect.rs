@@ -13,11 +13,13 @@ use everstep_common::ports::{CoreMessage, Headers, Publish, PublishError, Schedu
 use everstep_common::store::{Backoff, CreateError, Created, PayloadError, ReadAt, ReadRunError, Store, TaskPublished};
 use everstep_common::subject::{TimerSort, idempotency_key};
 use everstep_common::task::Task;
+use everstep_common::trace::TraceLinks;
 use everstep_common::wire;
 use everstep_core::RunEnd;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tracing::{Instrument, Span};
 
 use super::queues::Queues;
 use crate::metrics::metrics;
@@ -96,6 +98,7 @@ pub(crate) struct Performer {
     pub store: Store,
     pub queues: Queues,
     pub process: ProcessId,
+    pub trace: TraceLinks,
 }
 
 impl Performer {
@@ -104,7 +107,13 @@ impl Performer {
     /// Each sort is boxed by itself: one future as large as the largest of them would make every dispatch a slow allocation.
     pub(crate) fn perform(self, effect: Effect) -> BoxFuture<'static, Performed> {
         match effect {
-            Effect::Dispatch { queue, task, input } => Box::pin(self.dispatch(queue, task, input)),
+            Effect::Dispatch { queue, mut task, input } => {
+                let span = self.dispatch_span(&queue, &mut task);
+                if span.is_disabled() {
+                    return Box::pin(self.dispatch(queue, task, input));
+                }
+                Box::pin(self.dispatch(queue, task, input).instrument(span))
+            }
             Effect::Create { run, key, entry } => Box::pin(async move { self.create(run, key, entry).await }),
             Effect::RecordLocal { run, key, result } => Box::pin(async move { self.record_local(run, key, result).await }),
             Effect::End { run, outcome } => Box::pin(async move { self.end(run, outcome).await }),
@@ -139,6 +148,22 @@ impl Performer {
         }
     }
 
+    /// The span in which a task is published. Whatever is done for the task comes below it.
+    fn dispatch_span(&self, queue: &QueueName, task: &mut Task) -> Span {
+        let span = tracing::debug_span!(
+            "dispatch",
+            run = %task.run,
+            step = %task.key,
+            attempt = task.attempt,
+            partition = task.run.partition().0,
+            function = %task.function,
+            %queue,
+            otel.kind = "producer",
+        );
+        task.traceparent = self.trace.child(&span, task.traceparent.take());
+        span
+    }
+
     async fn dispatch(self, queue: QueueName, mut task: Task, input: Bytes) -> Performed {
         task.input = match Payload::inline(input) {
             Ok(payload) => payload,
@@ -155,11 +180,7 @@ impl Performer {
             false => Err(PublishError::NoStream),
         };
         match published {
-            Ok(published) => Performed::Dispatched {
-                run: task.run,
-                key: task.key,
-                published,
-            },
+            Ok(published) => task_published(task, published),
             Err(error) => Box::pin(self.dispatch_again(queue, task, error)).await,
         }
     }
@@ -184,13 +205,7 @@ impl Performer {
                 self.store.clock().sleep(backoff.delay()).await;
             }
             error = match self.store.publish_task(&queue, &task).await {
-                Ok(published) => {
-                    return Performed::Dispatched {
-                        run: task.run,
-                        key: task.key,
-                        published,
-                    };
-                }
+                Ok(published) => return task_published(task, published),
                 Err(error) => error,
             };
         }
@@ -331,6 +346,21 @@ impl Performer {
             journal.push((entry, value));
         }
         Ok(journal)
+    }
+}
+
+/// Counted here and not where it is decided on: what is open is derived again, and most such tasks are queued already.
+fn task_published(task: Task, published: TaskPublished) -> Performed {
+    if published == TaskPublished::Stored {
+        metrics().dispatched.add(1, &[]);
+        if task.attempt > 1 {
+            metrics().retries.add(1, &[]);
+        }
+    }
+    Performed::Dispatched {
+        run: task.run,
+        key: task.key,
+        published,
     }
 }
 

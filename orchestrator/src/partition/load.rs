@@ -19,7 +19,7 @@ use super::drive::Origin;
 use super::effect::Effect;
 use super::slots::{About, Live};
 use super::upkeep::Orphan;
-use crate::metrics::metrics;
+use crate::metrics::{Found, metrics};
 
 /// Runs read back at the same time.
 pub(super) const LOADS_MAX: usize = 64;
@@ -222,7 +222,7 @@ impl Partition {
     pub(super) fn dispatched(&mut self, run: &RunId, key: &StepKey, published: TaskPublished) {
         if published == TaskPublished::Stored && self.upkeep.is_sweeping() {
             tracing::warn!(%run, %key, "the sweep found a step in flight without a task");
-            metrics().swept.add(1, &[]);
+            metrics().sweep_found(Found::StepWithoutTask);
         }
     }
 

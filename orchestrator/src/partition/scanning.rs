@@ -11,7 +11,7 @@ use super::load::LOADS_MAX;
 use super::upkeep::{ScanReason, UpkeepDone};
 use super::wheel::Wheel;
 use super::{Partition, scan};
-use crate::metrics::metrics;
+use crate::metrics::{Found, metrics};
 
 impl Partition {
     /// Reads every open run of the partition back, in the background.
@@ -83,7 +83,7 @@ impl Partition {
 
     pub(super) fn buried(&mut self, run: &RunId) {
         tracing::warn!(%run, "what was left of a run without a start is taken away");
-        metrics().swept.add(1, &[]);
+        metrics().sweep_found(Found::RunWithoutStart);
         self.slots.may_begin(run);
         if let Some(orphan) = self.upkeep.orphans.remove(run) {
             self.watermark.release(orphan.sequence);

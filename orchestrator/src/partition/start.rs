@@ -7,6 +7,7 @@ use std::time::Duration;
 use everstep_common::ids::{Partition as PartitionId, ProcessId, RunId};
 use everstep_common::ports::{Delivery, PullError, Puller, StreamInfo};
 use everstep_common::store::{Backoff, LEASES, PutError, Store};
+use everstep_common::trace::TraceLinks;
 use everstep_common::wire;
 use futures::StreamExt;
 use futures::channel::mpsc;
@@ -44,6 +45,7 @@ pub(crate) struct Starting {
     pub strikes: Vec<(RunId, u32)>,
     pub options: Options,
     pub process: ProcessId,
+    pub trace: TraceLinks,
     pub store: Store,
     pub workflows: Arc<Workflows>,
     /// Where closures run.
@@ -110,6 +112,7 @@ impl Starting {
                 store: self.store.clone(),
                 queues: Queues::new(self.store.clone(), &record.marks),
                 process: self.process,
+                trace: self.trace,
             },
             workflows: self.workflows,
             io,

@@ -8,12 +8,12 @@ use everstep_common::ids::{Partition as PartitionId, QueueName, RunId};
 use everstep_common::key::StepKey;
 use everstep_common::ports::{Instant, Message, StreamInfo};
 use everstep_common::store::PutError;
-use opentelemetry::KeyValue;
 
 use super::cursor::{CursorRecord, Newest};
 use super::io::{Input, PAUSE_MAX};
 use super::summary::Pending;
 use super::{Partition, queue_check, summary};
+use crate::metrics::Gauges;
 
 /// How long summaries are gathered before they are written together.
 const SUMMARIES_EVERY: Duration = Duration::from_millis(250);
@@ -63,8 +63,10 @@ pub(crate) struct Orphan {
 }
 
 pub(crate) struct Upkeep {
-    /// The partition, as metrics name it.
-    pub labels: [KeyValue; 1],
+    /// How things stand, as metrics tell it.
+    pub(super) gauges: Gauges,
+    /// How old the oldest entry was that was applied since they were last told.
+    pub(super) lag: Duration,
     /// Entries up to here may have been acted on by a predecessor.
     pub known_until: u64,
     /// Runs that a predecessor exempted from the cursor and that are still to be read back: they stay exempt meanwhile.
@@ -103,7 +105,8 @@ impl Upkeep {
         now: Instant,
     ) -> Self {
         Self {
-            labels: [KeyValue::new("partition", i64::from(partition.0))],
+            gauges: Gauges::new(partition),
+            lag: Duration::ZERO,
             known_until: info.last_sequence,
             inherited: record.exempt.clone(),
             orphans: BTreeMap::new(),

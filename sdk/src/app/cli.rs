@@ -200,10 +200,7 @@ impl App {
 
     async fn run_until_told(self, options: AppOptions, work: Work) -> Result<(), AppError> {
         if let Some(address) = work.metrics {
-            let serving = telemetry::serve_metrics(address).await.map_err(|source| AppError::System {
-                what: "serving /metrics",
-                source,
-            })?;
+            let serving = telemetry::serve_metrics(address).await?;
             eprintln!("metrics http://{serving}/metrics");
         }
         let options = AppOptions {

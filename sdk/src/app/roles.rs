@@ -96,6 +96,7 @@ impl App {
                 process: options.process.clone(),
                 leases: options.leases.clone(),
                 partitions: options.partitions.clone(),
+                trace: telemetry::trace_links(),
             };
             let orchestrator = Orchestrator::new(workflows, deployment.clone(), connect, settings);
             let stop = stopped(told.clone());
@@ -207,7 +208,7 @@ fn start_worker(
         slots: options.slots,
         drain_grace: options.drain_grace,
         runtime: Some(tokio::runtime::Handle::current()),
-        link_trace: Some(telemetry::link_trace),
+        trace: telemetry::trace_links(),
     };
     let connect = options.connect.clone().named(format!("{}-worker", options.process));
     let system = |what| move |source| AppError::System { what, source };

@@ -14,6 +14,8 @@ use everstep_common::wire;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Serialize;
+use tracing::field::{self, Empty};
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::{Client, ClientError, RunHandle};
@@ -86,10 +88,19 @@ impl<T> StartRun<T> {
         self.with(|request| drop(request.tags.insert(name.into(), value.into())))
     }
 
-    async fn send(self) -> Result<RunHandle<T>, ClientError> {
+    /// The span that the run's trace begins with, a child of the caller's.
+    fn span(&self) -> Span {
+        match &self.request {
+            Ok(request) => tracing::info_span!("start", workflow = %request.workflow, run = Empty, otel.kind = "producer"),
+            Err(_) => Span::none(),
+        }
+    }
+
+    async fn send(self, span: Span) -> Result<RunHandle<T>, ClientError> {
         let (client, request) = (self.client, self.request?);
         let digest = InputDigest::of(&request.input);
         let run = client.new_run_id(&request);
+        span.record("run", field::display(&run));
         let input = client
             .bounded(client.store.put_payload(&run, "start", request.input))
             .await??;
@@ -120,7 +131,8 @@ impl<T: 'static> IntoFuture for StartRun<T> {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.send().boxed()
+        let span = self.span();
+        self.send(span.clone()).instrument(span).boxed()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Setting the process's logs and traces up, and flushing them at the end.
 
+use std::net::SocketAddr;
+
 use opentelemetry::global;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter};
@@ -8,9 +10,13 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use super::metrics;
+
+/// The spans that are exported: everything Everstep traces, and of other crates what is worth a log line. Without a filter each entry
+/// applied would ask every crate's innermost spans along.
+const TRACES_BY_DEFAULT: &str = "info,everstep=debug";
 
 /// Keeps exporters alive; dropping it flushes them.
 #[derive(Debug)]
@@ -33,6 +39,14 @@ pub enum TelemetryError {
     /// The registry of metrics refuses.
     #[error("setting up metrics")]
     Metrics(#[from] opentelemetry_sdk::error::OTelSdkError),
+    /// The address for `/metrics` is taken, or not this machine's.
+    #[error("serving /metrics at {address}")]
+    Serve {
+        /// Where it was to be served.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
 }
 
 impl Telemetry {
@@ -52,12 +66,27 @@ impl Telemetry {
         };
         let metrics = metrics::provider(resource, exporter)?;
         global::set_meter_provider(metrics.clone());
-        let layer = traces
-            .as_ref()
-            .map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("everstep")));
-        let logs = fmt::layer().with_writer(std::io::stderr).with_filter_from_environment();
+        let layer = traces.as_ref().map(|traces| {
+            global::set_tracer_provider(traces.clone());
+            let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer("everstep"));
+            layer.with_filter(filter(&["EVERSTEP_TRACES"], TRACES_BY_DEFAULT))
+        });
+        let logs = fmt::layer().with_writer(std::io::stderr);
+        let logs = logs.with_filter(filter(&["EVERSTEP_LOG", EnvFilter::DEFAULT_ENV], "info"));
         tracing_subscriber::registry().with(layer).with(logs).try_init()?;
         Ok(Self { traces, metrics })
+    }
+
+    /// Serves `/metrics` for as long as the process lives; returns the address, whose port is chosen if `address` has port 0.
+    ///
+    /// [`App::run`](crate::App::run) does so by itself if the command line asks for it; this is for programs that call
+    /// [`App::start`](crate::App::start).
+    ///
+    /// # Errors
+    ///
+    /// [`TelemetryError::Serve`] if the port is taken.
+    pub async fn serve_metrics(&self, address: SocketAddr) -> Result<SocketAddr, TelemetryError> {
+        metrics::serve_metrics(address).await
     }
 }
 
@@ -96,19 +125,8 @@ fn service_name() -> String {
         .unwrap_or_else(|| "everstep".to_owned())
 }
 
-trait WithFilter<S>: tracing_subscriber::Layer<S> + Sized
-where
-    S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
-{
-    fn with_filter_from_environment(self) -> tracing_subscriber::filter::Filtered<Self, EnvFilter, S> {
-        let filter = EnvFilter::try_from_env("EVERSTEP_LOG").or_else(|_| EnvFilter::try_from_default_env());
-        tracing_subscriber::Layer::with_filter(self, filter.unwrap_or_else(|_| EnvFilter::new("info")))
-    }
-}
-
-impl<S, L> WithFilter<S> for L
-where
-    L: tracing_subscriber::Layer<S>,
-    S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
-{
+/// What the first of these variables that is set and can be read says, else `default`.
+fn filter(variables: &[&str], default: &str) -> EnvFilter {
+    let said = variables.iter().find_map(|name| EnvFilter::try_from_env(name).ok());
+    said.unwrap_or_else(|| EnvFilter::new(default))
 }

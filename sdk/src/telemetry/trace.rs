@@ -1,23 +1,38 @@
 //! Trace context between OpenTelemetry and the journal: a W3C `traceparent` travels from the starter through the task to the function.
 
+use everstep_common::trace::TraceLinks;
+use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// The current span as a W3C trace parent, if it is part of a trace.
+/// The ways between spans and trace parents, for the crates that do not know OpenTelemetry's tracing half.
+pub(crate) fn trace_links() -> TraceLinks {
+    TraceLinks::new(link, of_span)
+}
+
+/// The trace parent for what is begun here: the current span, else whatever OpenTelemetry says is current.
+///
+/// A caller that uses OpenTelemetry without `tracing` has a context and no span.
 pub(crate) fn traceparent() -> Option<String> {
-    let context = Span::current().context();
-    let span = context.span();
-    let span = span.span_context();
-    let flags = span.trace_flags().to_u8();
-    span.is_valid()
-        .then(|| format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()))
+    of_span(&Span::current()).or_else(|| format(Context::current().span().span_context()))
+}
+
+fn of_span(span: &Span) -> Option<String> {
+    format(span.context().span().span_context())
+}
+
+fn format(context: &SpanContext) -> Option<String> {
+    let flags = context.trace_flags().to_u8();
+    context
+        .is_valid()
+        .then(|| format!("00-{}-{}-{flags:02x}", context.trace_id(), context.span_id()))
 }
 
 /// Makes `span` a child of a W3C trace parent; one that cannot be read is ignored, as the specification asks.
-pub(crate) fn link_trace(span: &Span, traceparent: &str) {
+fn link(span: &Span, traceparent: &str) {
     if let Some(parent) = parse(traceparent) {
-        let linked = span.set_parent(opentelemetry::Context::new().with_remote_span_context(parent));
+        let linked = span.set_parent(Context::new().with_remote_span_context(parent));
         if let Err(error) = linked {
             tracing::trace!(%error, "span without trace parent");
         }
@@ -40,10 +55,12 @@ fn parse(traceparent: &str) -> Option<SpanContext> {
 mod tests {
     use super::*;
 
+    /// The example of the W3C Trace Context recommendation.
+    const EXAMPLE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
     #[test]
     fn only_whole_trace_parents_are_taken() {
-        // The example of the W3C Trace Context recommendation.
-        assert!(parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").is_some());
+        assert!(parse(EXAMPLE).is_some());
         for bad in [
             "",
             "00",
@@ -53,5 +70,13 @@ mod tests {
         ] {
             assert!(parse(bad).is_none(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_caller_with_a_context_and_no_span_is_the_parent() {
+        assert_eq!(traceparent(), None);
+        let remote = Context::new().with_remote_span_context(parse(EXAMPLE).unwrap());
+        let _current = remote.attach();
+        assert_eq!(traceparent().as_deref(), Some(EXAMPLE));
     }
 }

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use everstep_common::ids::RunId;
 use everstep_common::key::StepKey;
 use everstep_common::ports::Clock;
+use everstep_common::trace::TraceLinks;
 use everstep_common::wire;
 use everstep_memory::simulate;
 use everstep_worker::{Live, LiveKind};
 use futures::StreamExt;
+use tracing::Span;
 
-use crate::bench::{Bench, Counter, decode, echo, function, key, queue, slow};
+use crate::bench::{Bench, Counter, Notes, decode, function, key, queue, slow};
 
 #[test]
 fn heartbeats_and_logs_are_told_to_whoever_watches() {
@@ -103,18 +105,28 @@ fn a_worker_tells_what_it_holds() {
 
 #[test]
 fn the_span_of_a_step_is_linked_to_its_trace_parent_by_whoever_knows_how() {
+    const OWN: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
     static LINKED: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+    let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry());
     simulate(async {
         let bench = Bench::new().await;
         let mut task = bench.task("f", "a");
         task.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into());
         bench.queue(&task).await;
         bench.queue_step("f", "without").await;
-        let worker = bench.worker_with("worker", echo(), |options| {
-            options.link_trace = Some(|_, traceparent| LINKED.lock().unwrap().push(traceparent.to_owned()));
+        let seen = Notes::default();
+        let notes = seen.clone();
+        let tell = function(move |context, _| {
+            notes.add(context.traceparent().unwrap_or_default());
+            async { Ok(Bytes::new()) }
+        });
+        let worker = bench.worker_with("worker", tell, |options| {
+            let link = |_: &Span, traceparent: &str| LINKED.lock().unwrap().push(traceparent.to_owned());
+            options.trace = TraceLinks::new(link, |_| Some(OWN.to_owned()));
         });
         bench.drained().await;
         assert_eq!(*LINKED.lock().unwrap(), [task.traceparent.unwrap()]);
+        assert_eq!(seen.all(), [OWN, OWN], "services that are called come below the step");
         worker.stop().await;
     });
 }
