@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use everstep::{Level, RunStatus, ServerArgs, WorkflowName};
+use everstep_common::limits::{PARTITIONS_MAX, REPLICAS_MAX};
 
 /// Durable workflows on NATS JetStream
 #[derive(Debug, Parser)]
@@ -167,12 +168,12 @@ pub(crate) struct Doctor {
 
 #[derive(Debug, Args)]
 pub(crate) struct Provision {
-    /// How many partitions the journal has [default: as provisioned, else 8]
-    #[arg(long)]
+    /// How many partitions the journal has; may grow, never shrink [default: as provisioned, else 8]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(PARTITIONS_MAX)))]
     pub partitions: Option<u32>,
     /// On how many nodes each stream is kept [default: as provisioned, else 1]
-    #[arg(long)]
-    pub replicas: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=REPLICAS_MAX as i64))]
+    pub replicas: Option<u8>,
     /// What acknowledged writes survive, as the server is configured [default: as provisioned, else strict]
     #[arg(long, value_enum)]
     pub durability: Option<Level>,

@@ -62,6 +62,14 @@ pub(crate) fn shortened(text: &str) -> String {
     }
 }
 
+/// So many of something, as people say it: 1 partition, 8 partitions.
+pub(crate) fn count(number: impl Into<u64>, what: &str) -> String {
+    match number.into() {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
+    }
+}
+
 /// A moment, to the second.
 pub(crate) fn moment(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()

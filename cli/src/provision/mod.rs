@@ -13,17 +13,17 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Global, Provision};
 use crate::connection::connect;
-use crate::output;
+use crate::output::{self, count};
 use crate::problem::{Exit, Problem, chain};
 
 /// How many partitions a deployment gets unless it is told otherwise: room for as many orchestrators.
 const PARTITIONS: u32 = 8;
 
-/// Makes what is missing; what is there and otherwise is named, and left alone.
+/// Makes what is missing, and grows what may grow; what is there and otherwise is named, and left alone.
 pub(crate) async fn provision(global: &Global, arguments: Provision) -> Result<ExitCode, Problem> {
     let fresh = Deployment::single_node(global.server.prefix.clone()).with_partitions(PARTITIONS);
     if arguments.print {
-        return print(&wanted(fresh, &arguments), &arguments);
+        return print(&wanted(fresh, None, &arguments), &arguments);
     }
     let broker: Arc<dyn Broker> = connect(global).await?;
     let known = match Deployment::load(&broker, &global.server.prefix).await {
@@ -31,34 +31,77 @@ pub(crate) async fn provision(global: &Global, arguments: Provision) -> Result<E
         Err(DeploymentError::Missing { .. }) => None,
         Err(error) => return Err(problem(&error)),
     };
-    let is_known = known.is_some();
-    let deployment = wanted(known.unwrap_or(fresh), &arguments);
+    let deployment = wanted(fresh, known.clone(), &arguments);
+    let changes = match &known {
+        Some(known) => changes(known, &deployment)?,
+        None => Vec::new(),
+    };
     if arguments.dry_run {
-        return dry_run(global, &broker, &deployment).await;
+        return dry_run(global, &broker, &deployment, &changes).await;
     }
     let ensured = deployment.provision(&broker).await.map_err(|error| problem(&error))?;
-    report(global, &deployment, &ensured)?;
-    if !is_known && deployment.durability == Durability::Relaxed {
+    report(global, &deployment, &changes, &ensured)?;
+    for change in &changes {
+        eprintln!("{change}");
+    }
+    if let Some(known) = &known {
+        explain(known, &deployment);
+    }
+    let has_new_files = ensured.iter().any(|(_, did)| *did == Ensured::Created);
+    if has_new_files && deployment.durability == Durability::Relaxed {
         eprintln!("hint: run `sync` on the server's machine now: a power cut before new streams are on the disk loses them whole");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was asked for, and for the rest what `base` says.
-fn wanted(base: Deployment, arguments: &Provision) -> Deployment {
-    let base = match arguments.partitions {
-        Some(partitions) => base.with_partitions(partitions),
-        None => base,
+/// What was asked for, and for the rest what is there already, else what is `fresh`.
+fn wanted(fresh: Deployment, known: Option<Deployment>, arguments: &Provision) -> Deployment {
+    let base = match (known, arguments.partitions) {
+        (Some(known), Some(partitions)) => known.grown_to(partitions),
+        (Some(known), None) => known,
+        (None, Some(partitions)) => fresh.with_partitions(partitions),
+        (None, None) => fresh,
     };
     let durability = arguments.durability.map_or(base.durability, Into::into);
-    let replicas = arguments.replicas.unwrap_or(base.replicas);
+    let replicas = arguments.replicas.map_or(base.replicas, usize::from);
     let ack_wait = arguments.ack_wait.unwrap_or(base.ack_wait);
     base.with_durability(durability)
         .with_replicas(replicas)
         .with_ack_wait(ack_wait)
 }
 
-fn report(global: &Global, deployment: &Deployment, ensured: &[(String, Ensured)]) -> std::io::Result<()> {
+/// What will be another in the record.
+fn changes(known: &Deployment, wanted: &Deployment) -> Result<Vec<String>, Problem> {
+    if (1..known.partitions).contains(&wanted.partitions) {
+        let message = format_args!(
+            "the deployment has {}, and cannot have fewer",
+            count(known.partitions, "partition")
+        );
+        return Err(
+            Problem::new(Exit::Conflict, message).hint("runs live in all of them; leave --partitions out to keep what is there")
+        );
+    }
+    known.changes_to(wanted).map_err(|error| problem(&error))
+}
+
+/// What a change means for those who are at work.
+fn explain(known: &Deployment, deployment: &Deployment) {
+    if deployment.partitions > known.partitions {
+        eprintln!(
+            "hint: orchestrators notice the new partitions and share them; clients start runs there once they connect anew; \
+             runs with a start key stay in the first {}",
+            deployment.keyed_partitions
+        );
+    }
+    if deployment.durability != known.durability {
+        eprintln!(
+            "hint: this changes the record only: `everstep doctor --monitor` tells whether the server does so; \
+             orchestrators, workers and clients go by it once they are restarted"
+        );
+    }
+}
+
+fn report(global: &Global, deployment: &Deployment, changes: &[String], ensured: &[(String, Ensured)]) -> std::io::Result<()> {
     let did = |ensured: &Ensured| match ensured {
         Ensured::Created => "created",
         Ensured::Existed => "existed",
@@ -68,7 +111,7 @@ fn report(global: &Global, deployment: &Deployment, ensured: &[(String, Ensured)
             .iter()
             .map(|(name, ensured)| json!({ "stream": name, "did": did(ensured) }))
             .collect();
-        return output::json_pretty(&json!({ "deployment": deployment, "streams": streams }));
+        return output::json_pretty(&json!({ "deployment": deployment, "changes": changes, "streams": streams }));
     }
     let mut table = output::table(["STREAM", "DID"]);
     for (name, ensured) in ensured {
@@ -77,7 +120,12 @@ fn report(global: &Global, deployment: &Deployment, ensured: &[(String, Ensured)
     output::print_table(&table)
 }
 
-async fn dry_run(global: &Global, broker: &Arc<dyn Broker>, deployment: &Deployment) -> Result<ExitCode, Problem> {
+async fn dry_run(
+    global: &Global,
+    broker: &Arc<dyn Broker>,
+    deployment: &Deployment,
+    changes: &[String],
+) -> Result<ExitCode, Problem> {
     let mut missing = Vec::new();
     for stream in deployment.streams() {
         if broker.stream_info(&stream.name).await?.is_none() {
@@ -88,11 +136,13 @@ async fn dry_run(global: &Global, broker: &Arc<dyn Broker>, deployment: &Deploym
         broker.ensure_stream(&stream).await.map_err(|error| problem(&error.into()))?;
     }
     if global.json {
-        output::json(&json!({ "dry_run": true, "deployment": deployment, "would_create": missing }))?;
-    } else if missing.is_empty() {
-        eprintln!("would create nothing");
+        output::json(&json!({ "dry_run": true, "deployment": deployment, "would_change": changes, "would_create": missing }))?;
+    } else if missing.is_empty() && changes.is_empty() {
+        eprintln!("would do nothing");
     } else {
-        eprintln!("would create {}", missing.join(", "));
+        let created = missing.iter().map(|stream| format!("would create {stream}"));
+        let changed = changes.iter().map(|change| format!("would change {change}"));
+        created.chain(changed).for_each(|line| eprintln!("{line}"));
     }
     Ok(ExitCode::SUCCESS)
 }

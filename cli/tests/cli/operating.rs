@@ -1,6 +1,11 @@
 //! The server of one's own, provisioning, and the doctor.
 
-use everstep::{AppOptions, ConnectOptions, Roles};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use everstep::{AppOptions, ConnectOptions, Prefix, Roles};
+use everstep_common::ports::Broker;
+use everstep_common::store::Deployment;
 use everstep_nats::NatsBroker;
 use everstep_nats::managed::{ManagedServer, Options};
 use serde_json::{Value, json};
@@ -39,6 +44,103 @@ async fn provisioning_again_changes_nothing_and_keeps_what_was_chosen() {
     assert_eq!(did(second.clone()), vec![json!("existed"); 7]);
     assert_eq!(second["deployment"], first["deployment"]);
     assert_eq!(second["deployment"]["partitions"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_grow_under_an_application_at_work() {
+    let world = World::start().await;
+    let _application = world.application().await;
+    let keyed = ["run", "order_workflow", "--input", "\"o\"", "--key", "k"];
+    let run = world.run(&keyed).await.line();
+
+    let would = world
+        .run(&["provision", "--partitions", "3", "--dry-run", "--json"])
+        .await
+        .json();
+    assert_eq!(would["would_change"], json!(["partitions: 1 → 3"]));
+    assert_eq!(would["would_create"].as_array().unwrap().len(), 4);
+    // As if an earlier attempt had been interrupted.
+    let broker: Arc<dyn Broker> = NatsBroker::connect(world.server.connect()).await.unwrap();
+    let grown = Deployment::single_node(Prefix::none()).grown_to(3);
+    broker.ensure_stream(&grown.streams().pop().unwrap()).await.unwrap();
+    let grew = world.run(&["provision", "--partitions", "3", "--json"]).await;
+    assert!(
+        grew.code == 0 && grew.errors.contains("start key stay in the first 1"),
+        "{grew:?}"
+    );
+    let deployment = &grew.json()["deployment"];
+    assert_eq!(
+        (&deployment["partitions"], &deployment["keyed_partitions"]),
+        (&json!(3), &json!(1))
+    );
+    let again = world.run(&["provision", "--partitions", "3", "--json"]).await;
+    assert_eq!((again.json()["changes"].clone(), again.errors.as_str()), (json!([]), ""));
+
+    assert_eq!(world.run(&keyed).await.line(), run, "one key, one run");
+    let mut used = BTreeMap::new();
+    while used.len() < 3 {
+        let run = world.run(&["run", "order_workflow", "--input", "\"o\""]).await.line();
+        used.insert(run.split_once('-').unwrap().0.to_owned(), run);
+    }
+    for run in used.values() {
+        let tailed = world.run(&["runs", "tail", run]).await;
+        assert_eq!(tailed.code, 0, "{tailed:?}");
+    }
+
+    let fewer = world.run(&["provision", "--partitions", "2"]).await;
+    assert_eq!(fewer.code, 4, "{fewer:?}");
+    assert!(fewer.errors.contains("has 3 partitions, and cannot have fewer"), "{fewer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_leaves_nothing_behind() {
+    let world = World::start().await;
+    let refused = world.run(&["provision", "--partitions", "2", "--ack-wait", "5s"]).await;
+    assert_eq!(refused.code, 4, "{refused:?}");
+    assert!(refused.errors.contains("ack_wait: wanted 5s, found 30s"), "{refused:?}");
+    let broker = NatsBroker::connect(world.server.connect()).await.unwrap();
+    assert_eq!(broker.stream_info("KV_checkpoints_1").await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_recorded_durability_follows_the_servers() {
+    let world = World::start().await;
+    let changed = world.run(&["provision", "--durability", "relaxed"]).await;
+    assert!(
+        changed.code == 0 && changed.errors.contains("durability: Strict → Relaxed"),
+        "{changed:?}"
+    );
+    let again = world.run(&["provision", "--json"]).await.json();
+    assert_eq!(again["deployment"]["durability"], "relaxed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_used_before_keeps_what_it_was_given() {
+    let store = tempfile::tempdir().unwrap();
+    let store = store.path().to_str().unwrap();
+    let grow = [
+        "dev",
+        "--store",
+        store,
+        "--",
+        env!("CARGO_BIN_EXE_everstep"),
+        "provision",
+        "--partitions",
+        "2",
+    ];
+    let grown = ended(command(&grow)).await;
+    assert_eq!(grown.code, 0, "{grown:?}");
+    let look = [
+        "dev",
+        "--store",
+        store,
+        "--",
+        env!("CARGO_BIN_EXE_everstep"),
+        "provision",
+        "--json",
+    ];
+    let looked = ended(command(&look)).await;
+    assert_eq!(looked.json()["deployment"]["partitions"], 2, "{looked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

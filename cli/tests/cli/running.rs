@@ -102,7 +102,7 @@ async fn exit_codes_tell_what_went_wrong() {
     check(&["runs", "show", "0-0123456789abcdef0123456789abcdef"], 3).await;
     check(&["runs", "cancel", "zzz"], 3).await;
     check(&["runs", "ls", "--prefix", "elsewhere"], 3).await;
-    check(&["provision", "--partitions", "2"], 4).await;
+    check(&["provision", "--replicas", "3"], 4).await;
     check(&["provision", "--partitions", "0"], 2).await;
     check(&["runs", "ls", "--server", "nats://127.0.0.1:1"], 1).await;
     let late = world.run(&["runs", "tail", &run, "--timeout", "100ms"]).await;

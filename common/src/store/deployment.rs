@@ -1,15 +1,12 @@
-//! Which streams a deployment has, and the record that says so to every process of it.
+//! Which streams a deployment has. How they are made, and the record that says so to every process, is in [`super::provision`].
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Mark;
 use crate::ids::{Partition, Prefix, QueueName};
-use crate::limits::{PARTITIONS_MAX, REPLICAS_MAX};
-use crate::ports::{Broker, Ensured, GetLast, Publish, PublishError, ReadError, TopologyError};
+use crate::ports::{PublishError, ReadError, TopologyError};
 use crate::subject::Names;
 use crate::topology::{ConsumerSpec, Discard, Durability, Republish, Retention, Storage, StreamSpec};
 use crate::wire;
@@ -110,6 +107,12 @@ impl Deployment {
             keyed_partitions: partitions,
             ..self
         }
+    }
+
+    /// With this many partitions in all; keyed starts hash over the same ones as before.
+    #[must_use]
+    pub fn grown_to(self, partitions: u32) -> Self {
+        Self { partitions, ..self }
     }
 
     /// With this durability.
@@ -251,112 +254,5 @@ impl Deployment {
     /// After how long a delivered task without sign of life is delivered again.
     pub fn task_ack_wait(&self) -> Duration {
         self.ack_wait
-    }
-
-    /// Makes what is missing and checks what is there; which streams were made. Doing it again changes nothing.
-    pub async fn provision(&self, broker: &Arc<dyn Broker>) -> Result<Vec<(String, Ensured)>, DeploymentError> {
-        self.validate()?;
-        let names = Names::new(self.prefix.clone());
-        let mut ensured = Vec::new();
-        for stream in self.streams() {
-            let did = broker.ensure_stream(&stream).await?;
-            ensured.push((stream.name, did));
-        }
-        for partition in self.all_partitions() {
-            broker
-                .ensure_consumer(&names.timer_stream(partition), &self.timer_consumer(&names, partition))
-                .await?;
-        }
-        self.record(broker, &names).await?;
-        Ok(ensured)
-    }
-
-    /// The deployment under `prefix`.
-    pub async fn load(broker: &Arc<dyn Broker>, prefix: &Prefix) -> Result<Self, DeploymentError> {
-        let names = Names::new(prefix.clone());
-        let stream = names.bucket_stream(LEASES);
-        let request = GetLast {
-            stream,
-            subjects: vec![names.bucket_key(LEASES, DEPLOYMENT_KEY)],
-            up_to: None,
-            leader: true,
-        };
-        let snapshot = match broker.get_last(request).await {
-            Err(ReadError::NoStream) => return Err(DeploymentError::Missing { prefix: prefix.clone() }),
-            answer => answer.map_err(DeploymentError::Read)?,
-        };
-        let message = snapshot
-            .messages
-            .first()
-            .ok_or_else(|| DeploymentError::Missing { prefix: prefix.clone() })?;
-        wire::decode(&message.payload).map_err(DeploymentError::Undecodable)
-    }
-
-    fn validate(&self) -> Result<(), DeploymentError> {
-        let invalid = |reason: String| Err(DeploymentError::Invalid(reason));
-        if self.partitions == 0 || self.partitions > PARTITIONS_MAX {
-            return invalid(format!(
-                "partitions is {}, and must be from 1 to {PARTITIONS_MAX}",
-                self.partitions
-            ));
-        }
-        if self.keyed_partitions == 0 || self.keyed_partitions > self.partitions {
-            return invalid(format!(
-                "keyed_partitions is {}, and must be from 1 to partitions ({})",
-                self.keyed_partitions, self.partitions
-            ));
-        }
-        if self.replicas == 0 || self.replicas > REPLICAS_MAX {
-            return invalid(format!("replicas is {}, and must be from 1 to {REPLICAS_MAX}", self.replicas));
-        }
-        if self.ack_wait < ACK_WAIT_MIN {
-            return invalid(format!(
-                "ack_wait is {:?}, and must be at least {ACK_WAIT_MIN:?}",
-                self.ack_wait
-            ));
-        }
-        Ok(())
-    }
-
-    async fn record(&self, broker: &Arc<dyn Broker>, names: &Names) -> Result<(), DeploymentError> {
-        let value: Bytes = wire::encode(self).map_err(|error| DeploymentError::Invalid(error.to_string()))?;
-        let publish = Publish::new(names.bucket_key(LEASES, DEPLOYMENT_KEY), value).create_only();
-        let error = match broker.publish(publish).await {
-            Ok(_) => return Ok(()),
-            Err(error @ (PublishError::Refused | PublishError::Unknown(_))) => error,
-            Err(error) => return Err(DeploymentError::Write(error)),
-        };
-        let found = match Self::load(broker, &self.prefix).await {
-            Err(DeploymentError::Missing { .. }) => return Err(DeploymentError::Write(error)),
-            found => found?,
-        };
-        let differences = self.differences(&found);
-        if differences.is_empty() {
-            Ok(())
-        } else {
-            Err(DeploymentError::Differs { differences })
-        }
-    }
-
-    fn differences(&self, found: &Self) -> Vec<String> {
-        let fields = [
-            ("partitions", self.partitions.to_string(), found.partitions.to_string()),
-            (
-                "keyed_partitions",
-                self.keyed_partitions.to_string(),
-                found.keyed_partitions.to_string(),
-            ),
-            (
-                "durability",
-                format!("{:?}", self.durability),
-                format!("{:?}", found.durability),
-            ),
-            ("replicas", self.replicas.to_string(), found.replicas.to_string()),
-            ("ack_wait", format!("{:?}", self.ack_wait), format!("{:?}", found.ack_wait)),
-        ];
-        let differing = fields.into_iter().filter(|(_, wanted, found)| wanted != found);
-        differing
-            .map(|(field, wanted, found)| format!("{field}: wanted {wanted}, found {found}"))
-            .collect()
     }
 }

@@ -185,7 +185,8 @@ impl Ownership {
 
     async fn tick(&mut self, leaving: bool) {
         let now = self.store.clock().now();
-        let partitions: Vec<_> = self.store.deployment().all_partitions().collect();
+        let count = self.store.deployment().partitions.max(self.watch.partitions());
+        let partitions: Vec<_> = (0..count).map(Partition).collect();
         self.finish_releases().await;
         self.renew(now).await;
         if leaving {

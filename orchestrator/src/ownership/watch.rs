@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstep_common::ids::{Partition, ProcessId};
 use everstep_common::ports::{Instant, Message};
-use everstep_common::store::Record;
+use everstep_common::store::{DEPLOYMENT_KEY, Deployment, Record};
 use everstep_common::wire;
 
 use super::record::{LeaseRecord, MemberRecord, lease_key};
@@ -57,6 +57,13 @@ impl Watch {
                 self.keys.insert(key, seen);
             }
         }
+    }
+
+    /// How many partitions the deployment's record names, 0 if it was not seen: they grow while we run.
+    pub(super) fn partitions(&self) -> u32 {
+        let seen = self.keys.get(DEPLOYMENT_KEY);
+        let record = seen.and_then(|seen| wire::decode::<Deployment>(&seen.value).ok());
+        record.map_or(0, |deployment| deployment.partitions)
     }
 
     /// A lease's revision and record; revision 0 and nothing if there is none.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use everstep_common::ids::Prefix;
 use everstep_common::ports::Broker;
-use everstep_common::store::{ACK_WAIT, Deployment};
+use everstep_common::store::{ACK_WAIT, Deployment, DeploymentError};
 use everstep_common::topology::Durability;
 use everstep_nats::managed::{self, ManagedServer};
 use everstep_nats::{ConnectOptions, NatsBroker};
@@ -40,10 +40,15 @@ impl DevServer {
         settings.store = options.store;
         let server = ManagedServer::start(settings).await?;
         let broker: std::sync::Arc<dyn Broker> = NatsBroker::connect(ConnectOptions::to(server.url())).await?;
-        let deployment = Deployment::single_node(prefix.clone())
-            .with_durability(options.durability)
-            .with_ack_wait(options.ack_wait.unwrap_or(ACK_WAIT));
-        deployment.provision(&broker).await?;
+        let deployment = match Deployment::load(&broker, &prefix).await {
+            // A store that was used before keeps what it was given.
+            Ok(known) => known,
+            Err(DeploymentError::Missing { .. }) => {
+                Deployment::single_node(prefix.clone()).with_ack_wait(options.ack_wait.unwrap_or(ACK_WAIT))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        deployment.with_durability(options.durability).provision(&broker).await?;
         if options.durability == Durability::Relaxed {
             server.flush_store().await?;
         }
