@@ -231,7 +231,11 @@ impl Creation {
         Err(CreateError::Rejected {
             run: self.run.clone(),
             key: self.key.clone(),
-            source: PublishError::Rejected(format!("the run was never started and yet holds {}", first.subject)),
+            source: PublishError::Rejected(format!(
+                "the run was never started and yet holds {}, which is left from a start that was lost; take another start key, or purge {}",
+                first.subject,
+                names.run_filter(&self.run)
+            )),
         })
     }
 

@@ -13,6 +13,9 @@ use crate::ports::{GetLast, Publish, PublishError, ReadError};
 /// How often a chunk is asked of replicas, which may not have it yet, before the leader is.
 const REPLICA_READS: u32 = 3;
 
+/// How often the leader has to say that a chunk is not there: for about ten seconds, longer than a deposed one was seen to answer.
+const LEADER_READS: u32 = 45;
+
 /// Why a large value could not be stored or fetched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
@@ -115,7 +118,7 @@ impl Store {
         let mut backoff = Backoff::new();
         let (mut reads, mut missing) = (0, 0);
         loop {
-            // A replica may not have it yet; the leader has it unless it is gone.
+            // A replica may not have it yet; the leader has it unless it is gone, or the leader is none any more.
             let leader = reads >= REPLICA_READS;
             let request = GetLast {
                 stream: stream.clone(),
@@ -126,7 +129,7 @@ impl Store {
             match self.broker().get_last(request).await {
                 Ok(snapshot) => match snapshot.messages.into_iter().next() {
                     Some(message) => return Ok(message.payload),
-                    None if leader => return Err(ReadError::Rejected("a chunk is not there".into())),
+                    None if reads >= REPLICA_READS + LEADER_READS => return Err(ReadError::Rejected("a chunk is not there".into())),
                     None => reads += 1,
                 },
                 Err(error @ ReadError::Rejected(_)) => return Err(error),

@@ -66,6 +66,13 @@ impl Store {
         messages.into_iter().map(|message| self.decode_entry(run, message)).collect()
     }
 
+    /// All entries of a run, and no replica's word for it that there are no more: the answer speaks of all that the stream held when this was
+    /// asked for, as its leader knows it.
+    pub async fn read_run_now(&self, run: &RunId) -> Result<Vec<JournalEntry>, ReadRunError> {
+        let last = self.last_sequence(run).await?;
+        self.read_run(run, ReadAt::AtLeast(last)).await
+    }
+
     /// One entry, as of now; `None` if it is not there as far as a single read can tell (which proves nothing).
     pub async fn read_entry(&self, run: &RunId, key: &EntryKey) -> Result<Option<JournalEntry>, ReadRunError> {
         let subject = self.names().entry(run, key);

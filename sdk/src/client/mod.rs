@@ -2,6 +2,7 @@
 //!
 //! It talks to the journal and to nobody else: no orchestrator need be up for a start to be accepted, or for a result to be read.
 
+mod doubts;
 mod error;
 mod history;
 mod list;

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use everstep_common::ids::RunId;
 use everstep_common::journal::{Ended, Entry, EntryKey, RunOutcome};
-use everstep_common::ports::{ConnectionEvent, CoreMessage};
+use everstep_common::ports::CoreMessage;
 use everstep_common::store::Backoff;
 use everstep_common::wire;
 use futures::StreamExt;
@@ -13,15 +13,15 @@ use futures::future::{Either, select};
 use futures::stream::BoxStream;
 use serde::de::DeserializeOwned;
 
+use super::doubts::doubts;
 use super::{Client, ClientError, RunError};
 
 /// What says that a run's end may be there, from one moment on.
 struct Pushes {
     /// The end is stored.
     done: BoxStream<'static, CoreMessage>,
-    /// The connection was lost and came back, and a push may be lost with it. Listened to for as long as `done` is: a handle may be kept
-    /// through an outage before anybody waits.
-    connection: BoxStream<'static, ConnectionEvent>,
+    /// A push may be lost. Listened to for as long as `done` is: a handle may be kept through an outage before anybody waits.
+    doubts: BoxStream<'static, ()>,
 }
 
 /// One run, seen by a client.
@@ -101,33 +101,29 @@ impl<T: DeserializeOwned> RunHandle<T> {
 impl Client {
     async fn pushes(&self, run: &RunId) -> Pushes {
         // The connection first, so that no loss falls between the two.
-        let connection = self.store.broker().connection_events();
+        let doubts = doubts(&self.store);
         let done = self.subscribe_done(run).await;
-        Pushes { done, connection }
+        Pushes { done, doubts }
     }
 
     async fn subscribe_done(&self, run: &RunId) -> BoxStream<'static, CoreMessage> {
         self.store.broker().subscribe(&self.store.names().done(run)).await
     }
 
-    /// Reads the end when it is pushed, and looks for it after each reconnect, for a push may be lost with the connection.
+    /// Reads the end when it is pushed, and looks for it whenever a push may have been lost.
     async fn pushed_end(&self, run: &RunId, pushes: Pushes) -> Result<RunOutcome, ClientError> {
-        let Pushes {
-            mut done,
-            mut connection,
-        } = pushes;
+        let Pushes { mut done, mut doubts } = pushes;
         let mut backoff = Backoff::new();
         loop {
-            let pushed = match select(done.next(), connection.next()).await {
+            let pushed = match select(done.next(), doubts.next()).await {
                 Either::Left((Some(_), _)) => true,
                 Either::Left((None, _)) => {
                     done = self.subscribe_done(run).await;
                     false
                 }
-                Either::Right((Some(ConnectionEvent::Reconnected), _)) => false,
-                Either::Right((Some(ConnectionEvent::Disconnected), _)) => continue,
+                Either::Right((Some(()), _)) => false,
                 Either::Right((None, _)) => {
-                    connection = futures::stream::pending().boxed();
+                    doubts = futures::stream::pending().boxed();
                     continue;
                 }
             };

@@ -9,21 +9,27 @@
 //! connected again ───────────────┘             ▲       │ a hinted entry is not there yet
 //!                                              └───────┘
 //! ```
+//!
+//! A replica that is behind answers no hint: what was attempted is looked for until it shows or can be given up, what is stored until it
+//! shows, and where nothing is named the read speaks of all that the leader knows.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use everstep_common::ids::RunId;
 use everstep_common::journal::{EntryKey, JournalEntry};
-use everstep_common::ports::ConnectionEvent;
 use everstep_common::store::{Backoff, ReadAt, Store};
 use futures::future::{Either, FutureExt, select};
 use futures::stream::{self, BoxStream, StreamExt};
 
-use super::{Client, ClientError};
+use super::doubts::doubts;
+use super::{ACKNOWLEDGED_WITHIN, Client, ClientError};
 
-/// How often a hinted entry that is not there is looked for again: a refused or failed write never shows.
+/// How often an attempted entry that is not there is looked for again: a refused or failed write never shows.
 /// About two seconds, longer than a healthy server takes to store anything.
 const LOOKS_MAX: u32 = 14;
+
+/// How often the stored end is looked for: about as long as a server has to answer, for a replica that far behind is broken.
+const LOOKS_FOR_END_MAX: u32 = 66;
 
 impl Client {
     /// Every entry of a run's journal, those to come included; ends with the run. A run that does not exist yet is waited for.
@@ -36,7 +42,7 @@ impl Client {
                 run,
                 ready: VecDeque::new(),
                 told: 0,
-                hinted: Some(BTreeSet::new()),
+                open: Open::anything(),
                 ended: false,
             };
             stream::unfold(tail, Tail::next)
@@ -49,8 +55,43 @@ impl Client {
 enum Hint {
     /// Somebody writes this subject.
     Attempt(String),
-    /// Hints may have been lost, or the end is stored.
-    Anything,
+    /// The end is stored.
+    Ended,
+    /// Hints may have been lost.
+    Doubt,
+}
+
+/// The hints that no read has answered yet.
+#[derive(Default)]
+struct Open {
+    /// The subjects that were written at.
+    attempts: BTreeSet<String>,
+    /// Whether the end is known to be stored.
+    has_ended: bool,
+    /// Whether anything may be stored.
+    is_doubtful: bool,
+}
+
+impl Open {
+    /// Nothing was heard, and nothing is known.
+    fn anything() -> Self {
+        Self {
+            is_doubtful: true,
+            ..Self::default()
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        self.attempts.is_empty() && !self.has_ended && !self.is_doubtful
+    }
+
+    fn note(&mut self, hint: Hint) {
+        match hint {
+            Hint::Attempt(subject) => drop(self.attempts.insert(subject)),
+            Hint::Ended => self.has_ended = true,
+            Hint::Doubt => self.is_doubtful = true,
+        }
+    }
 }
 
 struct Tail {
@@ -61,8 +102,8 @@ struct Tail {
     ready: VecDeque<JournalEntry>,
     /// The sequence of the last entry told.
     told: u64,
-    /// The subjects that were hinted at and not seen; nothing at all if the journal need not be read.
-    hinted: Option<BTreeSet<String>>,
+    /// Why the journal has to be read.
+    open: Open,
     /// The end, or an error, was told.
     ended: bool,
 }
@@ -70,15 +111,12 @@ struct Tail {
 /// What is worth a read, from now on.
 async fn hints(store: &Store, run: &RunId) -> BoxStream<'static, Hint> {
     let (broker, names) = (store.broker(), store.names());
+    let doubts = doubts(store).map(|()| Hint::Doubt);
     let attempts = broker.subscribe(&names.run_filter(run)).await;
     let done = broker.subscribe(&names.done(run)).await;
-    let reconnects = broker.connection_events().filter_map(|event| {
-        let hint = matches!(event, ConnectionEvent::Reconnected).then_some(Hint::Anything);
-        std::future::ready(hint)
-    });
     let attempts = attempts.map(|message| Hint::Attempt(message.subject));
-    let done = done.map(|_| Hint::Anything);
-    stream::select_all([attempts.boxed(), done.boxed(), reconnects.boxed()]).boxed()
+    let done = done.map(|_| Hint::Ended);
+    stream::select_all([attempts.boxed(), done.boxed(), doubts.boxed()]).boxed()
 }
 
 impl Tail {
@@ -101,59 +139,64 @@ impl Tail {
 
     /// Returns when there may be something new.
     async fn fill(&mut self) -> Result<(), ClientError> {
-        if self.hinted.is_none() {
+        if self.open.is_none() {
             match self.hints.next().await {
-                Some(hint) => self.note(hint),
+                Some(hint) => self.open.note(hint),
                 None => self.subscribe_again().await,
             }
         }
         let mut backoff = Backoff::new();
-        for _ in 0..LOOKS_MAX {
+        for look in 1.. {
             // Many attempts, one read.
             while let Some(Some(hint)) = self.hints.next().now_or_never() {
-                self.note(hint);
+                self.open.note(hint);
             }
             self.read().await?;
-            if !self.ready.is_empty() || self.hinted.is_none() {
+            if !self.ready.is_empty() || self.open.is_none() {
+                return Ok(());
+            }
+            if look >= LOOKS_FOR_END_MAX {
+                break;
+            }
+            if look >= LOOKS_MAX && !self.open.has_ended {
+                self.open = Open::default();
                 return Ok(());
             }
             let pause = self.client.store.clock().sleep(backoff.delay());
             if let Either::Left((Some(hint), _)) = select(self.hints.next(), pause).await {
-                self.note(hint);
+                self.open.note(hint);
             }
         }
-        self.hinted = None;
-        Ok(())
-    }
-
-    fn note(&mut self, hint: Hint) {
-        let hinted = self.hinted.get_or_insert_default();
-        match hint {
-            Hint::Attempt(subject) => drop(hinted.insert(subject)),
-            Hint::Anything => {}
-        }
+        Err(ClientError::Unavailable {
+            after: ACKNOWLEDGED_WITHIN,
+        })
     }
 
     /// The subscriptions ended, which they do with the connection only; meanwhile anything may have come.
     async fn subscribe_again(&mut self) {
         self.client.store.clock().sleep(Backoff::MAX).await;
         self.hints = hints(&self.client.store, &self.run).await;
-        self.note(Hint::Anything);
+        self.open.note(Hint::Doubt);
     }
 
     /// Reads the journal, and forgets the hints that it answers.
     async fn read(&mut self) -> Result<(), ClientError> {
-        let reading = self.client.store.read_run(&self.run, ReadAt::AtLeast(self.told));
-        let journal = self.client.bounded(reading).await??;
-        let names = self.client.store.names();
-        if let Some(hinted) = &mut self.hinted {
-            for entry in &journal {
-                hinted.remove(&names.entry(&self.run, &entry.key));
+        let (client, run) = (&self.client, &self.run);
+        let journal = if self.open.is_doubtful {
+            client.bounded(client.store.read_run_now(run)).await??
+        } else {
+            client
+                .bounded(client.store.read_run(run, ReadAt::AtLeast(self.told)))
+                .await??
+        };
+        self.open.is_doubtful = false;
+        for entry in journal {
+            self.open.attempts.remove(&client.store.names().entry(run, &entry.key));
+            self.open.has_ended &= entry.key != EntryKey::End;
+            if entry.sequence > self.told {
+                self.ready.push_back(entry);
             }
         }
-        self.hinted = self.hinted.take().filter(|hinted| !hinted.is_empty());
-        let told = self.told;
-        self.ready.extend(journal.into_iter().filter(|entry| entry.sequence > told));
         Ok(())
     }
 }
