@@ -1,6 +1,9 @@
 //! Each scenario without deaths and faults.
 
-use everstep_tests::simulation::{Scenario, Settings, play, scenarios};
+use std::time::Duration;
+
+use everstep_memory::{Faults, Span};
+use everstep_tests::simulation::{Scenario, Settings, play, scenarios, seeds};
 
 #[test]
 fn every_scenario_ends_as_it_should() {
@@ -49,4 +52,46 @@ fn a_survivor_takes_over_within_the_lease_and_half_a_second() {
         ..Settings::default()
     };
     play(&Scenario::SURVIVED, settings);
+}
+
+#[test]
+fn a_deleted_task_stream_is_filled_again_and_nothing_runs_twice() {
+    play(&Scenario::QUEUE_DELETED, Settings::default());
+}
+
+#[test]
+fn a_handle_kept_through_an_outage_tells_the_result() {
+    play(&Scenario::HANDLE_KEPT, Settings::default());
+}
+
+#[test]
+fn large_values_outlast_ten_minutes_without_a_server() {
+    for seed in seeds(30) {
+        let settings = Settings {
+            seed,
+            live_runs_max: 1,
+            faults: Faults {
+                latency: Span::milliseconds(5, 5),
+                ..Faults::none()
+            },
+            within: Duration::from_secs(1_800),
+            ..Settings::default()
+        };
+        play(&Scenario::LARGE_VALUES_CUT_OFF, settings);
+    }
+}
+
+#[test]
+fn a_lease_whose_renewals_are_not_acknowledged_is_kept() {
+    play(&Scenario::LEASE_UNACKNOWLEDGED, Settings::default());
+}
+
+#[test]
+fn a_deadline_in_an_idle_partition_passes_under_its_next_owner() {
+    play(&Scenario::IDLE_TAKEN_OVER, Settings::default());
+}
+
+#[test]
+fn a_partition_that_could_not_be_taken_over_is_driven_once_it_can() {
+    play(&Scenario::CURSOR_MENDED, Settings::default());
 }

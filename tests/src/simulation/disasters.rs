@@ -53,16 +53,21 @@ pub async fn strike(world: World) {
 /// One disaster; how long it took.
 async fn strike_once(world: &World, dice: &mut Dice) -> Duration {
     let which = ["orchestrator-1", "orchestrator-2", "worker-1", "worker-2"][dice.below(4) as usize];
-    match dice.below(8) {
+    match dice.below(9) {
         0 | 1 => world.restart(which),
         2 => return freeze(world, which, dice).await,
         3 => world.server().restart(),
-        4 => {
+        kind @ (4 | 5) => {
             let queue = QueueName::new(["default", "gpu"][dice.below(2) as usize]).expect("a name");
-            world.server().wipe(&world.names().task_stream(&queue));
+            let stream = world.names().task_stream(&queue);
+            if kind == 4 {
+                world.server().wipe(&stream);
+            } else {
+                world.server().delete_stream(&stream);
+            }
         }
-        5 => world.server().lose_leader(dice.milliseconds(9_000)),
-        6 => {
+        6 => world.server().lose_leader(dice.milliseconds(9_000)),
+        7 => {
             for connection in world.connections_of(which) {
                 world.server().cut(&connection, dice.milliseconds(8_000));
             }

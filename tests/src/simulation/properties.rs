@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use everstep_common::ids::{Partition, RunId};
 use everstep_common::journal::{Entry, EntryKey, JournalEntry, RunOutcome};
 use everstep_common::payload::Payload;
+use everstep_common::ports::Message;
 use everstep_common::store::LEASES;
 use everstep_common::summary::RunStatus;
 use everstep_common::wire;
@@ -19,9 +20,10 @@ use super::shop;
 use super::story::Story;
 use super::world::World;
 
-/// The part of a cursor record that tells how far it is.
+/// The part of a cursor record that tells whose it is, and how far.
 #[derive(Debug, Deserialize)]
 struct Cursor {
+    epoch: u64,
     position: u64,
     #[serde(default)]
     exempt: Vec<RunId>,
@@ -84,12 +86,27 @@ fn behind(world: &World, partition: Partition, parked: usize) -> Option<String> 
         .server()
         .stream_info(&world.names().journal_stream(partition))?
         .last_sequence;
-    let subject = world.names().bucket_key(LEASES, &format!("cursor.{partition}"));
-    let messages = world.server().messages(&world.names().bucket_stream(LEASES));
-    let record = messages.into_iter().rev().find(|message| message.subject == subject)?;
-    let cursor: Cursor = wire::decode(&record.payload).expect("the cursor is readable");
+    let cursor = decode_cursor(&world.cursor(partition)?);
     let done = cursor.position == last && cursor.exempt.len() <= parked && !cursor.scan;
     (!done).then(|| format!("partition {partition} ends at {last}, and its cursor is {cursor:?}"))
+}
+
+fn decode_cursor(message: &Message) -> Cursor {
+    wire::decode(&message.payload).expect("the cursor is readable")
+}
+
+impl World {
+    /// The cursor of a partition as it stands.
+    pub(super) fn cursor(&self, partition: Partition) -> Option<Message> {
+        let subject = self.names().bucket_key(LEASES, &format!("cursor.{partition}"));
+        let messages = self.server().messages(&self.names().bucket_stream(LEASES));
+        messages.into_iter().rev().find(|message| message.subject == subject)
+    }
+
+    /// With which lease the partition's cursor was written: another one with each owner.
+    pub(super) fn epoch(&self, partition: Partition) -> Option<u64> {
+        Some(decode_cursor(&self.cursor(partition)?).epoch)
+    }
 }
 
 /// Checks all of them.

@@ -38,6 +38,7 @@ macro_rules! scenario {
         }
     };
 }
+pub(super) use scenario;
 
 /// All scenarios that end the same whoever dies.
 pub fn scenarios() -> Vec<Scenario> {
@@ -92,7 +93,7 @@ impl Scenario {
     };
 }
 
-fn usual(world: &World) {
+pub(super) fn usual(world: &World) {
     world.orchestrator("orchestrator-1", shop::code);
     world.worker("worker-1", &["default"]);
 }
@@ -357,7 +358,7 @@ async fn rolled_back(world: World) {
     }
 }
 
-async fn expect_completed(world: &World, run: &RunId) {
+pub(super) async fn expect_completed(world: &World, run: &RunId) {
     let outcome = world.ended(run).await;
     assert!(matches!(outcome, RunOutcome::Completed(_)), "run {run}: {outcome:?}");
 }

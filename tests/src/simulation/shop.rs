@@ -272,6 +272,12 @@ pub async fn once(ctx: WorkflowContext) -> Result<String, WorkflowError> {
     })
 }
 
+/// A step that is given half a minute.
+#[workflow]
+pub async fn hurried(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+    ctx.step(slow, 1_800).total_timeout(Duration::from_secs(30)).await
+}
+
 /// All workflows, `changing` as it began.
 pub fn code() -> Workflows {
     with_changing(everstep::definition(before::changing, Default::default()))
@@ -307,6 +313,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(two_queues, resources()),
         everstep::definition(long_steps, resources()),
         everstep::definition(once, resources()),
+        everstep::definition(hurried, resources()),
     ];
     for definition in others {
         workflows.register(definition).expect("each is registered once");
