@@ -15,12 +15,12 @@ use everstep_common::ports::{Broker, Clock};
 use everstep_common::store::{Deployment, Store};
 use everstep_common::trace::TraceLinks;
 use futures::channel::{mpsc, oneshot};
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, StreamExt};
 
 use crate::metrics::metrics;
-use crate::ownership::{self, Change, Ownership, Released};
-use crate::partition::{self, Starting};
+use crate::ownership::{self, Change, Code, Omens, Ownership, Released, Tenure};
+use crate::partition::{self, Starting, unless_stopped};
 use crate::watchdog::{FATAL_AFTER, NAMED_AFTER, Polled};
 use crate::workflows::Workflows;
 
@@ -29,6 +29,9 @@ const PARTITION_STACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// How often polls are looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
+
+/// How long partitions have to stop once the leases are given up: without the server they cannot write their last cursor.
+const STOP_MAX: Duration = Duration::from_secs(1);
 
 /// What the process ends with when a workflow blocks its thread for good (`EX_SOFTWARE`).
 const POISON_EXIT_CODE: i32 = 70;
@@ -83,6 +86,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The leases' thread ended unasked: its partitions are driven by others soon.
+    #[error("the leases' thread has ended (it panicked): this process drives nothing any more")]
+    LeasesEnded,
 }
 
 /// An orchestrator that is yet to run.
@@ -97,12 +103,12 @@ pub struct Orchestrator {
 struct Driven {
     stop: mpsc::UnboundedSender<()>,
     polled: Polled,
-    /// The run that the lease says is being polled.
+    /// The run that the lease says is being polled for long.
     noted: Option<RunId>,
     /// Resolves when the thread is done.
     done: oneshot::Receiver<()>,
-    /// Which thread of the partition this is: a late end of an earlier one says nothing about it.
-    epoch: u64,
+    /// Its word with the leases. A late end of an earlier thread of the same partition says nothing about this one.
+    tenure: Tenure,
 }
 
 impl Orchestrator {
@@ -124,31 +130,40 @@ impl Orchestrator {
         if cfg!(panic = "abort") {
             return Err(Error::PanicAborts);
         }
-        let (mut changes, leases, leases_done) = self.start_leases().await?;
+        let mut shutdown = Box::pin(shutdown.fuse());
+        let started = tokio::select! {
+            biased;
+            () = &mut shutdown => return Ok(()),
+            started = self.start_leases() => started?,
+        };
+        let (mut changes, leases, leases_done) = started;
         let mut driven: BTreeMap<PartitionId, Driven> = BTreeMap::new();
         let mut leases_done = leases_done.fuse();
-        let mut shutdown = Box::pin(shutdown.fuse());
+        let mut leaving = false;
         let mut watch = tokio::time::interval(WATCH_EVERY);
         loop {
             tokio::select! {
                 biased;
-                () = &mut shutdown => leases.leave(),
+                () = &mut shutdown => {
+                    leaving = true;
+                    leases.leave();
+                }
                 _ = &mut leases_done => break,
-                Some(change) = changes.next() => self.change(change, &mut driven)?,
+                Some(change) = changes.next() => self.change(change, &leases, &mut driven)?,
                 _ = watch.tick() => {
-                    give_up_stopped(&mut driven, &leases);
-                    watch_polls(&mut driven, &leases).await;
+                    give_up_stopped(&mut driven);
+                    watch_polls(&mut driven);
                 }
             }
         }
-        for (_, partition) in driven {
-            stop(partition).await;
-        }
-        Ok(())
+        // One that has not stopped by then ends with the process, as in a crash.
+        drop(tokio::time::timeout(STOP_MAX, join_all(driven.into_values().map(stop))).await);
+        if leaving { Ok(()) } else { Err(Error::LeasesEnded) }
     }
 
     async fn start_leases(&self) -> Result<(mpsc::UnboundedReceiver<Change>, ownership::Handle, oneshot::Receiver<()>), Error> {
         let (connect, deployment, options) = (self.connect.clone(), self.deployment.clone(), self.options.clone());
+        let code = Code::of(&self.workflows);
         let (started, start) = oneshot::channel();
         let (done, is_done) = oneshot::channel();
         spawn("everstep-leases".to_owned(), move |runtime| {
@@ -159,7 +174,7 @@ impl Orchestrator {
                 };
                 let (store, driver) = Store::new(broker, clock, deployment);
                 drop(tokio::spawn(driver));
-                let (ownership, changes, handle) = Ownership::new(store, options.process, options.leases);
+                let (ownership, changes, handle) = Ownership::new(store, options.process, code, options.leases);
                 if started.send(Ok((changes, handle))).is_ok() {
                     ownership.run().await;
                 }
@@ -177,17 +192,14 @@ impl Orchestrator {
         }
     }
 
-    fn change(&self, change: Change, driven: &mut BTreeMap<PartitionId, Driven>) -> Result<(), Error> {
+    fn change(&self, change: Change, leases: &ownership::Handle, driven: &mut BTreeMap<PartitionId, Driven>) -> Result<(), Error> {
         match change {
-            Change::Acquired {
-                partition,
-                epoch,
-                strikes,
-            } => {
+            Change::Acquired { partition, epoch, omens } => {
                 if let Some(earlier) = driven.remove(&partition) {
                     drop(tokio::spawn(stop(earlier)));
                 }
-                driven.insert(partition, self.start_partition(partition, epoch, strikes)?);
+                let tenure = leases.tenure(partition, epoch);
+                driven.insert(partition, self.start_partition(partition, epoch, omens, tenure)?);
             }
             Change::Lost { partition } => {
                 if let Some(partition) = driven.remove(&partition) {
@@ -209,7 +221,7 @@ impl Orchestrator {
         Ok(())
     }
 
-    fn start_partition(&self, id: PartitionId, epoch: u64, strikes: Vec<(RunId, u32)>) -> Result<Driven, Error> {
+    fn start_partition(&self, id: PartitionId, epoch: u64, omens: Omens, tenure: Tenure) -> Result<Driven, Error> {
         let (stop, stopped) = mpsc::unbounded();
         let (done, is_done) = oneshot::channel::<()>();
         let (polled, polled_by_thread) = Polled::pair();
@@ -220,37 +232,37 @@ impl Orchestrator {
             self.workflows.clone(),
         );
         let closures = tokio::runtime::Handle::current();
+        let speaks = tenure.clone();
         spawn(format!("everstep-partition-{id}"), move |runtime| {
-            let starting = runtime.block_on(async {
+            let take_over = async {
                 let (broker, clock) = connect(format!("{}-partition-{id}", options.process)).await?;
                 polled_by_thread.use_clock(clock.clone());
                 let (store, driver) = Store::new(broker, clock, deployment);
                 drop(tokio::spawn(driver));
-                let (process, trace) = (options.process.clone(), options.trace);
-                let options = options.partitions.clone();
                 let starting = Starting {
                     id,
                     epoch,
-                    strikes,
-                    options,
-                    process,
-                    trace,
+                    omens,
+                    tenure: speaks,
+                    options: options.partitions.clone(),
+                    process: options.process.clone(),
                     store,
                     workflows,
                     runtime: closures,
                     polled: polled_by_thread,
-                    stop: stopped,
+                    trace: options.trace,
                 };
-                starting.start().await.map_err(|error| error.to_string())
-            });
-            match starting {
-                Ok(mut partition) => loop {
+                starting.take_over().await.map_err(|error| error.to_string())
+            };
+            match runtime.block_on(unless_stopped(stopped, take_over)) {
+                Ok(Some(mut partition)) => loop {
                     runtime.block_on(partition.ready());
                     // Outside every tokio context: workflow code that reaches for one panics at once and is parked.
                     if !partition.turn() {
                         break;
                     }
                 },
+                Ok(None) => tracing::debug!(partition = %id, "stopped before it was taken over"),
                 Err(error) => tracing::error!(partition = %id, error, "partition not taken over"),
             }
             drop(done);
@@ -260,7 +272,7 @@ impl Orchestrator {
             polled,
             noted: None,
             done: is_done,
-            epoch,
+            tenure,
         })
     }
 }
@@ -269,33 +281,36 @@ async fn stop(partition: Driven) {
     // A thread that is gone already needs no telling.
     let _ = partition.stop.unbounded_send(());
     let _ = partition.done.await;
-    tracing::debug!(epoch = partition.epoch, "partition stopped");
+    tracing::debug!(tenure = ?partition.tenure, "partition stopped");
 }
 
 /// A thread that ended without being told to (it panicked, or could not take its partition over) leaves a partition that nobody drives
 /// and whose lease would be renewed for ever.
-fn give_up_stopped(driven: &mut BTreeMap<PartitionId, Driven>, leases: &ownership::Handle) {
-    driven.retain(|partition, driven| {
+fn give_up_stopped(driven: &mut BTreeMap<PartitionId, Driven>) {
+    driven.retain(|_, driven| {
         let is_driven = matches!(driven.done.try_recv(), Ok(None));
         if !is_driven {
-            leases.stopped(*partition, driven.epoch);
+            driven.tenure.stopped();
         }
         is_driven
     });
 }
 
 /// Names runs that block their partition's thread; one that never comes back ends the process, after a note for the successor.
-async fn watch_polls(driven: &mut BTreeMap<PartitionId, Driven>, leases: &ownership::Handle) {
+fn watch_polls(driven: &mut BTreeMap<PartitionId, Driven>) {
     for (partition, driven) in driven {
         let blocking = driven.polled.current().filter(|(_, long)| *long >= NAMED_AFTER);
         let long = blocking.as_ref().map(|(_, long)| *long);
         let run = blocking.map(|(run, _)| run);
         if run != driven.noted {
+            if let Some(back) = driven.noted.take() {
+                driven.tenure.polled(back);
+            }
             if let Some(run) = &run {
                 tracing::warn!(%run, %partition, "a workflow blocks its partition: blocking calls belong into a step");
+                // Nobody waits for it: it stands there long before the process ends for it.
+                drop(driven.tenure.polling(run.clone()));
             }
-            // A poll that came back is taken off the note, or a later death would be laid at its door.
-            leases.note_polling(*partition, run.clone()).await;
             driven.noted = run;
         }
         if long.is_some_and(|long| long >= FATAL_AFTER) {

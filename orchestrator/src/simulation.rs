@@ -16,7 +16,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use everstep_common::ids::{Partition as PartitionId, ProcessId, RunId};
+use everstep_common::ids::{Partition as PartitionId, ProcessId};
 use everstep_common::store::{Deployment, Store};
 use futures::channel::{mpsc, oneshot};
 use futures::future::LocalBoxFuture;
@@ -24,8 +24,8 @@ use futures::{FutureExt, StreamExt};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::ownership::{self, Change, Ownership, Released};
-use crate::partition::{Partition, StartError, Starting};
+use crate::ownership::{self, Change, Code, Omens, Ownership, Released, Tenure};
+use crate::partition::{Partition, StartError, Starting, unless_stopped};
 use crate::service::{Connected, Options};
 use crate::watchdog::Polled;
 use crate::workflows::Workflows;
@@ -53,7 +53,7 @@ pub struct SimulatedOrchestrator {
 /// One partition, from the take-over to its end.
 struct Driven {
     id: PartitionId,
-    epoch: u64,
+    tenure: Tenure,
     actor: Actor,
     stop: mpsc::UnboundedSender<()>,
     /// Told when it has stopped.
@@ -65,7 +65,7 @@ struct Driven {
 }
 
 enum Actor {
-    Starting(LocalBoxFuture<'static, Result<Partition, StartError>>),
+    Starting(LocalBoxFuture<'static, Result<Option<Partition>, StartError>>),
     Driving(Box<Partition>),
     Ended,
 }
@@ -77,7 +77,8 @@ impl SimulatedOrchestrator {
         let (broker, clock) = connect(&format!("{}-leases", options.process));
         let (store, driver) = Store::new(broker, clock, deployment.clone());
         drop(runtime.spawn(driver));
-        let (ownership, changes, leases) = Ownership::new(store, options.process.clone(), options.leases.clone());
+        let code = Code::of(&workflows);
+        let (ownership, changes, leases) = Ownership::new(store, options.process.clone(), code, options.leases.clone());
         let ownership = runtime.spawn(ownership.run());
         Self {
             workflows: Arc::new(workflows),
@@ -142,11 +143,10 @@ impl SimulatedOrchestrator {
             self.change(change);
         }
         self.driven.iter_mut().for_each(Driven::turn);
-        let leases = &self.leases;
         self.driven.retain_mut(|driven| {
             let ended = driven.has_ended();
             if ended && !driven.stopping {
-                leases.stopped(driven.id, driven.epoch);
+                driven.tenure.stopped();
             }
             !ended
         });
@@ -154,13 +154,9 @@ impl SimulatedOrchestrator {
 
     fn change(&mut self, change: Change) {
         match change {
-            Change::Acquired {
-                partition,
-                epoch,
-                strikes,
-            } => {
+            Change::Acquired { partition, epoch, omens } => {
                 self.stop(partition, None);
-                let driven = self.start_partition(partition, epoch, strikes);
+                let driven = self.start_partition(partition, epoch, omens);
                 self.driven.push(driven);
             }
             Change::Lost { partition } => self.stop(partition, None),
@@ -182,17 +178,19 @@ impl SimulatedOrchestrator {
         }
     }
 
-    fn start_partition(&self, id: PartitionId, epoch: u64, strikes: Vec<(RunId, u32)>) -> Driven {
+    fn start_partition(&self, id: PartitionId, epoch: u64, omens: Omens) -> Driven {
         let (stop, stopped) = mpsc::unbounded();
         let (_, polled) = Polled::pair();
         let (broker, clock) = (self.connect)(&format!("{}-partition-{id}", self.options.process));
         polled.use_clock(clock.clone());
         let (store, driver) = Store::new(broker, clock, self.deployment.clone());
         drop(self.runtime.spawn(driver));
+        let tenure = self.leases.tenure(id, epoch);
         let starting = Starting {
             id,
             epoch,
-            strikes,
+            omens,
+            tenure: tenure.clone(),
             options: self.options.partitions.clone(),
             process: self.options.process.clone(),
             trace: self.options.trace,
@@ -200,12 +198,11 @@ impl SimulatedOrchestrator {
             workflows: self.workflows.clone(),
             runtime: self.runtime.clone(),
             polled,
-            stop: stopped,
         };
         Driven {
             id,
-            epoch,
-            actor: Actor::Starting(starting.start().boxed_local()),
+            tenure,
+            actor: Actor::Starting(unless_stopped(stopped, starting.take_over()).boxed_local()),
             stop,
             released: None,
             stopping: false,
@@ -219,7 +216,8 @@ impl Driven {
         match &mut self.actor {
             Actor::Starting(starting) => {
                 self.actor = match starting.await {
-                    Ok(partition) => Actor::Driving(Box::new(partition)),
+                    Ok(Some(partition)) => Actor::Driving(Box::new(partition)),
+                    Ok(None) => Actor::Ended,
                     Err(error) => {
                         tracing::error!(partition = %self.id, %error, "partition not taken over");
                         Actor::Ended

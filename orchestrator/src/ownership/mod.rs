@@ -9,9 +9,22 @@
 //! ```
 //!
 //! Renewal has a broker (and in production a thread) of its own, so that a busy partition does not lose its lease.
+//!
+//! Files: `service` is the loop, `balance` says who takes and gives what, `member` is about being one; `handle` and [`Tenure`] are how
+//! partitions speak with it.
 
+mod balance;
+mod code;
+mod handle;
+mod held;
+mod member;
+mod reach;
 mod record;
 mod service;
+mod tenure;
 mod watch;
 
-pub use service::{Change, Handle, Options, Ownership, Released};
+pub use code::{Code, Needed};
+pub use handle::{Change, Handle, Omens, Released};
+pub use service::{Options, Ownership};
+pub use tenure::{Noted, Tenure};

@@ -1,32 +1,58 @@
-//! What this process has seen of the leases, and since when by its own clock.
+//! What this process has seen of the leases, and since when by its own clock as far as that [counts](super::reach).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::ids::{Partition, ProcessId};
-use everstep_common::ports::{Instant, Message};
+use everstep_common::ports::{ConnectionEvent, Instant, Message};
 use everstep_common::store::{DEPLOYMENT_KEY, Deployment, Record};
 use everstep_common::wire;
+use jiff::{SignedDuration, Timestamp};
 
-use super::record::{LeaseRecord, MemberRecord, lease_key};
+use super::code::Code;
+use super::reach::Reach;
+use super::record::{LeaseRecord, MemberRecord, lease_key, member_key, member_of};
 
 /// The last value seen of a key.
 #[derive(Debug)]
 struct Seen {
     revision: u64,
     value: Bytes,
-    /// When this revision was first seen, by our own monotonic clock.
+    /// When it was written, by the server's clock.
+    time: Timestamp,
+    /// When this revision was first seen, in counted time.
     since: Instant,
 }
 
-/// The newest values of the lease bucket's keys, as a follow brings them.
-#[derive(Debug, Default)]
+/// The newest values of the lease bucket's keys, as a follow brings them. Callers say what time it is; what counts of it is found here.
+#[derive(Debug)]
 pub(super) struct Watch {
     keys: BTreeMap<String, Seen>,
+    reach: Reach,
 }
 
 impl Watch {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            keys: BTreeMap::new(),
+            reach: Reach::new(now),
+        }
+    }
+
+    /// The connection came or went; `stable_after` is how long one that counts as stable stands.
+    pub(super) fn connection(&mut self, event: ConnectionEvent, now: Instant, stable_after: Duration) {
+        match event {
+            ConnectionEvent::Disconnected => self.reach.disconnected(now, stable_after),
+            ConnectionEvent::Reconnected => {
+                if self.reach.reconnected(now, stable_after) {
+                    let anew = self.reach.counted(now);
+                    self.keys.values_mut().for_each(|seen| seen.since = anew);
+                }
+            }
+        }
+    }
+
     /// Takes in a message of the bucket; `prefix` is what its subjects begin with.
     pub(super) fn note(&mut self, prefix: &str, message: Message, now: Instant) {
         let Some(key) = message.subject.strip_prefix(prefix) else {
@@ -35,7 +61,8 @@ impl Watch {
         let seen = Seen {
             revision: message.sequence,
             value: message.payload,
-            since: now,
+            time: message.time,
+            since: self.reach.counted(now),
         };
         match self.keys.get(key) {
             Some(known) if known.revision >= seen.revision => {}
@@ -52,7 +79,8 @@ impl Watch {
                 let seen = Seen {
                     revision: record.revision,
                     value: record.value,
-                    since: now,
+                    time: record.time,
+                    since: self.reach.counted(now),
                 };
                 self.keys.insert(key, seen);
             }
@@ -82,17 +110,36 @@ impl Watch {
     /// Whether nobody has written the lease for so long, not even to hand it over.
     pub(super) fn stands_still(&self, partition: Partition, now: Instant, period: Duration) -> bool {
         let seen = self.keys.get(&lease_key(partition));
+        let now = self.reach.counted(now);
         seen.is_none_or(|seen| now.since(seen.since) >= period)
     }
 
-    /// The members seen alive within `ttl`.
-    pub(super) fn members(&self, now: Instant, ttl: Duration) -> Vec<ProcessId> {
+    /// The members seen alive within `ttl`, and what code they have.
+    pub(super) fn members(&self, now: Instant, ttl: Duration) -> BTreeMap<ProcessId, Code> {
+        let now = self.reach.counted(now);
         let alive = self.keys.iter().filter_map(|(key, seen)| {
-            let process = ProcessId::new(key.strip_prefix("member.")?).ok()?;
+            let process = member_of(key)?;
             let record: MemberRecord = wire::decode(&seen.value).ok()?;
-            (!record.left && now.since(seen.since) < ttl).then_some(process)
+            (!record.left && now.since(seen.since) < ttl).then_some((process, record.code))
         });
         alive.collect()
+    }
+
+    /// Members that have written nothing for so long, by the server's clock: as long as the newest record of the bucket is younger.
+    pub(super) fn gone(&self, period: SignedDuration) -> Vec<ProcessId> {
+        let Some(newest) = self.keys.values().map(|seen| seen.time).max() else {
+            return Vec::new();
+        };
+        let old = self
+            .keys
+            .iter()
+            .filter(|(_, seen)| newest.duration_since(seen.time) >= period);
+        old.filter_map(|(key, _)| member_of(key)).collect()
+    }
+
+    /// Nothing stands of this member any more.
+    pub(super) fn forget(&mut self, member: &ProcessId) {
+        self.keys.remove(&member_key(member));
     }
 
     /// How many partitions each process holds, as far as seen.

@@ -43,7 +43,7 @@ impl Partition {
     /// from it is decided at the head of its journal, or changed code would send things out before it is found out.
     fn is_new(&self, arrived: &Arrived) -> bool {
         let is_start = arrived.key == EntryKey::Start && !arrived.message.payload.is_empty();
-        is_start && arrived.message.sequence > self.upkeep.known_until
+        is_start && arrived.message.sequence > self.upkeep.known_until && !self.caution.is_on()
     }
 
     fn drive_new(&mut self, run: RunId, arrived: Arrived, now: Instant) {

@@ -20,6 +20,7 @@ use futures::{FutureExt, StreamExt};
 
 use super::effect::Performed;
 use super::upkeep::UpkeepDone;
+use crate::ownership::Noted;
 
 /// How much of one kind is gathered in one turn, so that the others get theirs.
 const GATHERED_MAX: usize = 512;
@@ -30,6 +31,8 @@ pub(crate) enum Input {
     Feed(Followed),
     /// An effect is done; the entry it followed from, if the cursor waits for it.
     Performed(Option<(RunId, u64)>, Performed),
+    /// The same for a run that stands in the lease until this is dealt with.
+    Noted(Noted, Performed),
     /// A task of a run that was read back is published.
     Rederived(Performed),
     /// A closure is done.

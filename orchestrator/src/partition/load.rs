@@ -176,6 +176,7 @@ impl Partition {
             RunOutcome::Cancelled(failure) => (RunStatus::Cancelled, Some(failure.message.clone())),
         };
         self.summarise(run, about, status, reason, sequence, time);
+        self.forgive(run);
         for (key, step) in self.in_flight.run_ended(run) {
             self.perform(
                 None,

@@ -15,6 +15,7 @@
 //! time, [`upkeep`] about cursor, marks and scans; the rest are parts.
 
 mod backlog;
+mod caution;
 mod clock;
 mod closures;
 mod cursor;
@@ -46,6 +47,7 @@ use everstep_common::ports::{ConnectionEvent, Followed, Instant, Message};
 use everstep_common::store::Store;
 
 use self::backlog::{Arrived, Backlog};
+use self::caution::Caution;
 use self::clock::ServerClock;
 use self::closures::Closures;
 use self::cursor::Watermark;
@@ -59,7 +61,7 @@ use self::wheel::Wheel;
 use crate::watchdog::Polled;
 use crate::workflows::Workflows;
 
-pub(crate) use start::{StartError, Starting};
+pub(crate) use start::{StartError, Starting, unless_stopped};
 
 /// How many entries are applied before effects are sent and the feed is read again.
 const APPLIED_PER_TURN_MAX: usize = 256;
@@ -113,6 +115,8 @@ pub(crate) struct Partition {
     upkeep: Upkeep,
     /// What the watchdog looks at.
     polled: Polled,
+    /// Runs that owners died over.
+    caution: Caution,
     /// Tasks being published that no entry of the feed asked for just now: a run was read back.
     rederiving: usize,
     stopping: bool,
@@ -149,6 +153,10 @@ impl Partition {
             Input::Feed(Followed::CaughtUp) => {}
             Input::Feed(Followed::Lost(reason)) => self.stream_lost(&reason),
             Input::Performed(origin, performed) => self.performed(origin, performed, now),
+            Input::Noted(noted, performed) => {
+                self.performed(None, performed, now);
+                drop(noted);
+            }
             Input::Rederived(performed) => {
                 self.rederiving -= 1;
                 self.performed(None, performed, now);
@@ -208,6 +216,10 @@ impl Partition {
         if let Some((run, sequence)) = &origin {
             self.watermark.hold(*sequence);
             self.slots.effect_begun(run);
+        } else if let Effect::Load { run, .. } = &effect
+            && self.caution.is_on()
+        {
+            return self.load_noted(performer, run.clone(), effect);
         } else if matches!(effect, Effect::Dispatch { .. }) {
             self.rederiving += 1;
             return self

@@ -43,7 +43,7 @@ impl Partition {
             }
             InboundKind::Resume { .. } => {
                 drop(self.forget_parked(&run));
-                self.upkeep.poison.remove(&run);
+                self.forgive(&run);
                 self.backlog.push_back(&run, arrived);
                 self.load_for(&run, sequence);
             }
@@ -91,6 +91,7 @@ impl Partition {
     /// The run stands still from here on, exempt from the cursor, until someone acts.
     pub(super) fn park(&mut self, run: &RunId, sequence: u64, parked: &Parked, about: &About) {
         tracing::warn!(%run, workflow = %about.start.workflow, reason = %parked, "run parked");
+        self.say_what_is_lacking(parked);
         metrics().parked.add(1, &[]);
         self.discard(run);
         self.hold_parked(run, sequence, Some(about.clone()));

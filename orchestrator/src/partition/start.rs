@@ -1,19 +1,21 @@
 //! Taking a partition over: the cursor is claimed, the feed begins after it, and what it exempts is read back.
 
-use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstep_common::ids::{Partition as PartitionId, ProcessId, RunId};
+use everstep_common::ids::{Partition as PartitionId, ProcessId};
 use everstep_common::ports::{Delivery, PullError, Puller, StreamInfo};
 use everstep_common::store::{Backoff, LEASES, PutError, Store};
 use everstep_common::trace::TraceLinks;
 use everstep_common::wire;
 use futures::StreamExt;
 use futures::channel::mpsc;
+use futures::future::{Either, select};
 use futures::stream::{BoxStream, FuturesUnordered};
 
 use super::backlog::Backlog;
+use super::caution::{Caution, poison};
 use super::clock::ServerClock;
 use super::closures::Closures;
 use super::cursor::{CursorRecord, Watermark, cursor_key};
@@ -27,7 +29,8 @@ use super::upkeep::{ScanReason, Upkeep};
 use super::wheel::Wheel;
 use super::{Options, Partition, scan};
 use crate::metrics::metrics;
-use crate::watchdog::{Polled, STRIKES_MAX};
+use crate::ownership::{Omens, Tenure};
+use crate::watchdog::Polled;
 use crate::workflows::Workflows;
 
 /// Fired timers taken at once.
@@ -41,8 +44,10 @@ pub(crate) struct Starting {
     pub id: PartitionId,
     /// The lease's revision when it was taken.
     pub epoch: u64,
-    /// Runs that owners died over.
-    pub strikes: Vec<(RunId, u32)>,
+    /// What earlier owners left word of.
+    pub omens: Omens,
+    /// Our word with the leases.
+    pub tenure: Tenure,
     pub options: Options,
     pub process: ProcessId,
     pub trace: TraceLinks,
@@ -51,7 +56,20 @@ pub(crate) struct Starting {
     /// Where closures run.
     pub runtime: tokio::runtime::Handle,
     pub polled: Polled,
-    pub stop: mpsc::UnboundedReceiver<()>,
+}
+
+/// A partition whose cursor is ours.
+pub(crate) struct TakenOver {
+    starting: Starting,
+    info: StreamInfo,
+    /// The cursor as we have written it, and its revision.
+    record: CursorRecord,
+    revision: u64,
+    /// There was a cursor before.
+    inherited: bool,
+    /// The stream is not what the predecessor saw.
+    lost: bool,
+    server_clock: ServerClock,
 }
 
 /// Why a partition was not taken over.
@@ -75,66 +93,33 @@ struct Found {
     fresh: bool,
 }
 
+/// Takes a partition over, for as long as that takes, unless told to stop meanwhile: then nothing comes of it. Inside tokio.
+pub(crate) async fn unless_stopped<E>(
+    mut stop: mpsc::UnboundedReceiver<()>,
+    take_over: impl Future<Output = Result<TakenOver, E>>,
+) -> Result<Option<Partition>, E> {
+    match select(stop.next(), pin!(take_over)).await {
+        Either::Left(_) => Ok(None),
+        Either::Right((taken, _)) => Ok(Some(taken?.drive(stop))),
+    }
+}
+
 impl Starting {
-    /// Claims the cursor and builds the actor. Inside tokio.
-    pub(crate) async fn start(self) -> Result<Partition, StartError> {
+    /// Claims the cursor.
+    pub(crate) async fn take_over(self) -> Result<TakenOver, StartError> {
         let info = scan::stream_info(&self.store, self.id).await;
         let (found, revision) = self.claim(&info).await?;
         let lost = self.lost(&found.record).await;
-        let record = found.record;
-        let position = if lost { info.last_sequence } else { record.position };
-        metrics().takeovers.add(1, &[]);
-        tracing::info!(partition = %self.id, epoch = self.epoch, position, last = info.last_sequence, "partition taken over");
-
         let server_clock = self.server_clock().await;
-        let now = self.store.clock().now();
-        let (results, closures) = mpsc::unbounded();
-        let io = Io {
-            feed: scan::feed(&self.store, self.id, position + 1),
-            fired: fired(&self.store, self.id),
-            connection: self.store.broker().connection_events(),
-            stop: self.stop,
-            closures,
-            under_way: FuturesUnordered::new(),
-            inbox: Default::default(),
-        };
-        let poison: BTreeSet<RunId> = self
-            .strikes
-            .into_iter()
-            .filter(|(_, count)| *count >= STRIKES_MAX)
-            .map(|(run, _)| run)
-            .collect();
-        let exempt = record.exempt.clone();
-        let mut partition = Partition {
-            id: self.id,
-            options: self.options,
-            performer: Performer {
-                store: self.store.clone(),
-                queues: Queues::new(self.store.clone(), &record.marks),
-                process: self.process,
-                trace: self.trace,
-            },
-            workflows: self.workflows,
-            io,
-            backlog: Backlog::default(),
-            slots: Slots::default(),
-            watermark: Watermark::new(position),
+        Ok(TakenOver {
+            starting: self,
+            info,
+            record: found.record,
+            revision,
+            inherited: !found.fresh,
+            lost,
             server_clock,
-            wheel: Wheel::default(),
-            in_flight: InFlight::default(),
-            closures: Closures::new(self.runtime, self.store.clone(), results),
-            summaries: Summaries::default(),
-            upkeep: Upkeep::new(self.id, record, revision, &info, poison, now),
-            polled: self.polled,
-            rederiving: 0,
-            stopping: false,
-            store: self.store,
-        };
-        partition.upkeep.load_first(exempt);
-        if !found.fresh || info.last_sequence > 0 {
-            partition.scan(if lost { ScanReason::Rollback } else { ScanReason::Takeover });
-        }
-        Ok(partition)
+        })
     }
 
     /// Rewrites the cursor with our epoch, so that a predecessor's writes fail from now on.
@@ -221,6 +206,69 @@ impl Starting {
             }
             self.store.clock().sleep(Backoff::MAX).await;
         }
+    }
+}
+
+impl TakenOver {
+    /// Builds the actor, which begins with what the cursor exempts.
+    fn drive(self, stop: mpsc::UnboundedReceiver<()>) -> Partition {
+        let Self {
+            starting,
+            info,
+            record,
+            revision,
+            inherited,
+            lost,
+            server_clock,
+        } = self;
+        let position = if lost { info.last_sequence } else { record.position };
+        metrics().takeovers.add(1, &[]);
+        tracing::info!(partition = %starting.id, epoch = starting.epoch, position, last = info.last_sequence, "partition taken over");
+
+        let now = starting.store.clock().now();
+        let (results, closures) = mpsc::unbounded();
+        let io = Io {
+            feed: scan::feed(&starting.store, starting.id, position + 1),
+            fired: fired(&starting.store, starting.id),
+            connection: starting.store.broker().connection_events(),
+            stop,
+            closures,
+            under_way: FuturesUnordered::new(),
+            inbox: Default::default(),
+        };
+        let poison = poison(&starting.omens);
+        let exempt = record.exempt.clone();
+        let mut partition = Partition {
+            id: starting.id,
+            options: starting.options,
+            performer: Performer {
+                store: starting.store.clone(),
+                queues: Queues::new(starting.store.clone(), &record.marks),
+                process: starting.process,
+                trace: starting.trace,
+            },
+            workflows: starting.workflows,
+            io,
+            backlog: Backlog::default(),
+            slots: Slots::default(),
+            watermark: Watermark::new(position),
+            server_clock,
+            wheel: Wheel::default(),
+            in_flight: InFlight::default(),
+            closures: Closures::new(starting.runtime, starting.store.clone(), results),
+            summaries: Summaries::default(),
+            upkeep: Upkeep::new(starting.id, record, revision, &info, poison, now),
+            polled: starting.polled,
+            caution: Caution::new(starting.tenure, starting.omens, now),
+            rederiving: 0,
+            stopping: false,
+            store: starting.store,
+        };
+        partition.upkeep.load_first(exempt);
+        if inherited || info.last_sequence > 0 {
+            partition.scan(if lost { ScanReason::Rollback } else { ScanReason::Takeover });
+        }
+        partition
     }
 }
 

@@ -178,6 +178,7 @@ impl Partition {
         }
         self.load_scanned();
         self.check_queues(now);
+        self.calm_down(now);
         if now >= self.upkeep.next_sweep && self.upkeep.scan.is_none() {
             self.sweep_orphans(now);
             self.scan(ScanReason::Sweep);
