@@ -3,3 +3,4 @@
 pub mod conformance;
 pub mod processes;
 pub mod simulation;
+pub mod telemetry;

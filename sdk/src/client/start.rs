@@ -131,8 +131,12 @@ impl<T: 'static> IntoFuture for StartRun<T> {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let span = self.span();
-        self.send(span.clone()).instrument(span).boxed()
+        async move {
+            // At the first poll, where the caller's span is current even if this was made before it.
+            let span = self.span();
+            self.send(span.clone()).instrument(span).await
+        }
+        .boxed()
     }
 }
 

@@ -69,6 +69,8 @@ impl Telemetry {
         let layer = traces.as_ref().map(|traces| {
             global::set_tracer_provider(traces.clone());
             let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer("everstep"));
+            // Where in the source and on which thread a span was made would be most of what is sent.
+            let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false);
             layer.with_filter(filter(&["EVERSTEP_TRACES"], TRACES_BY_DEFAULT))
         });
         let logs = fmt::layer().with_writer(std::io::stderr);

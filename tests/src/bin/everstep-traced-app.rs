@@ -1,0 +1,5 @@
+//! The application whose telemetry is tested.
+
+fn main() -> std::process::ExitCode {
+    everstep_tests::telemetry::application().main()
+}

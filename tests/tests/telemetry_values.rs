@@ -1,0 +1,306 @@
+//! What `/metrics` says is what happened: one story on a real server, told by its figures. One test, for the figures are the process's.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use everstep::prelude::*;
+use everstep::{AppOptions, DevOptions, DevServer, QueueName, Roles, RunningApp, Telemetry};
+use everstep_common::journal::{Entry, EntryKey, Local, LocalKind, StepResult};
+use everstep_common::key::StepKey;
+use everstep_common::payload::Payload;
+use everstep_common::ports::Broker;
+use everstep_common::wire;
+use everstep_nats::NatsBroker;
+use everstep_tests::processes::until;
+use everstep_tests::telemetry::{Scraped, scrape};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// How often the sweep looks in this test: seldom enough that nothing is swept unasked.
+const SWEEP_EVERY: Duration = Duration::from_secs(4);
+
+/// How long nobody drives a run, so that its start is that old when it is applied.
+const LAG: Duration = Duration::from_millis(1_200);
+
+/// Opened for one [`hold`] or [`shut`] at a time.
+static GATE: Semaphore = Semaphore::const_new(0);
+/// How many have come to the gate.
+static ARRIVED: AtomicUsize = AtomicUsize::new(0);
+
+async fn pass_gate() {
+    ARRIVED.fetch_add(1, Ordering::SeqCst);
+    GATE.acquire().await.expect("it is never closed").forget();
+}
+
+#[function(retries(max_attempts = 3, initial = "10ms", max = "20ms"))]
+async fn fickle(ctx: FunctionContext, number: u64) -> Result<u64, StepError> {
+    match ctx.attempt() {
+        1 => Err(StepError::retryable("not yet")),
+        _ => Ok(number),
+    }
+}
+
+#[function]
+async fn hold(_ctx: FunctionContext, number: u64) -> Result<u64, StepError> {
+    pass_gate().await;
+    Ok(number)
+}
+
+#[workflow]
+async fn retried(ctx: WorkflowContext, number: u64) -> Result<u64, WorkflowError> {
+    ctx.step(fickle, number).await
+}
+
+#[workflow]
+async fn held(ctx: WorkflowContext, number: u64) -> Result<u64, WorkflowError> {
+    ctx.step(hold, number).await
+}
+
+#[workflow]
+async fn shut(ctx: WorkflowContext, number: u64) -> Result<u64, WorkflowError> {
+    ctx.run("shut", move || async move {
+        pass_gate().await;
+        Ok(number)
+    })
+    .await
+}
+
+/// One server, and where the figures of this process are.
+struct Stage {
+    server: DevServer,
+    client: Client,
+    metrics: SocketAddr,
+}
+
+impl Stage {
+    async fn play(&self, roles: Roles) -> RunningApp {
+        let mut options = AppOptions {
+            roles,
+            drain_grace: Duration::ZERO,
+            ..AppOptions::new(self.server.connect())
+        };
+        options.partitions.sweep_every = SWEEP_EVERY;
+        let app = App::new().workflow(retried).workflow(held).workflow(shut);
+        app.function(fickle).function(hold).start(options).await.expect("a role")
+    }
+
+    async fn scrape(&self) -> Scraped {
+        scrape(self.metrics).await.expect("an answer")
+    }
+
+    async fn value(&self, metric: &str, labels: &[&str]) -> Option<f64> {
+        self.scrape().await.value(metric, labels)
+    }
+
+    /// Waits until the figures are these.
+    async fn until(&self, what: &str, figures: &[(&str, &[&str], f64)]) {
+        until(what, async || {
+            let scraped = self.scrape().await;
+            figures
+                .iter()
+                .all(|(metric, labels, value)| scraped.value(metric, labels) == Some(*value))
+        })
+        .await;
+    }
+
+    async fn expect(&self, figures: &[(&str, &[&str], f64)]) {
+        let scraped = self.scrape().await;
+        for (metric, labels, value) in figures {
+            assert_eq!(
+                scraped.value(metric, labels),
+                Some(*value),
+                "{metric} {labels:?} in\n{}",
+                scraped.text
+            );
+        }
+    }
+
+    async fn until_arrived(&self, count: usize) {
+        until("the gate to be reached", async || ARRIVED.load(Ordering::SeqCst) == count).await;
+    }
+}
+
+const LIVE: &str = "everstep_orchestrator_live_runs";
+const IN_FLIGHT: &str = "everstep_orchestrator_steps_in_flight";
+const LAG_SECONDS: &str = "everstep_orchestrator_feed_lag_seconds";
+const TAKEOVERS: &str = "everstep_orchestrator_takeovers_total";
+const SWEPT: &str = "everstep_orchestrator_sweep_found_total";
+const REFUSED: &str = "everstep_orchestrator_creates_refused_total";
+const DISPATCHED: &str = "everstep_orchestrator_steps_dispatched_total";
+const RECORDED: &str = "everstep_orchestrator_steps_recorded_total";
+const STEPS: &str = "everstep_worker_steps_total";
+const REDELIVERIES: &str = "everstep_worker_redeliveries_total";
+const WORKER_REFUSED: &str = "everstep_worker_refused_creates_total";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_figures_are_what_happened() {
+    let telemetry = Telemetry::start().expect("telemetry");
+    let metrics = telemetry
+        .serve_metrics("127.0.0.1:0".parse().expect("an address"))
+        .await
+        .expect("a port");
+    let server = DevServer::start(DevOptions::default()).await.expect("a server");
+    let client = Client::connect(server.connect()).await.expect("a client");
+    let stage = Stage { server, client, metrics };
+
+    let worker = stage.play(Roles::WORKER).await;
+    let orchestrator = stage.play(Roles::ORCHESTRATOR).await;
+    counters_begin_at_zero(&stage).await;
+    retries_are_counted_once_each(&stage).await;
+    let worker = a_task_handed_back_is_a_redelivery(&stage, worker).await;
+    a_refused_create_is_counted(&stage).await;
+    let worker = a_task_that_is_gone_is_found_by_the_sweep(&stage, worker).await;
+    a_takeover_is_counted_and_the_feed_lags(&stage, orchestrator).await;
+    drop(worker);
+}
+
+async fn counters_begin_at_zero(stage: &Stage) {
+    stage
+        .until(
+            "the first owner",
+            &[(TAKEOVERS, &[], 1.0), ("everstep_orchestrator_partitions_owned", &[], 1.0)],
+        )
+        .await;
+    stage.until("the first report", &[(LIVE, &["partition=\"0\""], 0.0)]).await;
+    stage
+        .expect(&[
+            (SWEPT, &["found=\"step_without_task\""], 0.0),
+            (SWEPT, &["found=\"run_without_start\""], 0.0),
+            (REFUSED, &[], 0.0),
+            ("everstep_orchestrator_runs_parked_total", &[], 0.0),
+            ("everstep_orchestrator_rollbacks_total", &[], 0.0),
+            (STEPS, &["queue=\"default\"", "outcome=\"panic\""], 0.0),
+            (REDELIVERIES, &["queue=\"default\""], 0.0),
+        ])
+        .await;
+    let scraped = stage.scrape().await;
+    assert!(
+        scraped.content_type.starts_with("text/plain; version=0.0.4"),
+        "{}",
+        scraped.content_type
+    );
+}
+
+async fn retries_are_counted_once_each(stage: &Stage) {
+    for number in 0..3 {
+        let run = stage.client.start(retried, number).await.expect("a start");
+        assert_eq!(run.result().await.expect("a result"), number);
+    }
+    stage
+        .until("the ends", &[("everstep_orchestrator_runs_ended_total", &[], 3.0)])
+        .await;
+    stage
+        .expect(&[
+            ("everstep_orchestrator_runs_started_total", &[], 3.0),
+            (DISPATCHED, &[], 6.0),
+            (RECORDED, &[], 3.0),
+            ("everstep_orchestrator_retries_total", &[], 3.0),
+            (STEPS, &["outcome=\"retryable\""], 3.0),
+            (STEPS, &["outcome=\"value\""], 3.0),
+            ("everstep_worker_retries_total", &[], 3.0),
+            (REDELIVERIES, &[], 0.0),
+        ])
+        .await;
+}
+
+async fn a_task_handed_back_is_a_redelivery(stage: &Stage, worker: RunningApp) -> RunningApp {
+    let run = stage.client.start(held, 7).await.expect("a start");
+    stage.until_arrived(1).await;
+    stage.until("a live run", &[(LIVE, &[], 1.0), (IN_FLIGHT, &[], 1.0)]).await;
+    worker.stop().await.expect("an end");
+    let worker = stage.play(Roles::WORKER).await;
+    stage.until_arrived(2).await;
+    GATE.add_permits(1);
+    assert_eq!(run.result().await.expect("a result"), 7);
+    stage.until("no live run", &[(LIVE, &[], 0.0), (IN_FLIGHT, &[], 0.0)]).await;
+    stage
+        .expect(&[
+            (REDELIVERIES, &[], 1.0),
+            ("everstep_worker_crashes_total", &[], 1.0),
+            (STEPS, &["outcome=\"dropped\""], 1.0),
+            (STEPS, &["outcome=\"value\""], 4.0),
+            (DISPATCHED, &[], 7.0),
+        ])
+        .await;
+    worker
+}
+
+/// Somebody else records what a closure and a function are still working on.
+async fn a_refused_create_is_counted(stage: &Stage) {
+    let value = Payload::Inline(wire::encode_value(&99_u64).expect("a value"));
+    let run = stage.client.start(shut, 1).await.expect("a start");
+    stage.until_arrived(3).await;
+    let local = Entry::Local(Local {
+        kind: LocalKind::Closure,
+        result: StepResult::Value(value),
+    });
+    let key = EntryKey::Local(StepKey::from_path("shut"));
+    stage.client.store().create(run.id(), key, &local).await.expect("a create");
+    assert_eq!(run.result().await.expect("a result"), 99, "the first one stands");
+    stage.expect(&[(REFUSED, &[], 0.0)]).await;
+    GATE.add_permits(1);
+    stage
+        .until("the closure's own result to be refused", &[(REFUSED, &[], 1.0)])
+        .await;
+    stage.expect(&[(WORKER_REFUSED, &[], 0.0)]).await;
+}
+
+/// The stream and its mark stand, only the task is gone: nothing but the sweep can find that.
+async fn a_task_that_is_gone_is_found_by_the_sweep(stage: &Stage, worker: RunningApp) -> RunningApp {
+    worker.stop().await.expect("an end");
+    let run = stage.client.start(held, 8).await.expect("a start");
+    stage.until("the task", &[(DISPATCHED, &[], 8.0)]).await;
+    let broker = NatsBroker::connect(stage.server.connect()).await.expect("a connection");
+    let (names, queue) = (stage.client.store().names(), QueueName::default_queue());
+    let purged = broker.purge(&names.task_stream(&queue), &names.task_filter(&queue)).await;
+    purged.expect("a purge");
+    stage
+        .until("the sweep", &[(SWEPT, &["found=\"step_without_task\""], 1.0)])
+        .await;
+    stage.expect(&[(DISPATCHED, &[], 9.0)]).await;
+    let worker = stage.play(Roles::WORKER).await;
+    stage.until_arrived(4).await;
+    GATE.add_permits(1);
+    assert_eq!(run.result().await.expect("a result"), 8);
+    worker
+}
+
+async fn a_takeover_is_counted_and_the_feed_lags(stage: &Stage, orchestrator: RunningApp) {
+    let waiting = stage.client.start(held, 9).await.expect("a start");
+    stage.until_arrived(5).await;
+    stage.until("a live run", &[(LIVE, &[], 1.0)]).await;
+    orchestrator.stop().await.expect("an end");
+    // Another process would tell of it from now on.
+    stage
+        .expect(&[(LIVE, &[], 0.0), (IN_FLIGHT, &[], 0.0), (TAKEOVERS, &[], 1.0)])
+        .await;
+
+    let late = stage.client.start(retried, 10).await.expect("a start");
+    let started = Instant::now();
+    until("the start to be old", async || started.elapsed() >= LAG).await;
+    let orchestrator = stage.play(Roles::ORCHESTRATOR).await;
+    until("the feed to lag", async || {
+        let lag = stage.value(LAG_SECONDS, &["partition=\"0\""]).await;
+        lag.is_some_and(|lag| lag >= LAG.as_secs_f64())
+    })
+    .await;
+    assert_eq!(late.result().await.expect("a result"), 10);
+    stage
+        .until(
+            "the feed to have caught up",
+            &[
+                (LAG_SECONDS, &[], 0.0),
+                ("everstep_orchestrator_feed_backlog", &[], 0.0),
+                (LIVE, &[], 1.0),
+                (TAKEOVERS, &[], 2.0),
+            ],
+        )
+        .await;
+    GATE.add_permits(1);
+    assert_eq!(waiting.result().await.expect("a result"), 9);
+    stage.until("no live run", &[(LIVE, &[], 0.0), (IN_FLIGHT, &[], 0.0)]).await;
+    stage
+        .expect(&[(SWEPT, &["found=\"step_without_task\""], 1.0), (REDELIVERIES, &[], 1.0)])
+        .await;
+    orchestrator.stop().await.expect("an end");
+}
