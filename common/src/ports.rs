@@ -5,6 +5,7 @@
 //! The ports promise no more than JetStream does: an acknowledgement may be lost after the write, a read may be stale,
 //! a task may be delivered twice. What to make of that is decided above, in [`crate::store`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -403,6 +404,10 @@ pub trait Broker: Send + Sync + fmt::Debug + 'static {
     /// What `filter` matches without a limit on size, message by message in stream order, through an ephemeral consumer at the leader;
     /// ends after the last message at or before `up_to` (default: what the stream holds when the scan begins).
     fn scan(&self, stream: &str, filter: &str, up_to: Option<u64>) -> BoxStream<'static, Result<Message, ReadError>>;
+
+    /// The subjects of a stream's messages that match `filter`, without their messages, as the leader knows them; each one that stands
+    /// throughout is among them, once. Some milliseconds for ten thousand; not for the hot path.
+    fn subjects(&self, stream: &str, filter: &str) -> BoxFuture<'static, Result<BTreeSet<String>, ReadError>>;
 
     /// Follows a stream without end. It survives reconnects by itself.
     fn follow(&self, stream: &str, filter: &str, from: From) -> BoxStream<'static, Followed>;

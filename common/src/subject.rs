@@ -196,11 +196,12 @@ impl Names {
         )
     }
 
-    /// The run, sort and key that a fired timer's subject names.
-    pub fn parse_fired(&self, subject: &str) -> Option<(RunId, TimerSort, StepKey)> {
+    /// The run, sort and key that a wake-up's subject names, be it a schedule of [`Names::timer`] or one that has been fired.
+    pub fn parse_wake_up(&self, subject: &str) -> Option<(RunId, TimerSort, StepKey)> {
+        let subject = subject.strip_prefix(self.subject.as_str())?;
         let mut parts = subject
-            .strip_prefix(self.subject.as_str())?
-            .strip_prefix("fired.")?
+            .strip_prefix("fired.")
+            .or_else(|| subject.strip_prefix("timer."))?
             .split('.');
         let _partition = parts.next()?;
         let run = parts.next()?.parse().ok()?;
@@ -323,7 +324,7 @@ mod tests {
                 Some((function, run(), key.clone(), 7))
             );
             assert_eq!(
-                names.parse_fired(&names.fired(&run(), TimerSort::Retry, &key)),
+                names.parse_wake_up(&names.fired(&run(), TimerSort::Retry, &key)),
                 Some((run(), TimerSort::Retry, key))
             );
         }

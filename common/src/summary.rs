@@ -20,8 +20,11 @@ pub struct RunSummary {
     /// Why it is parked, or how it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The journal sequence that the status follows from; a lower one never replaces a higher one.
+    /// The journal sequence that the status follows from; a lower one does not replace a higher one.
     pub sequence: u64,
+    /// The lease revision of the owner that wrote it: of two that speak of the same entry, the later owner's stands.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
     /// When the run started.
     pub started: Timestamp,
     /// Since when it has this status.
@@ -64,4 +67,8 @@ impl fmt::Display for RunStatus {
             Self::Cancelled => "cancelled",
         })
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

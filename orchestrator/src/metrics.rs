@@ -50,15 +50,18 @@ pub(crate) enum Found {
     StepWithoutTask,
     /// Entries of a run without a start, a whole period old.
     RunWithoutStart,
+    /// A sleep or a retry that nobody but this memory would have woken.
+    WakeUpWithoutSchedule,
 }
 
 impl Found {
-    const ALL: [Self; 2] = [Self::StepWithoutTask, Self::RunWithoutStart];
+    const ALL: [Self; 3] = [Self::StepWithoutTask, Self::RunWithoutStart, Self::WakeUpWithoutSchedule];
 
     fn label(self) -> [KeyValue; 1] {
         let found = match self {
             Self::StepWithoutTask => "step_without_task",
             Self::RunWithoutStart => "run_without_start",
+            Self::WakeUpWithoutSchedule => "wake_up_without_schedule",
         };
         [KeyValue::new("found", found)]
     }

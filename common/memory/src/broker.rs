@@ -1,5 +1,6 @@
 //! The broker port over the simulated server.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::pending;
 use std::time::Duration;
@@ -260,6 +261,18 @@ impl Broker for MemoryBroker {
         self.link
             .ask((Call::StreamInfo, Kind::Api), ANSWER_WAIT, Err(unanswered()), move |state| {
                 Ok(state.model.stream(&stream).map(|stream| stream.info()))
+            })
+    }
+
+    fn subjects(&self, stream: &str, filter: &str) -> BoxFuture<'static, Result<BTreeSet<String>, ReadError>> {
+        let (stream, filter) = (stream.to_owned(), filter.to_owned());
+        self.link
+            .ask((Call::Subjects, Kind::Api), ANSWER_WAIT, Err(unanswered()), move |state| {
+                let stream = state.model.stream(&stream).ok_or(ReadError::NoStream)?;
+                Ok(stream
+                    .subjects_matching(&filter)
+                    .map(|(subject, _)| subject.clone())
+                    .collect())
             })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! This file only hands out; each family of operations is in a file of its own.
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,7 +23,7 @@ use tokio::sync::broadcast;
 use crate::api::Api;
 use crate::outbox::Outbox;
 use crate::replies::Replies;
-use crate::{assets, core_messages, follow, pull, read, read_all, scan};
+use crate::{assets, core_messages, follow, pull, read, read_all, scan, subjects};
 
 /// JetStream and core NATS over one connection.
 ///
@@ -123,6 +124,10 @@ impl Broker for NatsBroker {
 
     fn stream_info(&self, stream: &str) -> BoxFuture<'static, Result<Option<StreamInfo>, ReadError>> {
         assets::stream_info(self.link.api.clone(), stream.to_owned()).boxed()
+    }
+
+    fn subjects(&self, stream: &str, filter: &str) -> BoxFuture<'static, Result<BTreeSet<String>, ReadError>> {
+        subjects::subjects(self.link.api.clone(), stream.to_owned(), filter.to_owned()).boxed()
     }
 
     fn send(&self, message: CoreMessage) {

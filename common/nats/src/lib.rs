@@ -45,6 +45,7 @@ mod read_all;
 mod refusal;
 mod replies;
 mod scan;
+mod subjects;
 mod wire_config;
 
 pub use broker::NatsBroker;

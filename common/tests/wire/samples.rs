@@ -272,6 +272,7 @@ fn records() -> Vec<Sample> {
         status,
         reason: None,
         sequence: 70_000,
+        epoch: 0,
         started: time(),
         since: time(),
         tags: BTreeMap::new(),

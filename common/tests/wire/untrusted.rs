@@ -110,7 +110,7 @@ proptest! {
         let names = Names::new(Prefix::none());
         for subject in [text.clone(), format!("task.default.{text}"), format!("fired.3.{RUN}.{text}"), format!("task.default.f.{RUN}.{text}")] {
             let _ = names.parse_task(&subject);
-            let _ = names.parse_fired(&subject);
+            let _ = names.parse_wake_up(&subject);
         }
         let _ = text.parse::<RunId>();
         let _ = unescape(&text);
@@ -133,7 +133,7 @@ proptest! {
         prop_assert!(task.len() < 4_096, "a longer subject closes the connection");
         prop_assert_eq!(names.parse_task(&task), Some((function, run.clone(), key.clone(), 1)));
         let fired = names.fired(&run, TimerSort::Sleep, &key);
-        prop_assert_eq!(names.parse_fired(&fired), Some((run, TimerSort::Sleep, key)));
+        prop_assert_eq!(names.parse_wake_up(&fired), Some((run, TimerSort::Sleep, key)));
     }
 
     #[test]

@@ -24,18 +24,23 @@ const WHOLE_ENTRIES_MAX: usize = 20_000;
 pub(crate) struct Backlog {
     runs: HashMap<RunId, Queue>,
     /// Runs that are ready to be driven, by class. A run may stand in several; stale ones are skipped.
-    ready: [VecDeque<RunId>; 3],
+    ready: [VecDeque<RunId>; CLASSES],
     entries: usize,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     entries: VecDeque<Arrived>,
+    /// How many of them are of each class.
+    counts: [usize; CLASSES],
     /// Set while the run is being loaded or its next entry's value is being fetched: nothing is taken from it.
     blocked: bool,
     /// The best class it stands in.
     class: Option<usize>,
 }
+
+/// In how many classes entries fall.
+const CLASSES: usize = 3;
 
 fn class(kind: EntryKind) -> usize {
     match kind {
@@ -54,6 +59,7 @@ impl Backlog {
         let class = class(arrived.key.kind());
         let queue = self.runs.entry(run.clone()).or_default();
         queue.entries.push_back(arrived);
+        queue.counts[class] += 1;
         self.entries += 1;
         if !queue.blocked && queue.class.is_none_or(|known| class < known) {
             queue.class = Some(class);
@@ -70,6 +76,7 @@ impl Backlog {
                     continue;
                 }
                 let Some(arrived) = queue.entries.pop_front() else { continue };
+                queue.counts[self::class(arrived.key.kind())] -= 1;
                 self.entries -= 1;
                 self.requeue(&run);
                 return Some((run, arrived));
@@ -81,6 +88,7 @@ impl Backlog {
     /// Puts an entry back at the head of its run, which is blocked until [`Backlog::unblock`].
     pub(crate) fn push_back(&mut self, run: &RunId, arrived: Arrived) {
         let queue = self.runs.entry(run.clone()).or_default();
+        queue.counts[class(arrived.key.kind())] += 1;
         queue.entries.push_front(arrived);
         self.entries += 1;
         queue.blocked = true;
@@ -95,6 +103,20 @@ impl Backlog {
         }
     }
 
+    /// Drops a run's entries up to a sequence; which they were.
+    pub(crate) fn drop_until(&mut self, run: &RunId, until: u64) -> Vec<u64> {
+        let Some(queue) = self.runs.get_mut(run) else {
+            return Vec::new();
+        };
+        let mut dropped = Vec::new();
+        while let Some(arrived) = queue.entries.pop_front_if(|arrived| arrived.message.sequence <= until) {
+            queue.counts[class(arrived.key.kind())] -= 1;
+            dropped.push(arrived.message.sequence);
+        }
+        self.entries -= dropped.len();
+        dropped
+    }
+
     /// Whether an entry can be taken.
     pub(crate) fn has_ready(&self) -> bool {
         self.ready.iter().any(|class| !class.is_empty())
@@ -107,7 +129,7 @@ impl Backlog {
 
     fn requeue(&mut self, run: &RunId) {
         let Some(queue) = self.runs.get_mut(run) else { return };
-        let best = queue.entries.iter().map(|arrived| class(arrived.key.kind())).min();
+        let best = queue.counts.iter().position(|count| *count > 0);
         queue.class = best;
         match best {
             Some(class) => self.ready[class].push_back(run.clone()),

@@ -81,6 +81,12 @@ impl Closures {
         true
     }
 
+    /// Whether one of the run's is running, or its result is being recorded.
+    pub(crate) fn has_any(&self, run: &RunId) -> bool {
+        let mut of_run = self.running.range((run.clone(), StepKey::first())..);
+        of_run.next().is_some_and(|((owner, _), _)| owner == run)
+    }
+
     /// It brought a result, which is about to be recorded; the entry that the cursor waits at.
     pub(crate) fn finished(&mut self, run: &RunId, key: &StepKey) -> Option<u64> {
         let running = self.running.get_mut(&(run.clone(), key.clone()))?;

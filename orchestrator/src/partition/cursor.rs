@@ -128,19 +128,21 @@ impl Watermark {
         }
     }
 
-    /// The position, the runs exempt from it, and whether they are too many to name.
+    /// The position, the runs exempt from it as far as they can be named, and whether there are more.
     pub(crate) fn position(&self, now: Instant) -> (u64, BTreeSet<RunId>, bool) {
         let mut exempt = BTreeSet::new();
+        let mut more = false;
         for (sequence, open) in &self.open {
             if !open.parked && now.since(open.since) < OPEN_MAX {
-                return (sequence - 1, exempt, false);
+                return (sequence - 1, exempt, more);
             }
-            exempt.insert(open.run.clone());
-            if exempt.len() > EXEMPT_MAX {
-                return (sequence - 1, BTreeSet::new(), true);
+            if exempt.len() < EXEMPT_MAX {
+                exempt.insert(open.run.clone());
+            } else {
+                more |= !exempt.contains(&open.run);
             }
         }
-        (self.newest, exempt, false)
+        (self.newest, exempt, more)
     }
 
     /// The newest sequence the feed has brought.
@@ -196,13 +198,18 @@ mod tests {
     }
 
     #[test]
-    fn too_many_exempt_runs_ask_for_a_scan() {
+    fn more_exempt_runs_than_can_be_named_ask_for_a_scan_and_hold_nothing_back() {
+        let runs = EXEMPT_MAX as u64;
         let mut watermark = Watermark::new(0);
-        for sequence in 1..=EXEMPT_MAX as u64 + 5 {
+        for sequence in 1..=runs {
             watermark.arrived(sequence, run(sequence as u32), at(0));
         }
-        let (_, exempt, scan) = watermark.position(at(60));
-        assert!(scan && exempt.is_empty());
+        let (position, exempt, scan) = watermark.position(at(60));
+        assert_eq!((position, exempt.len(), scan), (runs, EXEMPT_MAX, false));
+        watermark.park(runs + 1, &run(runs as u32 + 1), at(0));
+        watermark.arrived(runs + 2, run(1), at(60));
+        let (position, exempt, scan) = watermark.position(at(60));
+        assert_eq!((position, exempt.len(), scan), (runs + 1, EXEMPT_MAX, true));
     }
 
     /// Bytes once written are read for ever, and are written so today.

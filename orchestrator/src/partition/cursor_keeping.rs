@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::Partition;
 use super::cursor::{CursorRecord, cursor_key};
 use super::io::Input;
-use super::upkeep::{ScanReason, UpkeepDone};
+use super::upkeep::UpkeepDone;
 use crate::metrics::Standing;
 
 impl Partition {
@@ -27,7 +27,7 @@ impl Partition {
             epoch: self.upkeep.record.epoch,
             position,
             exempt,
-            scan: scan || self.upkeep.scan.is_some_and(|reason| reason != ScanReason::Sweep),
+            scan: scan || !self.knows_all_in_flight(),
             created: self.upkeep.created,
             newest: self.upkeep.newest.clone(),
             marks: self.performer.queues.accounted(),

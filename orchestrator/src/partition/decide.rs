@@ -28,8 +28,8 @@ impl Partition {
         match decision {
             Decision::Go(commands) => commands.into_iter().for_each(|command| self.command(run, command, &origin)),
             Decision::Parked(parked) => {
-                let (sequence, about) = (live.run.applied(), live.about.clone());
-                self.park(run, sequence, &parked, &about);
+                let (sequence, about, cancelling) = (live.run.applied(), live.about.clone(), live.run.is_cancelling());
+                self.park(run, sequence, &parked, about, cancelling);
             }
         }
     }
@@ -57,7 +57,7 @@ impl Partition {
                     deadline,
                     at_most_once: options.at_most_once,
                     check: !fresh,
-                    traceparent: self.slots.live(run).and_then(|live| live.about.start.traceparent.clone()),
+                    traceparent: self.slots.live(run).and_then(|live| live.about.traceparent.clone()),
                 };
                 self.dispatch(options.queue, task, input, origin);
             }

@@ -54,8 +54,9 @@ impl Partition {
             return self.watermark.release(entry.sequence);
         };
         let sequence = entry.sequence;
-        let about = match self.begin_run(&run, start, entry.time, self.upkeep.known_until) {
-            Ok((code, about)) => {
+        let (code, about) = self.begin_run(&run, start, entry.time, self.upkeep.known_until);
+        match code {
+            Ok(code) => {
                 let live = Live {
                     run: code,
                     about: about.clone(),
@@ -64,14 +65,12 @@ impl Partition {
                     read_back: false,
                 };
                 self.slots.insert(run.clone(), live);
-                about
             }
-            Err(unfit) => {
-                let (parked, about) = *unfit;
-                self.park(&run, sequence, &parked, &about);
+            Err(parked) => {
+                self.park(&run, sequence, &parked, about, false);
                 return self.watermark.release(sequence);
             }
-        };
+        }
         metrics().started.add(1, &[]);
         self.summarise(&run, &about, RunStatus::Running, None, sequence, about.started);
         self.apply(run, entry, stored, now);
@@ -113,8 +112,12 @@ impl Partition {
                 _ => Some((entry, None)),
             },
             Err(error) => {
-                self.park_unreadable(run, sequence, &error);
-                self.watermark.release(sequence);
+                if self.slots.is_live(run) {
+                    self.watermark.release(sequence);
+                } else {
+                    self.backlog.push_back(run, arrived);
+                }
+                self.unreadable(run, &error);
                 None
             }
         }
@@ -129,14 +132,14 @@ impl Partition {
         let event = match Event::new(entry, stored) {
             Ok(event) => event,
             Err(error) => {
-                self.park_unreadable(&run, sequence, &error);
+                self.unreadable(&run, &error);
                 return self.watermark.release(sequence);
             }
         };
         self.settle(&run, &key);
         if let Some(live) = self.slots.live(&run) {
             let span = tracing::debug_span!("apply", partition = %self.id, %run, entry = %key, sequence);
-            self.performer.trace.link(&span, live.about.start.traceparent.as_deref());
+            self.performer.trace.link(&span, live.about.traceparent.as_deref());
             let _span = span.entered();
             let _polled = self.polled.enter(&run);
             live.run.apply(event);
@@ -204,7 +207,7 @@ impl Partition {
             Performed::Done => {}
             Performed::Dispatched { run, key, published } => self.dispatched(&run, &key, published),
             Performed::Refused { run, reason } => self.refused(&run, &reason),
-            Performed::Loaded { run, journal } => self.loaded(run, journal, now),
+            Performed::Loaded { run, load, journal } => self.loaded(run, load, journal, now),
             Performed::Fetched { run, sequence, value } => self.fetched(&run, sequence, value),
         }
     }

@@ -6,11 +6,11 @@
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{ProcessId, QueueName, RunId};
-use everstep_common::journal::{Ended, Entry, EntryKey, JournalEntry, Local, LocalKind, RunOutcome, StepResult};
+use everstep_common::journal::{Ended, Entry, EntryKey, Local, LocalKind, RunOutcome, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::ports::{CoreMessage, Headers, Publish, PublishError, Schedule};
-use everstep_common::store::{Backoff, CreateError, Created, PayloadError, ReadAt, ReadRunError, Store, TaskPublished};
+use everstep_common::store::{Backoff, CreateError, Created, PayloadError, ReadAt, Store, TaskPublished};
 use everstep_common::subject::{TimerSort, idempotency_key};
 use everstep_common::task::Task;
 use everstep_common::trace::TraceLinks;
@@ -21,7 +21,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument, Span};
 
+use super::journal::{self, Journal, Unread};
 use super::queues::Queues;
+use super::slots::Load;
 use crate::metrics::metrics;
 
 /// Something to be done outside the core.
@@ -53,7 +55,7 @@ pub(crate) enum Effect {
     /// Take all schedules of a run back.
     UnscheduleRun { run: RunId },
     /// Read a run's journal, large values included.
-    Load { run: RunId, at: ReadAt },
+    Load { run: RunId, load: Load, at: ReadAt },
     /// Fetch the large value that an entry refers to.
     Fetch { run: RunId, sequence: u64, payload: Payload },
 }
@@ -73,7 +75,8 @@ pub(crate) enum Performed {
     /// The journal of a run with its large values, or why it cannot be read.
     Loaded {
         run: RunId,
-        journal: Result<Vec<(JournalEntry, Option<Bytes>)>, ReadRunError>,
+        load: Load,
+        journal: Result<Journal, Unread>,
     },
     /// The large value of the run's next entry.
     Fetched {
@@ -133,13 +136,13 @@ impl Performer {
                 Box::pin(async move { self.purge_timers(run, filter).await })
             }
             Effect::CancelTask { queue, run, key } => Box::pin(async move { self.cancel_task(queue, run, key).await }),
-            Effect::Load { run, at } => Box::pin(async move {
-                let journal = self.load(&run, at).await;
-                if let Err(ReadRunError::Unavailable { .. }) = journal {
+            Effect::Load { run, load, at } => Box::pin(async move {
+                let journal = journal::read(&self.store, &run, at).await;
+                if let Err(Unread::Unavailable(_)) = journal {
                     // It is asked for again at once.
                     self.store.clock().sleep(Backoff::MAX).await;
                 }
-                Performed::Loaded { run, journal }
+                Performed::Loaded { run, load, journal }
             }),
             Effect::Fetch { run, sequence, payload } => Box::pin(async move {
                 let value = self.store.get_payload(&run, &payload).await;
@@ -322,30 +325,6 @@ impl Performer {
             tracing::debug!(%run, %key, %error, "a task of a step that is over is left in its queue");
         }
         Performed::Done
-    }
-
-    async fn load(&self, run: &RunId, at: ReadAt) -> Result<Vec<(JournalEntry, Option<Bytes>)>, ReadRunError> {
-        let entries = self.store.read_run(run, at).await?;
-        let mut journal = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let value = match entry.entry.payload() {
-                Some(payload @ Payload::Stored(_)) => {
-                    Some(
-                        self.store
-                            .get_payload(run, payload)
-                            .await
-                            .map_err(|error| ReadRunError::Undecodable {
-                                run: run.clone(),
-                                key: entry.key.to_string(),
-                                source: wire::Error::Malformed(error.to_string()),
-                            })?,
-                    )
-                }
-                _ => None,
-            };
-            journal.push((entry, value));
-        }
-        Ok(journal)
     }
 }
 

@@ -81,13 +81,15 @@ impl InFlight {
         queues
     }
 
-    /// The workers of a queue whose stream was lost still run these.
-    pub(crate) fn still_running(&mut self, queue: &QueueName, running: BTreeSet<(RunId, StepKey)>) {
-        let known: BTreeSet<_> = running.into_iter().filter(|id| self.steps.contains_key(id)).collect();
-        if known.is_empty() {
-            drop(self.running.remove(queue))
+    /// The workers of a queue whose stream was lost still run these. Once all that is in flight is known the others are of no concern.
+    pub(crate) fn still_running(&mut self, queue: &QueueName, mut running: BTreeSet<(RunId, StepKey)>, is_complete: bool) {
+        if is_complete {
+            running.retain(|id| self.steps.contains_key(id));
+        }
+        if running.is_empty() {
+            drop(self.running.remove(queue));
         } else {
-            drop(self.running.insert(queue.clone(), known))
+            drop(self.running.insert(queue.clone(), running));
         }
     }
 
@@ -121,6 +123,23 @@ impl InFlight {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_workers_still_run_is_kept_until_all_that_is_in_flight_is_known() {
+        let run: RunId = format!("0-{:032x}", 1).parse().unwrap();
+        let (queue, step) = (QueueName::default_queue(), StepKey::from_path("a"));
+        let running = BTreeSet::from([(run.clone(), step.clone())]);
+        let mut in_flight = InFlight::default();
+        in_flight.still_running(&queue, running.clone(), false);
+        assert!(in_flight.is_running(&run, &step), "its run is yet to be read back");
+        in_flight.still_running(&queue, running.clone(), true);
+        assert!(!in_flight.is_running(&run, &step));
+        in_flight.dispatched(&run, &step, &queue, 1);
+        in_flight.still_running(&queue, running, true);
+        assert!(in_flight.is_running(&run, &step));
+        in_flight.ended(&run, &step);
+        assert!(in_flight.queues_running().is_empty());
+    }
 
     #[test]
     fn a_run_takes_only_its_own_steps_along() {

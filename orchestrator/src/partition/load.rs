@@ -1,5 +1,6 @@
 //! Bringing runs back from their journals, dropping them from memory, and seeing them off.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use everstep_common::ids::RunId;
 use everstep_common::journal::{Entry, JournalEntry, RunOutcome};
 use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
-use everstep_common::store::{PayloadError, ReadAt, ReadRunError, TaskPublished};
+use everstep_common::store::{PayloadError, ReadAt, TaskPublished};
 use everstep_common::subject::TimerSort;
 use everstep_common::summary::{RunStatus, RunSummary};
 use everstep_core::{Closure, Event};
@@ -17,19 +18,30 @@ use jiff::Timestamp;
 use super::Partition;
 use super::drive::Origin;
 use super::effect::Effect;
-use super::slots::{About, Live};
+use super::journal::{Journal, Unread};
+use super::slots::{About, Live, Load};
 use super::upkeep::Orphan;
 use crate::metrics::{Found, metrics};
 
 /// Runs read back at the same time.
 pub(super) const LOADS_MAX: usize = 64;
 
+/// How long eviction rests when it found too little that is idle.
+const EVICTION_PAUSE: Duration = Duration::from_millis(100);
+
 impl Partition {
     /// Reads a run's journal; once is enough.
     fn load(&mut self, run: &RunId, at: ReadAt) {
-        if self.slots.loading(run) {
+        if let Some(load) = self.slots.begin_load(run) {
             metrics().loaded.add(1, &[]);
-            self.perform(None, Effect::Load { run: run.clone(), at });
+            self.perform(
+                None,
+                Effect::Load {
+                    run: run.clone(),
+                    load,
+                    at,
+                },
+            );
         }
     }
 
@@ -49,28 +61,26 @@ impl Partition {
     }
 
     /// A journal has been read: replay it, and do what is open.
-    pub(super) fn loaded(&mut self, run: RunId, journal: Result<Vec<(JournalEntry, Option<Bytes>)>, ReadRunError>, now: Instant) {
-        self.slots.loaded(&run);
-        let journal = match journal {
-            Ok(journal) => journal,
-            Err(error @ ReadRunError::Unavailable { .. }) => {
+    pub(super) fn loaded(&mut self, run: RunId, load: Load, journal: Result<Journal, Unread>, now: Instant) {
+        if !self.slots.end_load(&run, load) {
+            return;
+        }
+        match journal {
+            Ok(journal) => self.replay(&run, journal, now),
+            Err(Unread::Unavailable(error)) => {
                 tracing::warn!(%run, %error, source = super::queues::error_source(&error), "journal not read; trying again");
                 return self.load_newest(&run);
             }
-            Err(error) => {
-                self.park_unreadable(&run, self.watermark.newest(), &error);
-                return self.backlog.unblock(&run);
-            }
-        };
-        if !self.slots.is_live(&run) && self.slots.parked(&run).is_none() {
-            self.replay(&run, journal, now);
+            Err(Unread::Unreadable(error, about)) => self.park_unreadable(&run, self.watermark.newest(), &error, Arc::new(about)),
         }
         self.upkeep.inherited.remove(&run);
         self.backlog.unblock(&run);
     }
 
-    fn replay(&mut self, run: &RunId, journal: Vec<(JournalEntry, Option<Bytes>)>, now: Instant) {
-        let head = journal.last().map_or(0, |(entry, _)| entry.sequence);
+    fn replay(&mut self, run: &RunId, journal: Journal, now: Instant) {
+        let Some(head) = journal.head() else {
+            return self.nothing_left(run, journal.until);
+        };
         let Some((
             JournalEntry {
                 entry: Entry::Start(start),
@@ -78,73 +88,76 @@ impl Partition {
                 ..
             },
             _,
-        )) = journal.first()
+        )) = journal.entries.first()
         else {
             return self.orphaned(run, head);
         };
-        let ended = journal.iter().find_map(|(entry, _)| match &entry.entry {
-            Entry::End(ended) => Some((ended.outcome.clone(), entry.sequence, entry.time)),
-            _ => None,
-        });
-        let begun = self.begin_run(run, start, *started, head);
-        if let Some((outcome, sequence, time)) = ended {
-            let about = begun.map_or_else(|unfit| unfit.1, |(_, about)| about);
+        let (begun, about) = self.begin_run(run, start, *started, head);
+        if let Some((outcome, sequence, time)) = journal.end() {
             // A predecessor may have died before it took the run's schedules back.
             self.perform(None, Effect::UnscheduleRun { run: run.clone() });
             return self.see_off(run, &about, &outcome, sequence, time);
         }
-        let (mut code, about) = match begun {
-            Ok(begun) => begun,
-            Err(unfit) => return self.park(run, head, &unfit.0, &unfit.1),
+        let mut code = match begun {
+            Ok(code) => code,
+            Err(parked) => return self.park(run, head, &parked, about, journal.is_cancelling()),
         };
-        for (entry, stored) in journal {
+        for (entry, stored) in journal.entries {
             let sequence = entry.sequence;
             let event = match Event::new(entry, stored) {
                 Ok(event) => event,
-                Err(error) => return self.park_unreadable(run, sequence, &error),
+                Err(error) => return self.park_unreadable(run, sequence, &error, about),
             };
             let _polled = self.polled.enter(run);
             code.apply(event);
         }
-        self.slots.insert(
-            run.clone(),
-            Live {
-                run: code,
-                about: about.clone(),
-                effects: 0,
-                active: now,
-                read_back: true,
-            },
-        );
+        let live = Live {
+            run: code,
+            about: about.clone(),
+            effects: 0,
+            active: now,
+            read_back: true,
+        };
+        self.slots.insert(run.clone(), live);
         self.summarise(run, &about, RunStatus::Running, None, head, about.started);
         self.decide(run, None);
+    }
+
+    /// There is nothing of the run: it was purged, or a rollback took it. What the feed brought of it before that is over.
+    fn nothing_left(&mut self, run: &RunId, until: u64) {
+        for sequence in self.backlog.drop_until(run, until) {
+            self.watermark.release(sequence);
+        }
     }
 
     /// Entries of a run without a start: late ones of a purged run, or of one whose start a rollback took. They are never applied. As long as
     /// they stand the run cannot be started, so the sweep takes them away.
     fn orphaned(&mut self, run: &RunId, head: u64) {
         self.slots.ended(run.clone());
-        if head == 0 || self.upkeep.orphans.contains_key(run) {
+        if self.upkeep.orphans.contains_key(run) {
             return;
         }
         tracing::warn!(%run, sequence = head, "entries of a run without a start; left alone until a sweep");
         metrics().orphaned.add(1, &[]);
         let now = self.store.clock().now();
         self.watermark.park(head, run, now);
-        self.upkeep.orphans.insert(
-            run.clone(),
-            Orphan {
-                sequence: head,
-                since: now,
-            },
-        );
+        let orphan = Orphan {
+            sequence: head,
+            since: now,
+        };
+        self.upkeep.orphans.insert(run.clone(), orphan);
     }
 
     /// The large value of the run's next entry has come.
     pub(super) fn fetched(&mut self, run: &RunId, sequence: u64, value: Result<Bytes, PayloadError>) {
         match value {
             Ok(value) => self.slots.keep_fetched(run, sequence, value),
-            Err(error) => self.park_unreadable(run, sequence, &error),
+            Err(error) => {
+                self.unreadable(run, &error);
+                if self.slots.is_loading(run) {
+                    return;
+                }
+            }
         }
         self.backlog.unblock(run);
     }
@@ -161,8 +174,8 @@ impl Partition {
 
     /// The end of a run that stood still has come: it was cancelled.
     pub(super) fn parked_run_ended(&mut self, run: &RunId, outcome: RunOutcome, sequence: u64, time: Timestamp) {
-        match self.forget_parked(run).and_then(|parked| parked.about) {
-            Some(about) => self.see_off(run, &about, &outcome, sequence, time),
+        match self.forget_parked(run) {
+            Some(parked) => self.see_off(run, &parked.about, &outcome, sequence, time),
             None => self.slots.ended(run.clone()),
         }
         // What was armed for it is no longer known.
@@ -197,22 +210,28 @@ impl Partition {
         self.slots.ended(run.clone());
     }
 
-    /// Drops the longest idle runs while there are too many.
-    pub(super) fn evict(&mut self) {
-        while self.slots.len() > self.options.live_runs_max {
-            let Some(run) = self.slots.longest_idle() else { break };
+    /// Drops the longest idle runs when there are too many, and some more, so that this is not looked at for each.
+    pub(super) fn evict(&mut self, now: Instant) {
+        let too_many = self.slots.len().saturating_sub(self.options.live_runs_max);
+        if too_many == 0 || now < self.upkeep.next_eviction {
+            return;
+        }
+        let idle = self.slots.idle_longest(too_many + self.options.live_runs_max / 64);
+        if idle.len() < too_many {
+            // The others wait for acknowledgements, which do not come any sooner for being asked about.
+            self.upkeep.next_eviction = Instant(now.0 + EVICTION_PAUSE);
+        }
+        for run in idle {
             for (at, wake_up) in self.wheel.of_run(&run) {
                 if wake_up.sort == TimerSort::Deadline {
-                    self.perform(
-                        None,
-                        Effect::Schedule {
-                            run: run.clone(),
-                            sort: wake_up.sort,
-                            key: wake_up.key,
-                            at,
-                            attempt: 0,
-                        },
-                    );
+                    let deadline = Effect::Schedule {
+                        run: run.clone(),
+                        sort: wake_up.sort,
+                        key: wake_up.key,
+                        at,
+                        attempt: 0,
+                    };
+                    self.perform(None, deadline);
                 }
             }
             self.discard(&run);
@@ -264,14 +283,15 @@ impl Partition {
         since: Timestamp,
     ) {
         let summary = RunSummary {
-            workflow: about.start.workflow.clone(),
-            version: Some(about.version),
+            workflow: about.workflow.clone(),
+            version: about.version,
             status,
             reason,
             sequence,
+            epoch: 0,
             started: about.started,
             since,
-            tags: about.start.tags.clone(),
+            tags: about.tags.clone(),
         };
         let now = self.store.clock().now();
         let hold = status.is_final().then_some(sequence);

@@ -25,6 +25,7 @@ mod drive;
 mod effect;
 mod inflight;
 mod io;
+mod journal;
 mod load;
 mod park;
 mod queue_check;
@@ -35,6 +36,7 @@ mod scanning;
 mod slots;
 mod start;
 mod summary;
+mod sweep;
 mod upkeep;
 mod wake;
 mod wheel;
@@ -137,7 +139,7 @@ impl Partition {
         }
         self.apply_backlog(now);
         self.fire_due(now);
-        self.evict();
+        self.evict(now);
         self.keep_up(now);
         !self.stopping || !self.upkeep.is_finished()
     }

@@ -1,5 +1,7 @@
 //! Runs that stand still: why, how they are seen, and what moves them again.
 
+use std::sync::Arc;
+
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::RunId;
 use everstep_common::journal::{Entry, InboundKind, Start};
@@ -26,19 +28,14 @@ impl Partition {
             _ => return self.watermark.release(sequence),
         };
         match inbound.kind {
-            InboundKind::Cancel => {
-                let failure = Failure::new(FailureKind::Cancelled, inbound.reason.unwrap_or_default());
-                self.perform(
-                    Some((run.clone(), sequence)),
-                    Effect::End {
-                        run,
-                        outcome: RunEnd::Cancelled(failure),
-                    },
-                );
+            // The replay that parked it has seen this word already.
+            _ if self.slots.parked(&run).is_some_and(|parked| parked.sequence >= sequence) => {
                 self.watermark.release(sequence);
             }
-            // The replay that parked it has seen this word already.
-            InboundKind::Resume { .. } if self.slots.parked(&run).is_some_and(|parked| parked.sequence >= sequence) => {
+            InboundKind::Cancel => {
+                let failure = Failure::new(FailureKind::Cancelled, inbound.reason.unwrap_or_default());
+                let outcome = RunEnd::Cancelled(failure);
+                self.perform(Some((run.clone(), sequence)), Effect::End { run, outcome });
                 self.watermark.release(sequence);
             }
             InboundKind::Resume { .. } => {
@@ -63,70 +60,64 @@ impl Partition {
         start: &Start,
         started: Timestamp,
         known_until: u64,
-    ) -> Result<(Run, About), Box<(Parked, About)>> {
+    ) -> (Result<Run, Parked>, Arc<About>) {
         let definition = self.workflows.find(&start.workflow, start.version);
-        let version = definition
-            .as_ref()
-            .map_or(start.version.unwrap_or(0), |definition| definition.version);
-        let about = About {
-            start: Box::new(start.clone()),
-            version,
-            started,
+        let version = definition.as_ref().map(|definition| definition.version).or(start.version);
+        let about = Arc::new(About::new(start, version, started));
+        let begun = match definition {
+            _ if self.upkeep.is_poison(run) => Err(Parked::Poison),
+            Some(definition) => Ok(Run::new(run.clone(), definition, Limits::default(), known_until)),
+            None => Err(Parked::NoCode {
+                workflow: start.workflow.clone(),
+                version: start.version,
+            }),
         };
-        if self.upkeep.is_poison(run) {
-            return Err(Box::new((Parked::Poison, about)));
-        }
-        match definition {
-            Some(definition) => Ok((Run::new(run.clone(), definition, Limits::default(), known_until), about)),
-            None => Err(Box::new((
-                Parked::NoCode {
-                    workflow: start.workflow.clone(),
-                    version: start.version,
-                },
-                about,
-            ))),
-        }
+        (begun, about)
     }
 
-    /// The run stands still from here on, exempt from the cursor, until someone acts.
-    pub(super) fn park(&mut self, run: &RunId, sequence: u64, parked: &Parked, about: &About) {
-        tracing::warn!(%run, workflow = %about.start.workflow, reason = %parked, "run parked");
+    /// The run cannot go on with the code that is here, or the code did what it must not.
+    pub(super) fn park(&mut self, run: &RunId, sequence: u64, parked: &Parked, about: Arc<About>, cancelling: bool) {
+        tracing::warn!(%run, workflow = %about.workflow, reason = %parked, "run parked");
         self.say_what_is_lacking(parked);
-        metrics().parked.add(1, &[]);
-        self.discard(run);
-        self.hold_parked(run, sequence, Some(about.clone()));
-        let since = self.server_clock.at(self.store.clock().now()).unwrap_or(about.started);
-        self.summarise(run, about, RunStatus::Parked, Some(parked.to_string()), sequence, since);
+        self.stand_still(run, sequence, parked.to_string(), about, cancelling);
     }
 
-    pub(super) fn park_unreadable(&mut self, run: &RunId, sequence: u64, error: &dyn std::error::Error) {
-        let source = super::queues::error_source(error);
-        self.park_because(
-            run,
-            sequence,
-            format!("its journal cannot be read by this build: {error}: {source}"),
-        );
-    }
-
-    /// Parks a run for a reason that is not the core's.
-    pub(super) fn park_because(&mut self, run: &RunId, sequence: u64, reason: String) {
-        tracing::error!(%run, reason, "run parked");
-        metrics().parked.add(1, &[]);
-        let about = self.slots.live(run).map(|live| live.about.clone());
-        self.discard(run);
-        self.hold_parked(run, sequence, about.clone());
-        if let Some(about) = about {
-            let since = self.server_clock.at(self.store.clock().now()).unwrap_or(about.started);
-            self.summarise(run, &about, RunStatus::Parked, Some(reason), sequence, since);
+    /// An entry of the run, or its value, cannot be read by this build. A run that is not in memory is read back: that tells what is known of it.
+    pub(super) fn unreadable(&mut self, run: &RunId, error: &dyn std::error::Error) {
+        match self.slots.live(run) {
+            None => self.load_newest(run),
+            Some(live) => {
+                let (sequence, about) = (live.run.applied(), live.about.clone());
+                self.park_unreadable(run, sequence, error, about);
+            }
         }
     }
 
-    pub(super) fn hold_parked(&mut self, run: &RunId, sequence: u64, about: Option<About>) {
-        let now = self.store.clock().now();
-        self.watermark.park(sequence, run, now);
-        if let Some(before) = self.slots.park(run.clone(), ParkedRun { sequence, about }) {
+    pub(super) fn park_unreadable(&mut self, run: &RunId, sequence: u64, error: &dyn std::error::Error, about: Arc<About>) {
+        let source = super::queues::error_source(error);
+        let reason = format!("its journal cannot be read by this build: {error}: {source}");
+        tracing::error!(%run, workflow = %about.workflow, reason, "run parked");
+        self.stand_still(run, sequence, reason, about, false);
+    }
+
+    /// The run stands still from here on, exempt from the cursor, until someone acts. A cancel that it has taken in already does not end it:
+    /// with the right code it still cleans up.
+    fn stand_still(&mut self, run: &RunId, sequence: u64, mut reason: String, about: Arc<About>, cancelling: bool) {
+        metrics().parked.add(1, &[]);
+        if cancelling {
+            reason.push_str("; it was asked to cancel: cancel it again to end it as it stands");
+        }
+        self.discard(run);
+        self.watermark.park(sequence, run, self.store.clock().now());
+        let parked = ParkedRun {
+            sequence,
+            about: about.clone(),
+        };
+        if let Some(before) = self.slots.park(run.clone(), parked) {
             self.watermark.release(before.sequence);
         }
+        let since = self.server_clock.at(self.store.clock().now()).unwrap_or(about.started);
+        self.summarise(run, &about, RunStatus::Parked, Some(reason), sequence, since);
     }
 
     /// Drops a run from memory together with what only memory held for it.
@@ -141,8 +132,9 @@ impl Partition {
         tracing::error!(%run, reason, "an effect is refused");
         self.closures.forget_brought(run);
         if let Some(live) = self.slots.live(run) {
-            let sequence = live.run.applied();
-            self.park_because(run, sequence, format!("refused by the server: {reason}"));
+            let (sequence, about, cancelling) = (live.run.applied(), live.about.clone(), live.run.is_cancelling());
+            let reason = format!("refused by the server: {reason}");
+            self.stand_still(run, sequence, reason, about, cancelling);
         }
     }
 }

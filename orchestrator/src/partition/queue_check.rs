@@ -38,7 +38,10 @@ pub(crate) async fn check(performer: &Performer, known: BTreeMap<QueueName, Opti
             continue;
         }
         performer.queues.forget(&queue);
-        performer.queues.make_ready(&queue).await;
+        // One that cannot be made ready is lost still at the next look; the others are not kept waiting for it.
+        if !performer.queues.try_make_ready(&queue).await {
+            continue;
+        }
         let running = ask_running(&performer.store, &queue).await;
         lost.push(Lost { queue, running });
     }

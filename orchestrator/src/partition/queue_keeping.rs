@@ -7,7 +7,7 @@ use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
 
 use super::io::Input;
-use super::upkeep::UpkeepDone;
+use super::upkeep::{ScanReason, UpkeepDone};
 use super::{Partition, queue_check};
 use crate::metrics::metrics;
 
@@ -46,7 +46,8 @@ impl Partition {
         for lost in lost {
             tracing::warn!(queue = %lost.queue, "task stream was lost; publishing what is in flight anew");
             metrics().wiped.add(1, &[]);
-            self.in_flight.still_running(&lost.queue, lost.running);
+            self.in_flight
+                .still_running(&lost.queue, lost.running, self.knows_all_in_flight());
             self.republish(&lost.queue);
             self.performer.queues.account(&lost.queue);
         }
@@ -54,12 +55,17 @@ impl Partition {
 
     pub(super) fn still_running(&mut self, queue: &QueueName, running: BTreeSet<(RunId, StepKey)>) {
         let before = self.in_flight.running(queue);
-        self.in_flight.still_running(queue, running);
+        self.in_flight.still_running(queue, running, self.knows_all_in_flight());
         let stopped = before
             .into_iter()
             .filter(|(run, key)| !self.in_flight.is_running(run, key) && self.in_flight.contains(run, key));
         let runs: BTreeSet<RunId> = stopped.map(|(run, _)| run).collect();
         self.reload(runs);
+    }
+
+    /// Whether every open run has been read back since the take-over.
+    pub(super) fn knows_all_in_flight(&self) -> bool {
+        self.upkeep.scan.is_none_or(|reason| reason == ScanReason::Sweep)
     }
 
     /// Reading a run back asks for everything open again.

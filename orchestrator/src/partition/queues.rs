@@ -68,25 +68,32 @@ impl Queues {
     }
 
     /// Makes the queue's stream, mark and consumer where they are missing, however long the server is away.
-    pub(crate) async fn make_ready(&self, queue: &QueueName) -> Mark {
+    pub(crate) async fn make_ready(&self, queue: &QueueName) {
+        let mut backoff = Backoff::new();
+        while !self.try_make_ready(queue).await {
+            self.store.clock().sleep(backoff.delay()).await;
+        }
+    }
+
+    /// Tries so once; whether the queue is ready.
+    pub(crate) async fn try_make_ready(&self, queue: &QueueName) -> bool {
         let making = self.lock().entry(queue.clone()).or_default().making.clone();
         let _making = making.lock().await;
-        if let Some(mark) = self.lock().get(queue).and_then(|known| known.mark.clone()) {
-            return mark;
+        if self.is_ready(queue) {
+            return true;
         }
-        let mut backoff = Backoff::new();
-        loop {
-            match self.store.ensure_queue(queue).await {
-                Ok(mark) => {
-                    let mut known = self.lock();
-                    let known = known.entry(queue.clone()).or_default();
-                    known.accounted.get_or_insert_with(|| mark.incarnation.clone());
-                    known.mark = Some(mark.clone());
-                    return mark;
-                }
-                Err(error) => tracing::warn!(%queue, %error, source = error_source(&error), "task queue not ready yet"),
+        match self.store.ensure_queue(queue).await {
+            Ok(mark) => {
+                let mut known = self.lock();
+                let known = known.entry(queue.clone()).or_default();
+                known.accounted.get_or_insert_with(|| mark.incarnation.clone());
+                known.mark = Some(mark);
+                true
             }
-            self.store.clock().sleep(backoff.delay()).await;
+            Err(error) => {
+                tracing::warn!(%queue, %error, source = error_source(&error), "task queue not ready yet");
+                false
+            }
         }
     }
 

@@ -2,45 +2,107 @@
 
 use std::collections::BTreeSet;
 
-use everstep_common::ids::{Partition, RunId};
+use everstep_common::ids::{Partition, QueueName, RunId};
 use everstep_common::journal::EntryKey;
+use everstep_common::key::StepKey;
 use everstep_common::ports::{Followed, From, GetLast, ReadError, StreamInfo};
-use everstep_common::store::Store;
+use everstep_common::store::{Backoff, RUNS, Store};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
 use super::cursor::Newest;
+use super::wheel::WakeUp;
 
-/// The runs that have started and not ended; `None` if they could not all be listed. With `strays` also those of which there are entries
-/// and no start: a rollback may have taken it. That reads the whole partition.
-pub(crate) async fn open_runs(store: &Store, partition: Partition, strays: bool) -> Option<Vec<RunId>> {
+/// Which runs a scan is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Those that have started and not ended.
+    Open,
+    /// Every run of which there is any entry: after a rollback nothing that was known of any of them need be true.
+    All,
+}
+
+/// The runs of a partition; `None` if they could not all be listed.
+pub(crate) async fn runs(store: &Store, partition: Partition, which: Which) -> Option<BTreeSet<RunId>> {
     let names = store.names();
-    let started = runs_with(store, partition, names.kind_filter(partition, "start")).await?;
-    let ended = runs_with(store, partition, names.kind_filter(partition, "end")).await?;
-    let mut open: BTreeSet<RunId> = started.difference(&ended).cloned().collect();
-    if strays {
-        let all = runs_with(store, partition, names.journal_filter(partition)).await?;
-        open.extend(all.difference(&started).cloned());
+    match which {
+        Which::All => runs_with(store, partition, names.journal_filter(partition)).await,
+        Which::Open => {
+            let started = runs_with(store, partition, names.kind_filter(partition, "start")).await?;
+            let ended = runs_with(store, partition, names.kind_filter(partition, "end")).await?;
+            Some(started.difference(&ended).cloned().collect())
+        }
     }
-    Some(open.into_iter().collect())
 }
 
 async fn runs_with(store: &Store, partition: Partition, filter: String) -> Option<BTreeSet<RunId>> {
     let names = store.names();
-    let mut entries = store.broker().scan(&names.journal_stream(partition), &filter, None);
-    let mut runs = BTreeSet::new();
-    while let Some(entry) = entries.next().await {
-        match entry {
-            Ok(message) => runs.extend(names.parse_entry(&message.subject).map(|(run, _)| run)),
-            Err(error) => {
-                tracing::debug!(%partition, %error, "partition not scanned; trying again");
-                store.clock().sleep(everstep_common::store::Backoff::MAX).await;
-                return None;
-            }
+    let subjects = subjects(store, &names.journal_stream(partition), &filter).await?;
+    let runs = subjects.iter().filter_map(|subject| names.parse_entry(subject));
+    Some(runs.map(|(run, _)| run).collect())
+}
+
+/// What the server holds for a partition, for a sweep to compare with what it should.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// Runs that have started and not ended.
+    pub open: BTreeSet<RunId>,
+    /// Runs that have ended and have no summary.
+    pub unlisted: BTreeSet<RunId>,
+    /// Steps that have a task.
+    pub tasks: BTreeSet<(RunId, StepKey)>,
+    /// Wake-ups that the server has a schedule of, or has fired and nobody has taken yet.
+    pub scheduled: BTreeSet<WakeUp>,
+}
+
+/// Looks at everything that belongs to a partition, by subjects alone; `None` if the server did not answer. `queues` are those that it
+/// has something in flight in.
+pub(crate) async fn standing(store: &Store, partition: Partition, queues: &[QueueName]) -> Option<Standing> {
+    let names = store.names();
+    // A schedule that fires in between is seen in the second place.
+    let timers = names.timer_stream(partition);
+    let mut scheduled = BTreeSet::new();
+    for filter in [names.timer_schedules(partition), names.timer_fired(partition)] {
+        let subjects = subjects(store, &timers, &filter).await?;
+        scheduled.extend(subjects.iter().filter_map(|subject| {
+            let (run, sort, key) = names.parse_wake_up(subject)?;
+            Some(WakeUp { run, sort, key })
+        }));
+    }
+    let mut tasks = BTreeSet::new();
+    for queue in queues {
+        let subjects = subjects(store, &names.task_stream(queue), &names.task_filter(queue)).await?;
+        let of_queue = subjects.iter().filter_map(|subject| names.parse_task(subject));
+        tasks.extend(
+            of_queue
+                .filter(|(_, run, ..)| run.partition() == partition)
+                .map(|(_, run, key, _)| (run, key)),
+        );
+    }
+    // Ends before starts: a run that ends in between counts as open, and is found to have ended when it is read.
+    let ended = runs_with(store, partition, names.kind_filter(partition, "end")).await?;
+    let started = runs_with(store, partition, names.kind_filter(partition, "start")).await?;
+    let prefix = names.bucket_key(RUNS, "");
+    let listed = subjects(store, &names.bucket_stream(RUNS), &names.bucket_key(RUNS, "*")).await?;
+    let listed: BTreeSet<&str> = listed.iter().filter_map(|subject| subject.strip_prefix(&prefix)).collect();
+    Some(Standing {
+        open: started.difference(&ended).cloned().collect(),
+        unlisted: ended.into_iter().filter(|run| !listed.contains(run.as_str())).collect(),
+        tasks,
+        scheduled,
+    })
+}
+
+async fn subjects(store: &Store, stream: &str, filter: &str) -> Option<BTreeSet<String>> {
+    match store.broker().subjects(stream, filter).await {
+        Ok(subjects) => Some(subjects),
+        Err(error) => {
+            tracing::debug!(stream, filter, %error, "subjects not listed; trying again");
+            store.clock().sleep(Backoff::MAX).await;
+            None
         }
     }
-    Some(runs)
 }
 
 /// Removes the entries of a run that has no start, unless they are a tombstone and what came after it.
@@ -82,7 +144,7 @@ pub(crate) async fn stream_info(store: &Store, partition: Partition) -> StreamIn
             ),
             Err(error) => tracing::debug!(stream, %error, "journal stream not found yet"),
         }
-        store.clock().sleep(everstep_common::store::Backoff::MAX).await;
+        store.clock().sleep(Backoff::MAX).await;
     }
 }
 
@@ -102,7 +164,7 @@ pub(crate) async fn rolled_back(
             ));
         }
         Err(error) => {
-            store.clock().sleep(everstep_common::store::Backoff::MAX).await;
+            store.clock().sleep(Backoff::MAX).await;
             return Err(error.to_string());
         }
     };
@@ -134,7 +196,7 @@ pub(crate) async fn rolled_back(
         }
         Ok(_) | Err(ReadError::TooMany) => Ok(Some(format!("entry {} is not the one that was seen", newest.sequence))),
         Err(error) => {
-            store.clock().sleep(everstep_common::store::Backoff::MAX).await;
+            store.clock().sleep(Backoff::MAX).await;
             Err(error.to_string())
         }
     }

@@ -1,11 +1,13 @@
 //! The runs that the partition knows: in memory, being loaded, parked, lately ended.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use everstep_common::ids::RunId;
+use everstep_common::ids::{RunId, WorkflowName};
 use everstep_common::journal::Start;
 use everstep_common::ports::Instant;
+use everstep_common::summary::RunSummary;
 use everstep_core::Run;
 use jiff::Timestamp;
 
@@ -15,8 +17,8 @@ const ENDED_MAX: usize = 10_000;
 /// A run in memory.
 pub(crate) struct Live {
     pub run: Run,
-    /// What its summary says of its start.
-    pub about: About,
+    /// What is repeated of its start.
+    pub about: Arc<About>,
     /// Effects that are not acknowledged: it stays in memory while there are any.
     pub effects: u32,
     /// When something last happened to it.
@@ -25,12 +27,38 @@ pub(crate) struct Live {
     pub read_back: bool,
 }
 
-/// What summaries repeat of a run's start.
+/// What summaries and tasks repeat of a run's start; not its input, which may be large.
 #[derive(Clone, Debug)]
 pub(crate) struct About {
-    pub start: Box<Start>,
-    pub version: u32,
+    pub workflow: WorkflowName,
+    /// The version that it is pinned to, or that its code here has; unknown without both.
+    pub version: Option<u32>,
     pub started: Timestamp,
+    pub tags: BTreeMap<String, String>,
+    pub traceparent: Option<String>,
+}
+
+impl About {
+    pub(crate) fn new(start: &Start, version: Option<u32>, started: Timestamp) -> Self {
+        Self {
+            workflow: start.workflow.clone(),
+            version,
+            started,
+            tags: start.tags.clone(),
+            traceparent: start.traceparent.clone(),
+        }
+    }
+
+    /// What the summary that stands of it says.
+    pub(crate) fn of(summary: RunSummary) -> Self {
+        Self {
+            workflow: summary.workflow,
+            version: summary.version,
+            started: summary.started,
+            tags: summary.tags,
+            traceparent: None,
+        }
+    }
 }
 
 /// A run that stands still.
@@ -38,16 +66,20 @@ pub(crate) struct About {
 pub(crate) struct ParkedRun {
     /// The entry that keeps it exempt from the cursor.
     pub sequence: u64,
-    /// What its summary says of its start, as far as that could be read.
-    pub about: Option<About>,
+    /// What its summary says of its start.
+    pub about: Arc<About>,
 }
+
+/// A read of a run's journal that is under way. Only the newest one of a run counts: an older one may not hold what has been taken in since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Load(u64);
 
 #[derive(Default)]
 pub(crate) struct Slots {
     live: HashMap<RunId, Live>,
-    /// Live runs by activity, the longest idle first.
-    by_activity: BTreeSet<(Instant, RunId)>,
-    loading: HashSet<RunId>,
+    loading: HashMap<RunId, Load>,
+    /// How many loads were ever begun.
+    loads_begun: u64,
     parked: BTreeMap<RunId, ParkedRun>,
     /// Large values fetched for the next entry of a run.
     fetched: HashMap<RunId, (u64, Bytes)>,
@@ -58,7 +90,6 @@ pub(crate) struct Slots {
 impl Slots {
     pub(crate) fn insert(&mut self, id: RunId, live: Live) {
         self.loading.remove(&id);
-        self.by_activity.insert((live.active, id.clone()));
         self.live.insert(id, live);
     }
 
@@ -72,37 +103,45 @@ impl Slots {
 
     /// Something happened to the run.
     pub(crate) fn touch(&mut self, id: &RunId, now: Instant) {
-        if let Some(live) = self.live.get_mut(id)
-            && live.active != now
-        {
-            self.by_activity.remove(&(live.active, id.clone()));
+        if let Some(live) = self.live.get_mut(id) {
             live.active = now;
-            self.by_activity.insert((now, id.clone()));
         }
     }
 
-    /// Drops the run from memory.
+    /// Drops the run from memory, with what is on its way for it.
     pub(crate) fn remove(&mut self, id: &RunId) -> Option<Live> {
-        let live = self.live.remove(id)?;
-        self.by_activity.remove(&(live.active, id.clone()));
-        Some(live)
+        self.loading.remove(id);
+        self.fetched.remove(id);
+        self.live.remove(id)
     }
 
-    /// Drops every run from memory.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+    /// A journal is about to be read; nothing if a read of it is under way.
+    pub(crate) fn begin_load(&mut self, id: &RunId) -> Option<Load> {
+        if self.loading.contains_key(id) {
+            return None;
+        }
+        self.loads_begun += 1;
+        let load = Load(self.loads_begun);
+        self.loading.insert(id.clone(), load);
+        Some(load)
     }
 
-    pub(crate) fn loading(&mut self, id: &RunId) -> bool {
-        self.loading.insert(id.clone())
+    /// A journal was read; whether that still counts.
+    pub(crate) fn end_load(&mut self, id: &RunId, load: Load) -> bool {
+        let counts = self.loading.get(id) == Some(&load);
+        if counts {
+            self.loading.remove(id);
+        }
+        counts
     }
 
+    pub(crate) fn is_loading(&self, id: &RunId) -> bool {
+        self.loading.contains_key(id)
+    }
+
+    /// How many journals are being read.
     pub(crate) fn loads(&self) -> usize {
         self.loading.len()
-    }
-
-    pub(crate) fn loaded(&mut self, id: &RunId) {
-        self.loading.remove(id);
     }
 
     pub(crate) fn park(&mut self, id: RunId, parked: ParkedRun) -> Option<ParkedRun> {
@@ -138,8 +177,8 @@ impl Slots {
         }
     }
 
-    /// The run may begin anew: what was left of it is gone.
-    pub(crate) fn may_begin(&mut self, id: &RunId) {
+    /// The run may begin anew, or its end be looked at again.
+    pub(crate) fn forget_ended(&mut self, id: &RunId) {
         if self.ended.remove(id) {
             self.ended_order.retain(|ended| ended != id);
         }
@@ -161,21 +200,23 @@ impl Slots {
         }
     }
 
-    /// How many effects of a live run are not acknowledged.
-    pub(crate) fn effects(&self, id: &RunId) -> u32 {
-        self.live.get(id).map_or(0, |live| live.effects)
+    /// Whether nothing has happened to a live run since then and nothing of it is unacknowledged; nothing if it is not live.
+    pub(crate) fn is_idle_since(&self, id: &RunId, since: Instant) -> Option<bool> {
+        self.live.get(id).map(|live| live.active < since && live.effects == 0)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.live.len()
     }
 
-    /// The run that has been idle longest and has nothing unacknowledged.
-    pub(crate) fn longest_idle(&self) -> Option<RunId> {
-        let idle = self
-            .by_activity
-            .iter()
-            .find(|(_, id)| self.live.get(id).is_some_and(|live| live.effects == 0));
-        idle.map(|(_, id)| id.clone())
+    /// Up to `count` runs that have been idle longest and have nothing unacknowledged.
+    pub(crate) fn idle_longest(&self, count: usize) -> Vec<RunId> {
+        let idle = self.live.iter().filter(|(_, live)| live.effects == 0);
+        let mut idle: Vec<_> = idle.map(|(id, live)| (live.active, id)).collect();
+        if count < idle.len() {
+            idle.select_nth_unstable(count);
+            idle.truncate(count);
+        }
+        idle.into_iter().map(|(_, id)| id.clone()).collect()
     }
 }

@@ -24,7 +24,7 @@ use super::inflight::InFlight;
 use super::io::Io;
 use super::queues::Queues;
 use super::slots::Slots;
-use super::summary::Summaries;
+use super::summary::{Author, Summaries};
 use super::upkeep::{ScanReason, Upkeep};
 use super::wheel::Wheel;
 use super::{Options, Partition, scan};
@@ -256,7 +256,10 @@ impl TakenOver {
             wheel: Wheel::default(),
             in_flight: InFlight::default(),
             closures: Closures::new(starting.runtime, starting.store.clone(), results),
-            summaries: Summaries::default(),
+            summaries: Summaries::new(Author {
+                epoch: starting.epoch,
+                known_until: info.last_sequence,
+            }),
             upkeep: Upkeep::new(starting.id, record, revision, &info, poison, now),
             polled: starting.polled,
             caution: Caution::new(starting.tenure, starting.omens, now),

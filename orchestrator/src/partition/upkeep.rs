@@ -11,8 +11,9 @@ use everstep_common::store::PutError;
 
 use super::cursor::{CursorRecord, Newest};
 use super::io::{Input, PAUSE_MAX};
+use super::scan::Standing;
 use super::summary::Pending;
-use super::{Partition, queue_check, summary};
+use super::{Partition, queue_check};
 use crate::metrics::Gauges;
 
 /// How long summaries are gathered before they are written together.
@@ -30,16 +31,16 @@ pub(crate) enum UpkeepDone {
     Queues(Vec<queue_check::Lost>),
     /// What workers of lost streams still run.
     StillRunning(QueueName, BTreeSet<(RunId, StepKey)>),
-    /// The open runs of the partition, or nothing if they could not be listed.
-    Scanned(Option<Vec<RunId>>),
+    /// The runs of the partition, or nothing if they could not be listed.
+    Scanned(Option<BTreeSet<RunId>>),
+    /// What the server holds for the partition, or nothing if it did not answer; looked at from then on.
+    Swept(Instant, Option<Standing>),
     /// What was left of a run without a start is gone.
     Buried(RunId),
     /// It stands still.
     NotBuried,
     /// Whether the journal stream was rolled back.
     Checked(Result<Option<String>, String>),
-    /// The stream as it is found after it was lost.
-    Found(StreamInfo),
 }
 
 /// Why open runs are being read back.
@@ -82,6 +83,8 @@ pub(crate) struct Upkeep {
     pub(super) revision: u64,
     pub(super) writing: bool,
     pub(super) next_cursor: Instant,
+    /// Eviction rests until then.
+    pub(super) next_eviction: Instant,
     next_summaries: Instant,
     flushing: bool,
     pub(super) next_marks: Instant,
@@ -117,6 +120,7 @@ impl Upkeep {
             revision,
             writing: false,
             next_cursor: now,
+            next_eviction: now,
             next_summaries: now,
             flushing: false,
             next_marks: now,
@@ -179,10 +183,7 @@ impl Partition {
         self.load_scanned();
         self.check_queues(now);
         self.calm_down(now);
-        if now >= self.upkeep.next_sweep && self.upkeep.scan.is_none() {
-            self.sweep_orphans(now);
-            self.scan(ScanReason::Sweep);
-        }
+        self.sweep(now);
     }
 
     /// Takes in what a piece of upkeep brought.
@@ -194,10 +195,10 @@ impl Partition {
             UpkeepDone::Queues(lost) => self.queues_checked(lost),
             UpkeepDone::StillRunning(queue, running) => self.still_running(&queue, running),
             UpkeepDone::Scanned(runs) => self.scanned(runs, now),
+            UpkeepDone::Swept(since, standing) => self.swept(since, standing),
             UpkeepDone::Buried(run) => self.buried(&run),
             UpkeepDone::NotBuried => {}
             UpkeepDone::Checked(answer) => self.stream_checked(answer),
-            UpkeepDone::Found(info) => self.begin_anew(&info),
         }
     }
 
@@ -215,9 +216,9 @@ impl Partition {
             return;
         }
         self.upkeep.flushing = true;
-        let store = self.store.clone();
+        let (store, author) = (self.store.clone(), self.summaries.author());
         self.io.begin(Box::pin(async move {
-            let (written, failed) = summary::write(&store, summaries).await;
+            let (written, failed) = author.write(&store, summaries).await;
             Input::Upkeep(UpkeepDone::Summaries(written, failed))
         }));
     }

@@ -30,10 +30,11 @@ impl Partition {
             return self.fire_timer(run, key, scheduled.due);
         }
         let Some(live) = self.slots.live(run) else {
-            // Dropped from memory: reading it back arms or does what is due.
-            return if !self.slots.has_ended(run) {
-                self.load_newest(run)
-            };
+            // Dropped from memory: reading it back arms or does what is due. One that stands still is read when it goes on.
+            if !self.slots.has_ended(run) && self.slots.parked(run).is_none() {
+                self.load_newest(run);
+            }
+            return;
         };
         match sort {
             TimerSort::Retry => live.run.retry_due(&key, scheduled.attempt),
@@ -49,7 +50,7 @@ impl Partition {
         for delivery in deliveries {
             self.server_clock.observe(delivery.time, now);
             let broker = self.store.broker().clone();
-            let Some((run, sort, key)) = self.store.names().parse_fired(&delivery.subject) else {
+            let Some((run, sort, key)) = self.store.names().parse_wake_up(&delivery.subject) else {
                 tracing::warn!(subject = %delivery.subject, "not a timer; removed");
                 broker.ack(&delivery.ack, Ack::Terminate);
                 continue;

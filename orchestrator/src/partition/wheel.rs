@@ -27,6 +27,15 @@ impl WakeUp {
             key: key.clone(),
         }
     }
+
+    /// One before all others of the run, to begin a range with.
+    pub(crate) fn first_of(run: &RunId) -> Self {
+        Self {
+            run: run.clone(),
+            sort: TimerSort::Sleep,
+            key: StepKey::first(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,12 +64,10 @@ impl Wheel {
 
     /// What is armed for a run.
     pub(crate) fn of_run(&self, run: &RunId) -> Vec<(Timestamp, WakeUp)> {
-        let first = WakeUp {
-            run: run.clone(),
-            sort: TimerSort::Sleep,
-            key: StepKey::first(),
-        };
-        let armed = self.due.range(first..).take_while(|(wake_up, _)| wake_up.run == *run);
+        let armed = self
+            .due
+            .range(WakeUp::first_of(run)..)
+            .take_while(|(wake_up, _)| wake_up.run == *run);
         armed.map(|(wake_up, (due, _))| (*due, wake_up.clone())).collect()
     }
 

@@ -27,6 +27,7 @@ impl Client {
             status: RunStatus::Running,
             reason: None,
             sequence: started.sequence,
+            epoch: 0,
             started: started.time,
             since: started.time,
             tags: start.tags,

@@ -1,5 +1,7 @@
 //! Reading: the last message of each subject as of a position, and scans.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, ensure};
 use everstep_common::ports::{Broker, GetLast, Message, ReadError};
 use futures::StreamExt;
@@ -21,6 +23,7 @@ super::behaviours![
     a_scan_of_everything_ends_before_what_was_purged,
     a_scan_is_as_long_as_the_stream,
     a_scan_past_the_end_is_not_answered,
+    subjects_are_listed_each_once_without_their_messages,
 ];
 
 async fn the_last_of_each_subject_comes_in_stream_order(h: &Harness) -> anyhow::Result<()> {
@@ -236,4 +239,19 @@ async fn patiently(h: &Harness, request: GetLast) -> anyhow::Result<Vec<Message>
             answer => return Ok(answer?.messages),
         }
     }
+}
+
+async fn subjects_are_listed_each_once_without_their_messages(h: &Harness) -> anyhow::Result<()> {
+    let stream = h.make(h.plain("s")).await?;
+    h.store_each(&["s.r.b", "s.r.a", "s.r.b", "s.q.a"]).await?;
+    let listed = |filter: &str| h.broker.subjects(&stream, &h.subject(filter));
+    let names = |names: &[&str]| names.iter().map(|name| h.subject(name)).collect::<BTreeSet<_>>();
+    ensure!(listed("s.>").await? == names(&["s.q.a", "s.r.a", "s.r.b"]));
+    ensure!(listed("s.r.*").await? == names(&["s.r.a", "s.r.b"]));
+    ensure!(listed("s.r.b").await? == names(&["s.r.b"]));
+    ensure!(listed("s.none.>").await?.is_empty());
+    h.broker.purge(&stream, &h.subject("s.r.a")).await?;
+    ensure!(listed("s.r.*").await? == names(&["s.r.b"]));
+    ensure!(h.broker.subjects(&h.subject("none"), ">").await == Err(ReadError::NoStream));
+    Ok(())
 }

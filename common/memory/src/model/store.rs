@@ -187,7 +187,7 @@ impl Stream {
     }
 
     /// The subjects held that match, each with its sequences.
-    pub(super) fn subjects_matching<'a>(
+    pub(crate) fn subjects_matching<'a>(
         &'a self,
         filter: &'a str,
     ) -> Box<dyn Iterator<Item = (&'a String, &'a BTreeSet<u64>)> + 'a> {

@@ -34,6 +34,7 @@ pub enum Call {
     DeleteConsumer,
     Consumers,
     StreamInfo,
+    Subjects,
     Send,
     Subscribe,
     Ask,

@@ -210,12 +210,23 @@ async fn thousands_of_messages_are_read_without_a_consumer() {
     assert_eq!(all("j.a.*", None).await, Ok(((1..=2_500).collect(), 2_510)));
     assert_eq!(all("j.>", Some(1_700)).await, Ok(((1..=1_700).collect(), 1_700)));
     assert_eq!(all("j.none", None).await, Ok((Vec::new(), 2_510)));
-    assert!(matches!(
-        all("j.>", Some(2_511)).await,
-        Err(ReadError::Unavailable(_))
-    ));
+    assert!(matches!(all("j.>", Some(2_511)).await, Err(ReadError::Unavailable(_))));
     assert_eq!(broker.get_all("NONE", ">", None).await, Err(ReadError::NoStream));
     assert_eq!(broker.consumers("J").await, Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn more_subjects_than_one_page_holds_are_listed() {
+    let (_server, broker) = server().await;
+    journal(&broker).await;
+    for thousand in 0..101 {
+        let batch = (0..1_000).map(|n| Publish::new(format!("j.{thousand}.{n}"), "").create_only());
+        soon(broker.publish_batch(batch.collect())).await.unwrap();
+    }
+    let listed = soon(broker.subjects("J", "j.>")).await.unwrap();
+    assert_eq!(listed.len(), 101_000);
+    assert!(listed.contains("j.0.0") && listed.contains("j.100.999"));
+    assert_eq!(soon(broker.subjects("J", "j.7.*")).await.unwrap().len(), 1_000);
 }
 
 #[tokio::test]

@@ -1,0 +1,100 @@
+//! Reading a run's journal whole, with its large values, as a replay wants it.
+
+use bytes::Bytes;
+use everstep_common::ids::{RunId, WorkflowName};
+use everstep_common::journal::{Entry, EntryKey, InboundKind, JournalEntry, RunOutcome};
+use everstep_common::payload::Payload;
+use everstep_common::store::{RUNS, ReadAt, ReadRunError, Store};
+use everstep_common::wire;
+use jiff::Timestamp;
+
+use super::slots::About;
+
+/// The workflow that a summary names when nothing readable does.
+const UNKNOWN_WORKFLOW: &str = "unknown";
+
+/// A run's entries in stream order, each with the value it refers to.
+pub(crate) struct Journal {
+    pub entries: Vec<(JournalEntry, Option<Bytes>)>,
+    /// The sequence up to which this is all.
+    pub until: u64,
+}
+
+/// Why a journal was not read.
+pub(crate) enum Unread {
+    /// Not answered, however often asked: ask again.
+    Unavailable(ReadRunError),
+    /// This build cannot read it; what is known of the run nevertheless.
+    Unreadable(ReadRunError, About),
+}
+
+impl Journal {
+    /// The sequence of the newest entry.
+    pub(crate) fn head(&self) -> Option<u64> {
+        self.entries.last().map(|(entry, _)| entry.sequence)
+    }
+
+    /// How the run ended, by which entry and when.
+    pub(crate) fn end(&self) -> Option<(RunOutcome, u64, Timestamp)> {
+        self.entries.iter().find_map(|(entry, _)| match &entry.entry {
+            Entry::End(ended) => Some((ended.outcome.clone(), entry.sequence, entry.time)),
+            _ => None,
+        })
+    }
+
+    /// Whether the run was asked to cancel.
+    pub(crate) fn is_cancelling(&self) -> bool {
+        let mut entries = self.entries.iter().map(|(entry, _)| &entry.entry);
+        entries.any(|entry| matches!(entry, Entry::In(inbound) if inbound.kind == InboundKind::Cancel))
+    }
+}
+
+/// Reads a run's journal and the values it refers to.
+pub(crate) async fn read(store: &Store, run: &RunId, at: ReadAt) -> Result<Journal, Unread> {
+    match read_whole(store, run, at).await {
+        Ok(journal) => Ok(journal),
+        Err(error @ ReadRunError::Unavailable { .. }) => Err(Unread::Unavailable(error)),
+        Err(error) => Err(Unread::Unreadable(error, known(store, run).await)),
+    }
+}
+
+async fn read_whole(store: &Store, run: &RunId, at: ReadAt) -> Result<Journal, ReadRunError> {
+    let (ReadAt::Entry(until) | ReadAt::AtLeast(until)) = at;
+    let read = store.read_run(run, at).await?;
+    let mut entries = Vec::with_capacity(read.len());
+    for entry in read {
+        let value = match entry.entry.payload() {
+            Some(payload @ Payload::Stored(_)) => {
+                let value = store.get_payload(run, payload).await;
+                Some(value.map_err(|error| ReadRunError::Undecodable {
+                    run: run.clone(),
+                    key: entry.key.to_string(),
+                    source: wire::Error::Malformed(error.to_string()),
+                })?)
+            }
+            _ => None,
+        };
+        entries.push((entry, value));
+    }
+    Ok(Journal { entries, until })
+}
+
+/// What is known of a run whose journal cannot be read: by its start, else by its summary.
+async fn known(store: &Store, run: &RunId) -> About {
+    if let Ok(Some(entry)) = store.read_entry(run, &EntryKey::Start).await
+        && let Entry::Start(start) = &entry.entry
+    {
+        return About::new(start, start.version, entry.time);
+    }
+    let summary = store.get_record(RUNS, run.as_str()).await.ok().flatten();
+    match summary.and_then(|record| wire::decode(&record.value).ok()) {
+        Some(summary) => About::of(summary),
+        None => About {
+            workflow: WorkflowName::new(UNKNOWN_WORKFLOW).expect("a name"),
+            version: None,
+            started: Timestamp::UNIX_EPOCH,
+            tags: Default::default(),
+            traceparent: None,
+        },
+    }
+}

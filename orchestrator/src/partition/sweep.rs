@@ -1,0 +1,115 @@
+//! The sweep: now and then what the server holds is compared with what it should, and what is missing is derived again. It should find
+//! nothing.
+//!
+//! It looks at subjects only and reads no run that has what it needs. A run that something happened to while it looked is left to the next
+//! one.
+
+use everstep_common::ids::RunId;
+use everstep_common::key::StepKey;
+use everstep_common::ports::Instant;
+use everstep_common::subject::TimerSort;
+
+use super::Partition;
+use super::io::Input;
+use super::scan::{self, Standing};
+use super::upkeep::{ScanReason, UpkeepDone};
+use super::wheel::WakeUp;
+use crate::metrics::{Found, metrics};
+
+impl Partition {
+    /// Begins a sweep if one is due and nothing else is being read back.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        if now < self.upkeep.next_sweep || self.upkeep.scan.is_some() {
+            return;
+        }
+        self.upkeep.next_sweep = Instant(now.0 + self.options.sweep_every);
+        self.sweep_orphans(now);
+        self.upkeep.scan = Some(ScanReason::Sweep);
+        self.upkeep.listing = true;
+        let (store, partition, queues) = (self.store.clone(), self.id, self.in_flight.queues());
+        self.io.begin(Box::pin(async move {
+            let standing = scan::standing(&store, partition, &queues).await;
+            Input::Upkeep(UpkeepDone::Swept(now, standing))
+        }));
+    }
+
+    /// What the server held; `since` is when the look began.
+    pub(super) fn swept(&mut self, since: Instant, standing: Option<Standing>) {
+        self.upkeep.listing = false;
+        // Not answered: the next sweep looks again.
+        let Some(standing) = standing else { return };
+        for run in &standing.open {
+            if self.is_deficient(run, since, &standing) {
+                self.discard(run);
+                self.upkeep.to_load.push_back(run.clone());
+            }
+        }
+        for run in standing.unlisted {
+            // Its end is read once more and brings the summary.
+            self.slots.forget_ended(&run);
+            self.upkeep.to_load.push_back(run);
+        }
+    }
+
+    /// Whether something that an open run waits for is not there.
+    fn is_deficient(&self, run: &RunId, since: Instant, standing: &Standing) -> bool {
+        let is_idle = self.slots.is_idle_since(run, since);
+        if self.slots.has_ended(run) || self.slots.parked(run).is_some() || self.slots.is_loading(run) || is_idle == Some(false) {
+            return false;
+        }
+        let mut in_flight = self.in_flight.of_run(run).map(|(key, _)| key);
+        let has_task = |key: &StepKey| standing.tasks.contains(&(run.clone(), key.clone())) || self.in_flight.is_running(run, key);
+        if !in_flight.all(has_task) {
+            return true;
+        }
+        if is_idle.is_some() {
+            let lost = self.wheel.of_run(run).into_iter().any(|(_, wake_up)| {
+                // Deadlines of runs in memory are in memory only.
+                wake_up.sort != TimerSort::Deadline && !standing.scheduled.contains(&wake_up)
+            });
+            if lost {
+                tracing::warn!(%run, "the sweep found a wake-up without a schedule");
+                metrics().sweep_found(Found::WakeUpWithoutSchedule);
+            }
+            return lost;
+        }
+        // Not in memory: only a schedule, a task or a closure brings it back.
+        let waits = standing
+            .scheduled
+            .range(WakeUp::first_of(run)..)
+            .next()
+            .is_some_and(|wake_up| wake_up.run == *run);
+        !waits && !self.closures.has_any(run) && self.in_flight.of_run(run).next().is_none()
+    }
+
+    /// Takes away what stands of runs without a start, once it has stood for a whole period. A start is stored only into an empty run, so
+    /// none can come in between the look and the purge.
+    pub(super) fn sweep_orphans(&self, now: Instant) {
+        let due = self
+            .upkeep
+            .orphans
+            .iter()
+            .filter(|(_, orphan)| now.since(orphan.since) >= self.options.sweep_every);
+        for (run, _) in due {
+            let (store, run) = (self.store.clone(), run.clone());
+            self.io.begin(Box::pin(async move {
+                match scan::bury(&store, &run).await {
+                    Ok(()) => Input::Upkeep(UpkeepDone::Buried(run)),
+                    Err(error) => {
+                        tracing::debug!(%run, error, "what is left of a run without a start was not taken away yet");
+                        Input::Upkeep(UpkeepDone::NotBuried)
+                    }
+                }
+            }));
+        }
+    }
+
+    pub(super) fn buried(&mut self, run: &RunId) {
+        tracing::warn!(%run, "what was left of a run without a start is taken away");
+        metrics().sweep_found(Found::RunWithoutStart);
+        self.slots.forget_ended(run);
+        if let Some(orphan) = self.upkeep.orphans.remove(run) {
+            self.watermark.release(orphan.sequence);
+        }
+    }
+}
