@@ -85,6 +85,53 @@ pub fn at_every_call(scenario: &Scenario, process: &str, stride: usize, offset: 
     }
 }
 
+/// Plays a scenario that is too long for a death at each entry and each call with `samples` of each kind: everybody dies at entries, and
+/// every process before and after calls. They are spread evenly and shifted by `lot`, so that over many lots every place is met.
+///
+/// The ends are compared if `same_end`; whether all promises hold is checked in any case.
+pub fn at_some(scenario: &Scenario, settings: &Settings, samples: u64, lot: u64, same_end: bool) {
+    let plain = play(scenario, settings.clone());
+    let processes = plain.calls.keys().map(|name| Victim::Process(name.clone()));
+    let victims: Vec<Victim> = processes.chain([Victim::Server]).collect();
+    let at_entries = victims.into_iter().flat_map(|victim| {
+        spread(plain.entries, samples, lot).map(move |number| Crash::AtEntry {
+            number,
+            victim: victim.clone(),
+        })
+    });
+    let at_calls = plain.calls.iter().flat_map(|(process, calls)| {
+        let numbers = spread(*calls, samples, lot);
+        numbers.flat_map(|number| {
+            [When::Before, When::After].map(|when| Crash::AtCall {
+                process: process.clone(),
+                number,
+                when,
+            })
+        })
+    });
+    for crash in at_entries.chain(at_calls) {
+        let crashed = play(
+            scenario,
+            Settings {
+                crash: Some(crash.clone()),
+                ..settings.clone()
+            },
+        );
+        assert!(
+            !same_end || plain.ends == crashed.ends,
+            "{}: another end after {crash:?}\n{}",
+            scenario.name,
+            crashed.history
+        );
+    }
+}
+
+/// So many of the numbers below `bound`, evenly spread; which ones, says the lot.
+fn spread(bound: u64, samples: u64, lot: u64) -> impl Iterator<Item = u64> {
+    let stride = (bound / samples).max(1);
+    (lot % stride..bound).step_by(stride as usize)
+}
+
 fn expect_same(scenario: &Scenario, plain: &Outcome, crash: Crash) {
     let settings = Settings {
         crash: Some(crash.clone()),

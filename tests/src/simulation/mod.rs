@@ -6,7 +6,7 @@
 //!                │       └── a process that dies is started again under a new name, as a supervisor does
 //!                ├── MemoryServer: JetStream with seeded faults, crash points at each call of the port
 //!                └── Ledger: what the functions did to the outside world
-//! scenarios, trials ── what is run, and what must come of it   crashes ── where a process dies
+//! scenarios, trials, owners ── what is run, and what must come of it   crashes ── where a process dies
 //! properties ── P1 to P7, checked on what the server holds in the end
 //! ```
 
@@ -15,6 +15,7 @@ mod crashes;
 mod disasters;
 mod driver;
 mod ledger;
+mod owners;
 mod processes;
 mod properties;
 mod scenarios;
@@ -23,7 +24,7 @@ mod story;
 mod trials;
 mod world;
 
-pub use crashes::{Crash, Victim, at_every_call, at_every_entry};
+pub use crashes::{Crash, Victim, at_every_call, at_every_entry, at_some};
 pub use driver::{Outcome, play};
 pub use ledger::Ledger;
 pub use properties::check;

@@ -12,6 +12,8 @@ use everstep_common::store::Store;
 use everstep_memory::MemoryBroker;
 use everstep_orchestrator::{Options as OrchestratorOptions, SimulatedOrchestrator, Workflows};
 use everstep_worker::{Options as WorkerOptions, Resources, Worker};
+use futures::FutureExt;
+use futures::future::{Either, select, select_all};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -78,14 +80,18 @@ impl World {
         self.begin(name, role);
     }
 
-    /// Stops a worker in order; returns when it has ended.
+    /// Stops a worker in order; returns when it has ended, or has died over it.
     pub async fn drain(&self, name: &str) {
         let process = self.0.processes.borrow_mut().running.remove(name);
         let process = process.unwrap_or_else(|| panic!("no process {name} runs"));
         let (task, stop) = process.worker.expect("a worker is drained");
         // If it is gone it has stopped.
         let _ = stop.expect("a worker is drained once").send(());
-        task.await.expect("the worker ends in order");
+        let connections = process.connections.borrow().clone();
+        let died = select_all(connections.iter().map(|name| self.0.server.died(name).boxed_local()));
+        if let Either::Left((ended, _)) = select(task, died).await {
+            ended.expect("the worker ends in order");
+        }
     }
 
     /// Starts every process again that has died by itself.
