@@ -73,6 +73,20 @@ pub async fn refund(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowErr
     ctx.step(charge, cents).await
 }
 
+/// One charge, then a recursion without end: no guard in the process can catch that.
+#[workflow]
+pub async fn plunge(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
+    let cents = ctx.step(charge, cents).await?;
+    Ok(deeper(cents))
+}
+
+fn deeper(depth: u64) -> u64 {
+    if depth == u64::MAX {
+        return depth;
+    }
+    std::hint::black_box(deeper(depth + 1)) - 1
+}
+
 /// What an `order` of 100 cents returns.
 pub fn hundred_cents() -> u64 {
     300
@@ -93,6 +107,7 @@ pub fn application() -> App {
         .workflow(order)
         .workflow(refund)
         .workflow(misbehave)
+        .workflow(plunge)
         .function(stumble)
         .function(block)
         .function(charge)

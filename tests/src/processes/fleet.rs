@@ -175,6 +175,26 @@ impl Fleet {
         Ok(())
     }
 
+    /// SIGKILL to the server, or to all of its nodes, and nothing in its place.
+    pub fn kill_server(&mut self) {
+        match &mut self.servers {
+            Servers::One(server) => server.kill(),
+            Servers::Three(cluster) => (0..NODES).for_each(|node| cluster.kill(node)),
+        }
+    }
+
+    /// Starts the orchestrators again that have died by themselves, as a supervisor does; how many those were.
+    pub fn revive_orchestrators(&mut self) -> anyhow::Result<usize> {
+        let mut revived = 0;
+        for place in 0..self.orchestrators.len() {
+            if self.orchestrators[place].try_wait()?.is_some() {
+                self.orchestrators[place] = self.spawn("orchestrator")?;
+                revived += 1;
+            }
+        }
+        Ok(revived)
+    }
+
     /// SIGTERM to the first worker (or orchestrator); how it ended.
     pub async fn terminate(&mut self, victim: Victim) -> anyhow::Result<std::process::ExitStatus> {
         let children = if victim == Victim::Worker {

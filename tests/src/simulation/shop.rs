@@ -1,5 +1,6 @@
 //! The workflows and functions that the scenarios run.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use everstep::prelude::*;
@@ -278,6 +279,32 @@ pub async fn hurried(ctx: WorkflowContext) -> Result<String, WorkflowError> {
     ctx.step(slow, 1_800).total_timeout(Duration::from_secs(30)).await
 }
 
+thread_local! {
+    static DEADLY: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
+}
+
+/// What becomes of a process that polls `deadly` after its step; nothing if its code is mended.
+pub fn set_deadly(end: Option<Box<dyn Fn()>>) {
+    DEADLY.set(end);
+}
+
+/// A step, then something that no process outlives, then a sleep.
+#[workflow]
+pub async fn deadly(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    let squared = ctx.step(square, 2).await?;
+    DEADLY.with_borrow(|end| end.iter().for_each(|end| end()));
+    ctx.sleep(Duration::from_secs(20)).await?;
+    Ok(squared)
+}
+
+/// Only `sleeper`.
+pub fn sleeper_only() -> Workflows {
+    let mut workflows = Workflows::new();
+    let registered = workflows.register(everstep::definition(sleeper, Default::default()));
+    registered.expect("nothing else is registered");
+    workflows
+}
+
 /// All workflows, `changing` as it began.
 pub fn code() -> Workflows {
     with_changing(everstep::definition(before::changing, Default::default()))
@@ -308,6 +335,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(sleeper, resources()),
         everstep::definition(race, resources()),
         everstep::definition(endless, resources()),
+        everstep::definition(deadly, resources()),
         everstep::definition(large, resources()),
         everstep::definition(stuck, resources()),
         everstep::definition(two_queues, resources()),
