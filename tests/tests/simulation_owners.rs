@@ -19,6 +19,11 @@ fn a_run_that_ends_its_process_at_once_is_parked_and_can_be_mended() {
 }
 
 #[test]
+fn a_closure_that_ends_its_process_at_once_is_found_too() {
+    play(&Scenario::DEADLY_CLOSURE, settings(1));
+}
+
+#[test]
 fn a_partition_goes_to_the_orchestrator_that_has_the_code() {
     play(&Scenario::CODE_ELSEWHERE, settings(2));
 }

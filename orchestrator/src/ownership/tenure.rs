@@ -92,6 +92,13 @@ impl Tenure {
     }
 }
 
+impl Noted {
+    /// The run.
+    pub fn run(&self) -> &RunId {
+        &self.run
+    }
+}
+
 impl Drop for Noted {
     fn drop(&mut self) {
         self.tenure.polled(self.run.clone());

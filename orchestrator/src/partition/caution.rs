@@ -3,8 +3,8 @@
 //!
 //! When owners die soon after they took the partition its next owner is cautious: each run stands in the lease before it is first polled,
 //! and goes by a read of its journal for that, new ones too. Who dies then has left word of whom he was polling. An owner who has read
-//! everything back and has driven for a minute is at ease: nothing is noted any more. What a closure does is not seen here: it runs after
-//! the poll that asked for it.
+//! everything back and has driven for a minute is at ease: nothing is noted any more. A closure that was not recorded is asked for by that
+//! first poll again, so the run stands in the lease for as long as its closures run, within reason.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,11 +16,14 @@ use everstep_core::Parked;
 use super::Partition;
 use super::effect::{Effect, Performer};
 use super::io::Input;
-use crate::ownership::{Needed, Omens, Tenure};
+use crate::ownership::{Needed, Noted, Omens, Tenure};
 use crate::watchdog::STRIKES_MAX;
 
 /// How long an owner has to live before the deaths of earlier ones no longer count.
 const CALM_AFTER: Duration = Duration::from_secs(60);
+
+/// How long a run stays noted for its closures: others wait for their first poll meanwhile.
+const KEPT_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) struct Caution {
     pub tenure: Tenure,
@@ -28,6 +31,8 @@ pub(crate) struct Caution {
     on: bool,
     /// Runs that owners died over.
     struck: BTreeSet<RunId>,
+    /// A run that stays noted for its closures, and since when.
+    kept: Option<(Noted, Instant)>,
     /// When earlier deaths stop counting; nothing once they have.
     calm_at: Option<Instant>,
 }
@@ -44,6 +49,7 @@ impl Caution {
             tenure,
             on: omens.cautious,
             struck: omens.strikes.into_iter().map(|(run, _)| run).collect(),
+            kept: None,
             calm_at: Some(Instant(now.0 + CALM_AFTER)),
         }
     }
@@ -54,13 +60,20 @@ impl Caution {
 }
 
 impl Partition {
-    /// Reads a run's journal when the run stands in the lease. It stands there until what was read is replayed.
+    /// Reads a run's journal when the run stands in the lease. It stands there until what was read is replayed, and its closures are done.
     pub(super) fn load_noted(&self, performer: Performer, run: RunId, load: Effect) {
         let tenure = self.caution.tenure.clone();
         self.io.begin(Box::pin(async move {
             let noted = tenure.note(run).await;
             Input::Noted(noted, performer.perform(load).await)
         }));
+    }
+
+    /// The run came back from its first poll.
+    pub(super) fn keep_noted(&mut self, noted: Noted, now: Instant) {
+        if self.closures.has_any(noted.run()) {
+            self.caution.kept = Some((noted, now));
+        }
     }
 
     /// The run has ended, or is to be tried anew.
@@ -81,8 +94,11 @@ impl Partition {
         }
     }
 
-    /// Ends the caution, and what is held against runs that were polled since and did no harm.
+    /// Ends what is no longer to be feared: of a run whose closures are done, and in the end of all that were polled and did no harm.
     pub(super) fn calm_down(&mut self, now: Instant) {
+        let closures = &self.closures;
+        let is_over = |(noted, since): &mut (Noted, Instant)| !closures.has_any(noted.run()) || now.since(*since) >= KEPT_MAX;
+        drop(self.caution.kept.take_if(is_over));
         let due = self.caution.calm_at.is_some_and(|calm_at| now >= calm_at);
         if !due || self.upkeep.scan.is_some() {
             return;

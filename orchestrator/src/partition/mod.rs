@@ -157,7 +157,7 @@ impl Partition {
             Input::Performed(origin, performed) => self.performed(origin, performed, now),
             Input::Noted(noted, performed) => {
                 self.performed(None, performed, now);
-                drop(noted);
+                self.keep_noted(noted, now);
             }
             Input::Rederived(performed) => {
                 self.rederiving -= 1;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use everstep::{IntoWorkflow, Workflow};
 use everstep_common::ids::{Partition, ProcessId, RunId};
 use everstep_common::ports::Message;
 use everstep_common::store::LEASES;
@@ -19,6 +20,8 @@ use super::world::World;
 impl Scenario {
     /// A workflow that ends its process as soon as it is polled at a certain point.
     pub const DEADLY: Self = scenario!(deadly);
+    /// The same by a closure.
+    pub const DEADLY_CLOSURE: Self = scenario!(deadly_closure);
     /// One of two orchestrators lacks a workflow that the other one has.
     pub const CODE_ELSEWHERE: Self = scenario!(code_elsewhere);
     /// No orchestrator has the code of a run, until one comes that does.
@@ -45,6 +48,18 @@ struct Lease {
 }
 
 async fn deadly(world: World) {
+    die_of(world, shop::deadly).await;
+}
+
+async fn deadly_closure(world: World) {
+    die_of(world, shop::deadly_closure).await;
+}
+
+async fn die_of<W, Marker>(world: World, workflow: W)
+where
+    W: IntoWorkflow<Marker> + Copy,
+    W::Workflow: Workflow<Input = ()>,
+{
     usual(&world);
     let deaths = Rc::new(Cell::new(0));
     let (counted, dying) = (deaths.clone(), world.clone());
@@ -54,7 +69,7 @@ async fn deadly(world: World) {
         connections.iter().for_each(|connection| dying.server().kill(connection));
     })));
     let innocent = world.start(shop::sleeper, (), "innocent").await;
-    let run = world.start(shop::deadly, (), "deadly").await;
+    let run = world.start(workflow, (), "deadly").await;
     world.parked(&run, "poison").await;
     assert_eq!(deaths.get(), 5, "two to become cautious, and three strikes");
     expect_completed(&world, &innocent).await;

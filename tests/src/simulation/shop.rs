@@ -283,7 +283,7 @@ thread_local! {
     static DEADLY: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
 }
 
-/// What becomes of a process that polls `deadly` after its step; nothing if its code is mended.
+/// What becomes of a process that does what is deadly; nothing if the code is mended.
 pub fn set_deadly(end: Option<Box<dyn Fn()>>) {
     DEADLY.set(end);
 }
@@ -292,9 +292,26 @@ pub fn set_deadly(end: Option<Box<dyn Fn()>>) {
 #[workflow]
 pub async fn deadly(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
     let squared = ctx.step(square, 2).await?;
-    DEADLY.with_borrow(|end| end.iter().for_each(|end| end()));
+    end_process();
     ctx.sleep(Duration::from_secs(20)).await?;
     Ok(squared)
+}
+
+/// A step, then a closure that no process outlives, then a sleep.
+#[workflow]
+pub async fn deadly_closure(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    let squared = ctx.step(square, 2).await?;
+    let closure = || async {
+        end_process();
+        Ok(1_u64)
+    };
+    let one = ctx.run("closure", closure).await?;
+    ctx.sleep(Duration::from_secs(20)).await?;
+    Ok(squared + one)
+}
+
+fn end_process() {
+    DEADLY.with_borrow(|end| end.iter().for_each(|end| end()));
 }
 
 /// Only `sleeper`.
@@ -336,6 +353,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(race, resources()),
         everstep::definition(endless, resources()),
         everstep::definition(deadly, resources()),
+        everstep::definition(deadly_closure, resources()),
         everstep::definition(large, resources()),
         everstep::definition(stuck, resources()),
         everstep::definition(two_queues, resources()),
