@@ -1,5 +1,6 @@
 //! What `/metrics` says is what happened: one story on a real server, told by its figures. One test, for the figures are the process's.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -152,6 +153,18 @@ async fn the_figures_are_what_happened() {
     let worker = a_task_that_is_gone_is_found_by_the_sweep(&stage, worker).await;
     a_takeover_is_counted_and_the_feed_lags(&stage, orchestrator).await;
     drop(worker);
+    every_figure_is_told_in_the_manual(&stage).await;
+}
+
+/// Each figure that is shown, and no other.
+async fn every_figure_is_told_in_the_manual(stage: &Stage) {
+    let manual = include_str!("../../docs/operations.md");
+    let rows = manual.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let told: BTreeSet<&str> = rows.filter(|name| name.starts_with("everstep_")).collect();
+    let scraped = stage.scrape().await;
+    let series = scraped.text.lines().filter_map(|line| line.split(['{', ' ']).next());
+    let shown: BTreeSet<&str> = series.filter(|name| name.starts_with("everstep_")).collect();
+    assert_eq!(shown, told);
 }
 
 async fn counters_begin_at_zero(stage: &Stage) {
