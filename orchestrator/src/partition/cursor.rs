@@ -71,6 +71,8 @@ struct Open {
     run: RunId,
     /// It is open for long by nature: the run is parked.
     parked: bool,
+    /// It is never exempt: the run's journal alone would not tell a successor what is to be done for it.
+    pinned: bool,
 }
 
 impl Watermark {
@@ -91,6 +93,7 @@ impl Watermark {
             since: now,
             run,
             parked: false,
+            pinned: false,
         });
         open.holds += 1;
     }
@@ -113,9 +116,17 @@ impl Watermark {
             since: now,
             run: run.clone(),
             parked: true,
+            pinned: false,
         });
         open.holds += 1;
         open.parked = true;
+    }
+
+    /// The cursor waits at the entry however long it stays open.
+    pub(crate) fn pin(&mut self, sequence: u64) {
+        if let Some(open) = self.open.get_mut(&sequence) {
+            open.pinned = true;
+        }
     }
 
     /// One thing less is to be done for the entry.
@@ -133,7 +144,7 @@ impl Watermark {
         let mut exempt = BTreeSet::new();
         let mut more = false;
         for (sequence, open) in &self.open {
-            if !open.parked && now.since(open.since) < OPEN_MAX {
+            if open.pinned || !open.parked && now.since(open.since) < OPEN_MAX {
                 return (sequence - 1, exempt, more);
             }
             if exempt.len() < EXEMPT_MAX {
@@ -210,6 +221,15 @@ mod tests {
         watermark.arrived(runs + 2, run(1), at(60));
         let (position, exempt, scan) = watermark.position(at(60));
         assert_eq!((position, exempt.len(), scan), (runs + 1, EXEMPT_MAX, true));
+    }
+
+    #[test]
+    fn what_a_journal_does_not_tell_is_never_exempt() {
+        let mut watermark = Watermark::new(0);
+        watermark.arrived(1, run(1), at(0));
+        watermark.arrived(2, run(2), at(0));
+        watermark.pin(2);
+        assert_eq!(watermark.position(at(60)), (1, BTreeSet::from([run(1)]), false));
     }
 
     /// Bytes once written are read for ever, and are written so today.

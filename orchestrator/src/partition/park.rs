@@ -27,12 +27,16 @@ impl Partition {
             }
             _ => return self.watermark.release(sequence),
         };
+        let parked = self.slots.parked(&run);
+        let (seen, lacks_code) = parked.map_or((false, false), |parked| (parked.sequence >= sequence, parked.lacks_code));
         match inbound.kind {
             // The replay that parked it has seen this word already.
-            _ if self.slots.parked(&run).is_some_and(|parked| parked.sequence >= sequence) => {
-                self.watermark.release(sequence);
-            }
+            InboundKind::Resume { .. } if seen => self.watermark.release(sequence),
+            // Where its code is, it may be cleaning up by now; the word is kept for when that goes on.
+            InboundKind::Cancel if seen && lacks_code => self.watermark.release(sequence),
             InboundKind::Cancel => {
+                // Nothing else brings the word again, so a successor must find it where the feed begins.
+                self.watermark.pin(sequence);
                 let failure = Failure::new(FailureKind::Cancelled, inbound.reason.unwrap_or_default());
                 let outcome = RunEnd::Cancelled(failure);
                 self.perform(Some((run.clone(), sequence)), Effect::End { run, outcome });
@@ -80,6 +84,9 @@ impl Partition {
         tracing::warn!(%run, workflow = %about.workflow, reason = %parked, "run parked");
         self.say_what_is_lacking(parked);
         self.stand_still(run, sequence, parked.to_string(), about, cancelling);
+        if let (Parked::NoCode { .. }, Some(run)) = (parked, self.slots.parked_mut(run)) {
+            run.lacks_code = true;
+        }
     }
 
     /// An entry of the run, or its value, cannot be read by this build. A run that is not in memory is read back: that tells what is known of it.
@@ -100,8 +107,7 @@ impl Partition {
         self.stand_still(run, sequence, reason, about, false);
     }
 
-    /// The run stands still from here on, exempt from the cursor, until someone acts. A cancel that it has taken in already does not end it:
-    /// with the right code it still cleans up.
+    /// The run stands still from here on, exempt from the cursor, until someone acts.
     fn stand_still(&mut self, run: &RunId, sequence: u64, mut reason: String, about: Arc<About>, cancelling: bool) {
         metrics().parked.add(1, &[]);
         if cancelling {
@@ -112,6 +118,7 @@ impl Partition {
         let parked = ParkedRun {
             sequence,
             about: about.clone(),
+            lacks_code: false,
         };
         if let Some(before) = self.slots.park(run.clone(), parked) {
             self.watermark.release(before.sequence);

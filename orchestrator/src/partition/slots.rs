@@ -68,6 +68,8 @@ pub(crate) struct ParkedRun {
     pub sequence: u64,
     /// What its summary says of its start.
     pub about: Arc<About>,
+    /// It may go on elsewhere, where its code is.
+    pub lacks_code: bool,
 }
 
 /// A read of a run's journal that is under way. Only the newest one of a run counts: an older one may not hold what has been taken in since.
@@ -150,6 +152,10 @@ impl Slots {
 
     pub(crate) fn parked(&self, id: &RunId) -> Option<&ParkedRun> {
         self.parked.get(id)
+    }
+
+    pub(crate) fn parked_mut(&mut self, id: &RunId) -> Option<&mut ParkedRun> {
+        self.parked.get_mut(id)
     }
 
     pub(crate) fn unpark(&mut self, id: &RunId) -> Option<ParkedRun> {

@@ -79,7 +79,7 @@ impl Client {
         &self.store
     }
 
-    /// Starts a run of `workflow`; await the returned [`StartRun`] after giving it a key, tags or a session.
+    /// Starts a run of `workflow`; await the returned [`StartRun`] after giving it a key or tags.
     pub fn start<W, Marker>(
         &self,
         workflow: W,
@@ -104,14 +104,13 @@ impl Client {
 
     /// Asks a run to cancel: its open waits end with an error, and when the workflow gives in the run ends as cancelled.
     ///
-    /// Acknowledged when durable. Asking again changes nothing.
+    /// Acknowledged when durable. Asking again changes nothing while the run goes on; one that is parked ends as it stands.
     ///
     /// # Errors
     ///
     /// [`ClientError::NotFound`] if there is no such run, [`ClientError::Ended`] if it has ended already.
     pub async fn cancel(&self, run: &RunId, reason: &str) -> Result<(), ClientError> {
-        let id = InboundId::new("cancel").expect("one token");
-        self.send(run, id, InboundKind::Cancel, Some(reason)).await
+        self.send(run, fresh_id("cancel"), InboundKind::Cancel, Some(reason)).await
     }
 
     /// Has a parked run tried again. With `accept_unasked` it goes on even though recorded steps are no longer asked for.
@@ -120,9 +119,8 @@ impl Client {
     ///
     /// As for [`Client::cancel`].
     pub async fn resume(&self, run: &RunId, accept_unasked: bool, reason: &str) -> Result<(), ClientError> {
-        let id = format!("resume-{}", uuid::Uuid::new_v4().simple());
-        let id = InboundId::new(&id).expect("hex digits are a token");
-        self.send(run, id, InboundKind::Resume { accept_unasked }, Some(reason)).await
+        self.send(run, fresh_id("resume"), InboundKind::Resume { accept_unasked }, Some(reason))
+            .await
     }
 
     async fn send(&self, run: &RunId, id: InboundId, kind: InboundKind, reason: Option<&str>) -> Result<(), ClientError> {
@@ -177,4 +175,10 @@ impl Client {
             }),
         }
     }
+}
+
+/// A name for one word to a run: said again it is another one.
+fn fresh_id(kind: &str) -> InboundId {
+    let id = format!("{kind}-{}", uuid::Uuid::new_v4().simple());
+    InboundId::new(&id).expect("letters and hex digits are a token")
 }
