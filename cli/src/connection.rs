@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use everstep::{Client, ListFilter, RunId};
-use everstep_common::ports::Broker;
+use everstep::{Client, ClientError, ListFilter, RunId};
+use everstep_common::ports::{Broker, ReadError};
 use everstep_nats::{NatsBroker, TokioClock};
-use futures::StreamExt;
 
 use crate::arguments::Global;
 use crate::problem::{Exit, Problem};
@@ -60,7 +59,11 @@ impl Connection {
             limit: usize::MAX,
             ..ListFilter::default()
         };
-        let listed = self.client.list(&all).await?;
+        let listed = match self.client.list(&all).await {
+            // Lost, and made again by `everstep provision`; the journals know better anyway.
+            Err(ClientError::List(ReadError::NoStream)) => return Ok(Vec::new()),
+            listed => listed?,
+        };
         Ok(listed
             .into_iter()
             .map(|one| one.run)
@@ -75,11 +78,9 @@ impl Connection {
         let mut found = Vec::new();
         for partition in store.deployment().all_partitions() {
             let starts = names.kind_filter(partition, "start");
-            let mut starts = self.broker.scan(&names.journal_stream(partition), &starts, None);
-            while let Some(start) = starts.next().await {
-                let run = names.parse_entry(&start?.subject).map(|(run, _)| run);
-                found.extend(run.filter(|run| is_meant(run, text)));
-            }
+            let starts = self.broker.subjects(&names.journal_stream(partition), &starts).await?;
+            let runs = starts.iter().filter_map(|start| Some(names.parse_entry(start)?.0));
+            found.extend(runs.filter(|run| is_meant(run, text)));
         }
         Ok(found)
     }

@@ -104,6 +104,8 @@ fn client(words: &Words) -> Value {
         format!("$JS.API.CONSUMER.CREATE.{runs}.>"),
         format!("$JS.API.CONSUMER.DELETE.{runs}.*"),
         format!("$JS.FC.{runs}.>"),
+        // Which queues there are, to look for what a run waits for.
+        "$JS.API.STREAM.NAMES".to_owned(),
     ]);
     publish.extend(plain(&READING));
     let mut subscribe = plain(&["_INBOX.>", "$SRV.>"]);

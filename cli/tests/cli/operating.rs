@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use everstep::{AppOptions, ConnectOptions, Prefix, Roles};
+use everstep::journal::{Entry, EntryKey, Local, LocalKind, StepResult};
+use everstep::{AppOptions, Client, ConnectOptions, Prefix, Roles, RunId};
+use everstep_common::key::StepKey;
+use everstep_common::payload::Payload;
 use everstep_common::ports::Broker;
 use everstep_common::store::Deployment;
 use everstep_nats::NatsBroker;
@@ -264,6 +267,22 @@ async fn the_shipped_permissions_are_enough_for_every_role() {
     }
     worker.stop().await.unwrap();
     orchestrator.stop().await.unwrap();
+
+    // A run that nobody has driven yet, and more of it than one answer holds.
+    let large = as_role("client", &["run", "large"]).await.line();
+    let found = as_role("client", &["runs", "show", &large[..20]]).await;
+    assert_eq!(found.code, 0, "{found:?}");
+    let owner = Client::connect(ConnectOptions::to(url("orchestrator"))).await.unwrap();
+    let closure = Entry::Local(Local {
+        kind: LocalKind::Closure,
+        result: StepResult::Value(Payload::unit()),
+    });
+    let key = |number: u32| EntryKey::Local(StepKey::from_path(&format!("closure~{number}")));
+    let run: RunId = large.parse().unwrap();
+    let creates = (0..1_100).map(|number| owner.store().create(&run, key(number), &closure));
+    futures::future::try_join_all(creates).await.unwrap();
+    let shown = as_role("client", &["runs", "show", &large, "--json"]).await.json();
+    assert_eq!(shown["journal"].as_array().unwrap().len(), 1_101);
 
     let log = std::fs::read_to_string(server.store().join("nats-server.log")).unwrap();
     let violations: Vec<_> = log.lines().filter(|line| line.contains("Violation")).collect();
