@@ -74,7 +74,7 @@ pub(crate) struct Run {
     #[arg(long = "tag", value_parser = parse_tag)]
     pub tags: Vec<(String, String)>,
     /// Pin the run to this version of the workflow
-    #[arg(long = "workflow-version")]
+    #[arg(long = "workflow-version", value_parser = clap::value_parser!(u32).range(1..))]
     pub version: Option<u32>,
     /// Print the timeline as it happens, then the result
     #[arg(long)]

@@ -34,8 +34,9 @@ pub(crate) async fn follow(connection: &Connection, run: &RunId, to: To, timeout
         None => told.await,
         Some(timeout) => tokio::time::timeout(timeout, told).await.unwrap_or_else(|_| {
             Err(
-                Problem::new(Exit::TimedOut, format_args!("run {run} has not ended within {timeout:?}"))
-                    .hint(format_args!("it goes on; look at it with `everstep runs show {run}`")),
+                Problem::new(Exit::TimedOut, format_args!("run {run} has not ended within {timeout:?}")).hint(format_args!(
+                    "that is no change for the run; look at it with `everstep runs show {run}`"
+                )),
             )
         }),
     }

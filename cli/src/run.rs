@@ -57,6 +57,9 @@ fn input(text: &str) -> Result<Value, Problem> {
         }
         text => text.to_owned(),
     };
+    if text.trim().is_empty() {
+        return Err(Problem::new(Exit::Usage, "the input is empty").hint("without --input it is null"));
+    }
     serde_json::from_str(&text).map_err(|error| {
         Problem::new(Exit::Usage, format_args!("the input is not JSON: {error}"))
             .hint(r#"a text needs its own quotes: --input '"order-1"'"#)

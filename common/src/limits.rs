@@ -10,7 +10,7 @@ pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// One chunk of a stored payload, in bytes: a quarter of the server's default `max_payload`, so that it fits whatever the headers.
 pub const PAYLOAD_CHUNK_BYTES: usize = 256 * 1024;
 
-/// Entries in one run's journal; replay cost grows with it. A run that needs more continues as new.
+/// Entries in one run's journal; replay cost grows with it. Work that needs more is split over several runs.
 pub const JOURNAL_ENTRIES_MAX: usize = 10_000;
 
 /// Entries from which on a run's growth is warned about.

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::report::{Check, Verdict};
-use crate::output::{between, lasted};
+use crate::output::{between, count, lasted};
 
 /// A clock that is wrong by more is worth a word. Nothing in Everstep goes by it but `sleep_until` dates that people compute.
 const SKEW_MAX: Duration = Duration::from_secs(1);
@@ -62,7 +62,11 @@ pub(super) fn deployment(deployment: &Deployment) -> Check {
     } = deployment;
     Check::ok(
         "deployment",
-        format!("{partitions} partitions ({keyed_partitions} keyed), {replicas} replicas, ack wait {ack_wait:?}"),
+        format!(
+            "{} ({keyed_partitions} keyed), {}, ack wait {ack_wait:?}",
+            count(*partitions, "partition"),
+            count(*replicas as u64, "replica")
+        ),
     )
 }
 
@@ -112,7 +116,7 @@ pub(super) async fn queues(broker: &Arc<dyn Broker>, deployment: &Deployment, qu
             Ok(Some(info)) => differing(broker.ensure_stream(&spec).await).unwrap_or_else(|| {
                 // The mark is a message too.
                 let tasks = info.messages.saturating_sub(1);
-                Check::ok("queue", format!("{queue}: {tasks} tasks queued or with workers"))
+                Check::ok("queue", format!("{queue}: {} queued or with workers", count(tasks, "task")))
             }),
             Ok(None) => Check::ok("queue", format!("{queue}: not made yet; the first task makes it")),
             Err(error) => unread(&spec.name, &error),
@@ -168,9 +172,9 @@ pub(super) async fn orchestrators(broker: &Arc<NatsBroker>, deployment: &Deploym
     owners.sort();
     owners.dedup();
     let found = format!(
-        "{} alive, driving {driven} of {} partitions",
+        "{} alive, driving {driven} of {}",
         owners.len(),
-        deployment.partitions
+        count(deployment.partitions, "partition")
     );
     if driven == deployment.partitions as usize {
         Check::ok("orchestrators", found)

@@ -57,7 +57,8 @@ fn ack_wait_default() -> Duration {
 pub enum DeploymentError {
     /// Nothing is provisioned under this prefix.
     #[error(
-        "nothing is provisioned here under prefix \"{prefix}\": run `everstep provision` (or `everstep dev` for a server of your own)"
+        "nothing is provisioned here{}: run `everstep provision` (or `everstep dev` for a server of your own)",
+        under(prefix)
     )]
     Missing {
         /// The prefix.
@@ -84,6 +85,13 @@ pub enum DeploymentError {
     /// A setting is out of range.
     #[error("{0}")]
     Invalid(String),
+}
+
+fn under(prefix: &Prefix) -> String {
+    match prefix.as_str() {
+        "" => String::new(),
+        prefix => format!(" under prefix \"{prefix}\""),
+    }
 }
 
 impl Deployment {

@@ -129,7 +129,9 @@ impl Store {
             match self.broker().get_last(request).await {
                 Ok(snapshot) => match snapshot.messages.into_iter().next() {
                     Some(message) => return Ok(message.payload),
-                    None if reads >= REPLICA_READS + LEADER_READS => return Err(ReadError::Rejected("a chunk is not there".into())),
+                    None if reads >= REPLICA_READS + LEADER_READS => {
+                        return Err(ReadError::Rejected("a chunk is not there".into()));
+                    }
                     None => reads += 1,
                 },
                 Err(error @ ReadError::Rejected(_)) => return Err(error),

@@ -226,12 +226,12 @@ impl fmt::Display for TooMany {
             Self::Keys { limit } => write!(
                 f,
                 "the run asks for more than {limit} steps, timers and closures, the limit on keys of one run. \
-                 Let it continue as new, or split the work over several runs",
+                 Split the work over several runs",
             ),
             Self::Entries { limit } => write!(
                 f,
                 "the journal holds more than {limit} entries, the limit of one run. \
-                 Let it continue as new, or look for a step that is retried without end",
+                 Split the work over several runs, or look for a step that is retried without end",
             ),
             Self::Open { open, limit } => write!(
                 f,

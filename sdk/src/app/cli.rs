@@ -194,7 +194,8 @@ impl App {
         })
         .await?;
         let connect = server.connect();
-        eprintln!("nats-server {}", connect.servers.join(","));
+        let url = connect.servers.join(",");
+        eprintln!("nats-server {url}\n\nIn another terminal:\n  export NATS_URL={url}\n  everstep runs ls\n");
         self.run_until_told(AppOptions::new(connect), work).await
     }
 

@@ -16,7 +16,7 @@ pub enum ClientError {
     #[error("connecting")]
     Connect(#[from] ConnectError),
     /// Nothing is provisioned, or it cannot be read.
-    #[error("finding the deployment")]
+    #[error(transparent)]
     Deployment(#[from] DeploymentError),
     /// The server did not answer in time. A start or cancel may have been stored; asking again with the same key is safe.
     #[error("no answer within {} s; asking again with the same key is safe", after.as_secs())]
@@ -58,13 +58,13 @@ pub enum ClientError {
         source: wire::Error,
     },
     /// A large value could not be stored or fetched.
-    #[error("moving a large value")]
+    #[error(transparent)]
     Payload(#[from] PayloadError),
     /// An entry could not be created.
-    #[error("writing to the journal")]
+    #[error(transparent)]
     Create(#[from] CreateError),
     /// The journal could not be read.
-    #[error("reading the journal")]
+    #[error(transparent)]
     Read(#[from] ReadRunError),
     /// The list of runs could not be read.
     #[error("reading the list of runs")]

@@ -1,7 +1,6 @@
 //! Lists of runs, from their summaries. A summary is written a moment after what it tells, so a list may be that much behind.
 
 use everstep_common::ids::{RunId, WorkflowName};
-use everstep_common::ports::ReadError;
 use everstep_common::store::RUNS;
 use everstep_common::summary::{RunStatus, RunSummary};
 use everstep_common::wire;
@@ -61,11 +60,7 @@ impl Client {
         let mut summaries = self.store().broker().scan(&stream, &subjects, None);
         let mut listed = Vec::new();
         while let Some(message) = summaries.next().await {
-            let message = match message {
-                Ok(message) => message,
-                Err(ReadError::NoStream) => break,
-                Err(error) => return Err(ClientError::List(error)),
-            };
+            let message = message.map_err(ClientError::List)?;
             let run = message.subject.strip_prefix(&prefix).and_then(|key| key.parse().ok());
             let (Some(run), Ok(summary)) = (run, wire::decode::<RunSummary>(&message.payload)) else {
                 continue;

@@ -35,7 +35,6 @@ struct Request {
     version: Option<u32>,
     input: Bytes,
     key: Option<String>,
-    session: Option<String>,
     tags: BTreeMap<String, String>,
 }
 
@@ -53,7 +52,6 @@ impl<T> StartRun<T> {
                 version,
                 input,
                 key: None,
-                session: None,
                 tags: BTreeMap::new(),
             })
         });
@@ -76,11 +74,6 @@ impl<T> StartRun<T> {
     /// Another input under the same key is [`ClientError::Conflict`].
     pub fn key(self, key: impl Into<String>) -> Self {
         self.with(|request| request.key = Some(key.into()))
-    }
-
-    /// The session whose state the run shares with others.
-    pub fn session(self, session: impl Into<String>) -> Self {
-        self.with(|request| request.session = Some(session.into()))
     }
 
     /// A label, for people and filters.
@@ -110,7 +103,7 @@ impl<T> StartRun<T> {
             input,
             digest,
             start_key: request.key,
-            session: request.session,
+            session: None,
             parent: None,
             tags: request.tags,
             traceparent: telemetry::traceparent(),

@@ -1,5 +1,6 @@
 //! Setting the process's logs and traces up, and flushing them at the end.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 
 use opentelemetry::global;
@@ -13,6 +14,9 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use super::metrics;
+
+/// What is logged. The NATS client's word for each connection that it makes would bury what is said of the work.
+const LOGS_BY_DEFAULT: &str = "info,async_nats=warn";
 
 /// The spans that are exported: everything Everstep traces, and of other crates what is worth a log line. Without a filter each entry
 /// applied would ask every crate's innermost spans along.
@@ -73,8 +77,10 @@ impl Telemetry {
             let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false);
             layer.with_filter(filter(&["EVERSTEP_TRACES"], TRACES_BY_DEFAULT))
         });
-        let logs = fmt::layer().with_writer(std::io::stderr);
-        let logs = logs.with_filter(filter(&["EVERSTEP_LOG", EnvFilter::DEFAULT_ENV], "info"));
+        let logs = fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal());
+        let logs = logs.with_filter(filter(&["EVERSTEP_LOG", EnvFilter::DEFAULT_ENV], LOGS_BY_DEFAULT));
         tracing_subscriber::registry().with(layer).with(logs).try_init()?;
         Ok(Self { traces, metrics })
     }

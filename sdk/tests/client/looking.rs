@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use everstep::journal::{Entry, EntryKey, RunOutcome, Start};
 use everstep_common::payload::Payload;
+use everstep_common::ports::Clock;
 use everstep_memory::{Faults, Nodes};
 use futures::StreamExt;
 
@@ -11,7 +12,7 @@ use crate::bench::{Bench, end, for_seeds, local, write};
 
 /// Replicas catch up, and who was leader knows it, after this long.
 async fn behind_for(bench: &Bench, seconds: u64) {
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    bench.server.clock().sleep(Duration::from_secs(seconds)).await;
     bench.server.set_faults(Faults::none());
 }
 

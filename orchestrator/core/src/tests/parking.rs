@@ -254,7 +254,7 @@ fn every_reason_says_what_to_do() {
         (
             Parked::TooManySteps(TooMany::Keys { limit: 10 }),
             "too many steps",
-            "continue as new",
+            "several runs",
         ),
         (
             Parked::TooManySteps(TooMany::Open { open: 4, limit: 3 }),
