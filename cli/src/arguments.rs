@@ -183,7 +183,7 @@ pub(crate) struct Provision {
     /// Print what an administrator has to create, and do not connect
     #[arg(long)]
     pub print: bool,
-    /// With --print: the queues that workers serve, with commas
+    /// The task queues that workers serve, with commas; others are made when they are first used
     #[arg(long, env = "EVERSTEP_QUEUES", value_delimiter = ',', default_value = "default")]
     pub queues: Vec<everstep::QueueName>,
     /// Say what would be done, and do nothing

@@ -5,10 +5,12 @@ mod permissions;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use everstep::QueueName;
 use everstep_common::ports::{Broker, Ensured, TopologyError};
-use everstep_common::store::{Deployment, DeploymentError};
+use everstep_common::store::{Deployment, DeploymentError, QueueError, Store};
 use everstep_common::subject::Names;
 use everstep_common::topology::Durability;
+use everstep_nats::TokioClock;
 use serde_json::{Value, json};
 
 use crate::arguments::{Global, Provision};
@@ -37,9 +39,10 @@ pub(crate) async fn provision(global: &Global, arguments: Provision) -> Result<E
         None => Vec::new(),
     };
     if arguments.dry_run {
-        return dry_run(global, &broker, &deployment, &changes).await;
+        return dry_run(global, &broker, &deployment, &changes, &arguments.queues).await;
     }
-    let ensured = deployment.provision(&broker).await.map_err(|error| problem(&error))?;
+    let mut ensured = deployment.provision(&broker).await.map_err(|error| problem(&error))?;
+    ensured.extend(make_queues(broker, &deployment, &arguments.queues).await?);
     report(global, &deployment, &changes, &ensured)?;
     for change in &changes {
         eprintln!("{change}");
@@ -52,6 +55,29 @@ pub(crate) async fn provision(global: &Global, arguments: Provision) -> Result<E
         eprintln!("hint: run `sync` on the server's machine now: a power cut before new streams are on the disk loses them whole");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the task queues ahead, which orchestrators would do at the first task.
+async fn make_queues(
+    broker: Arc<dyn Broker>,
+    deployment: &Deployment,
+    queues: &[QueueName],
+) -> Result<Vec<(String, Ensured)>, Problem> {
+    let (store, _) = Store::new(broker, Arc::new(TokioClock), deployment.clone());
+    let mut ensured = Vec::new();
+    for queue in queues {
+        let stream = store.names().task_stream(queue);
+        let did = match store.broker().stream_info(&stream).await? {
+            Some(_) => Ensured::Existed,
+            None => Ensured::Created,
+        };
+        store.ensure_queue(queue).await.map_err(|error| match error {
+            QueueError::Topology { source, .. } => problem(&source.into()),
+            error => Problem::new(Exit::Failed, chain(&error)),
+        })?;
+        ensured.push((stream, did));
+    }
+    Ok(ensured)
 }
 
 /// What was asked for, and for the rest what is there already, else what is `fresh`.
@@ -125,9 +151,12 @@ async fn dry_run(
     broker: &Arc<dyn Broker>,
     deployment: &Deployment,
     changes: &[String],
+    queues: &[QueueName],
 ) -> Result<ExitCode, Problem> {
+    let names = Names::new(deployment.prefix.clone());
+    let task_streams = queues.iter().map(|queue| deployment.task_stream(&names, queue));
     let mut missing = Vec::new();
-    for stream in deployment.streams() {
+    for stream in deployment.streams().into_iter().chain(task_streams) {
         if broker.stream_info(&stream.name).await?.is_none() {
             missing.push(stream.name);
             continue;

@@ -1,14 +1,15 @@
 //! Everything in one process with a private server: for trying things out.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use everstep_common::ids::Prefix;
+use everstep_common::ids::{Prefix, QueueName};
 use everstep_common::ports::Broker;
-use everstep_common::store::{ACK_WAIT, Deployment, DeploymentError};
+use everstep_common::store::{ACK_WAIT, Deployment, DeploymentError, Store};
 use everstep_common::topology::Durability;
 use everstep_nats::managed::{self, ManagedServer};
-use everstep_nats::{ConnectOptions, NatsBroker};
+use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
 
 use super::AppError;
 
@@ -39,7 +40,7 @@ impl DevServer {
         let mut settings = managed::Options::with_durability(options.durability);
         settings.store = options.store;
         let server = ManagedServer::start(settings).await?;
-        let broker: std::sync::Arc<dyn Broker> = NatsBroker::connect(ConnectOptions::to(server.url())).await?;
+        let broker: Arc<dyn Broker> = NatsBroker::connect(ConnectOptions::to(server.url())).await?;
         let deployment = match Deployment::load(&broker, &prefix).await {
             // A store that was used before keeps what it was given.
             Ok(known) => known,
@@ -48,7 +49,11 @@ impl DevServer {
             }
             Err(error) => return Err(error.into()),
         };
-        deployment.with_durability(options.durability).provision(&broker).await?;
+        let deployment = deployment.with_durability(options.durability);
+        deployment.provision(&broker).await?;
+        // Made ahead, so that the first step does not wait for a worker to look whether its queue is there.
+        let (store, _) = Store::new(broker, Arc::new(TokioClock), deployment);
+        store.ensure_queue(&QueueName::default_queue()).await?;
         if options.durability == Durability::Relaxed {
             server.flush_store().await?;
         }

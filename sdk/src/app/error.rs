@@ -1,7 +1,7 @@
 //! Why an application did not start or had to end.
 
 use everstep_common::ports::ReadError;
-use everstep_common::store::DeploymentError;
+use everstep_common::store::{DeploymentError, QueueError};
 use everstep_nats::{ConnectError, managed};
 use everstep_orchestrator::RegisteredTwice;
 use everstep_worker::DuplicateFunction;
@@ -22,6 +22,9 @@ pub enum AppError {
     /// Nothing is provisioned, or it is another deployment than asked for.
     #[error("finding the deployment")]
     Deployment(#[from] DeploymentError),
+    /// A task queue could not be made.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// The server of `dev` could not be started.
     #[error("starting a nats-server of our own")]
     Server(#[from] managed::Error),
