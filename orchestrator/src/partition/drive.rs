@@ -205,6 +205,7 @@ impl Partition {
         }
         match performed {
             Performed::Done => {}
+            Performed::Scheduled { run } => self.scheduled(run),
             Performed::Dispatched { run, key, published } => self.dispatched(&run, &key, published),
             Performed::Refused { run, reason } => self.refused(&run, &reason),
             Performed::Loaded { run, load, journal } => self.loaded(run, load, journal, now),

@@ -9,7 +9,7 @@ use everstep_common::ids::{ProcessId, QueueName, RunId};
 use everstep_common::journal::{Ended, Entry, EntryKey, Local, LocalKind, RunOutcome, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
-use everstep_common::ports::{CoreMessage, Headers, Publish, PublishError, Schedule};
+use everstep_common::ports::{CoreMessage, Headers, Publish, PublishError, ReadError, Schedule};
 use everstep_common::store::{Backoff, CreateError, Created, PayloadError, ReadAt, Store, TaskPublished};
 use everstep_common::subject::{TimerSort, idempotency_key};
 use everstep_common::task::Task;
@@ -70,6 +70,8 @@ pub(crate) enum Performed {
         key: StepKey,
         published: TaskPublished,
     },
+    /// The server will wake the run.
+    Scheduled { run: RunId },
     /// The server refuses it for good, with the reason.
     Refused { run: RunId, reason: String },
     /// The journal of a run with its large values, or why it cannot be read.
@@ -280,7 +282,7 @@ impl Performer {
         loop {
             // A schedule replaces its predecessor of the same subject, so that it may be published again without harm.
             match self.store.publish(&stream, publish.clone()).await {
-                Ok(_) | Err(PublishError::Refused) => return Performed::Done,
+                Ok(_) | Err(PublishError::Refused) => return Performed::Scheduled { run },
                 Err(error @ (PublishError::TooLarge | PublishError::Rejected(_))) => {
                     return Performed::Refused {
                         run,
@@ -293,17 +295,23 @@ impl Performer {
         }
     }
 
-    /// A schedule that is left over fires into nothing, so one try is enough.
     async fn purge_timers(&self, run: RunId, filter: String) -> Performed {
-        if let Err(error) = self
-            .store
-            .broker()
-            .purge(&self.store.names().timer_stream(run.partition()), &filter)
-            .await
-        {
-            tracing::debug!(%run, %error, "schedules left over");
+        let stream = self.store.names().timer_stream(run.partition());
+        let mut backoff = Backoff::new();
+        loop {
+            match self.store.broker().purge(&stream, &filter).await {
+                Ok(_) => return Performed::Done,
+                Err(error @ (ReadError::Unavailable(_) | ReadError::TooMany)) => {
+                    tracing::debug!(%run, %error, "schedules not taken back yet");
+                    self.store.clock().sleep(backoff.delay()).await;
+                }
+                // What is left over fires into nothing.
+                Err(error @ (ReadError::NoStream | ReadError::Rejected(_))) => {
+                    tracing::debug!(%run, %error, "schedules left over");
+                    return Performed::Done;
+                }
+            }
         }
-        Performed::Done
     }
 
     /// A task that is left over finds the outcome in the journal, so one try is enough.

@@ -75,6 +75,13 @@ impl Partition {
         }
     }
 
+    /// A schedule stands. If its run has ended while the server was slow to take it, nobody else takes it back.
+    pub(super) fn scheduled(&mut self, run: RunId) {
+        if self.slots.has_ended(&run) {
+            self.perform(None, Effect::UnscheduleRun { run });
+        }
+    }
+
     /// The timer's entry is created without the run being read: the entry brings it back. The delivery is acknowledged after that.
     fn fire_scheduled(&mut self, run: RunId, key: StepKey, due: Timestamp, delivery: Delivery) {
         let performer = self.performer.clone();
