@@ -68,7 +68,7 @@ pub(crate) struct Run {
     #[arg(long, default_value = "null")]
     pub input: String,
     /// The same key and input start the same run once
-    #[arg(long)]
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub key: Option<String>,
     /// A label, as name=value; can be given again
     #[arg(long = "tag", value_parser = parse_tag)]
@@ -110,8 +110,8 @@ pub(crate) struct List {
     #[arg(long, value_enum)]
     pub status: Option<Status>,
     /// At most so many
-    #[arg(long, default_value_t = 100)]
-    pub limit: usize,
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
 }
 
 #[derive(Debug, Args)]
@@ -219,7 +219,10 @@ impl From<Status> for RunStatus {
 }
 
 fn parse_tag(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("a tag is written name=value")?;
+    let (name, value) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or("a tag is written name=value")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 

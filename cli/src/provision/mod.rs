@@ -116,7 +116,10 @@ fn explain(known: &Deployment, deployment: &Deployment) {
         eprintln!(
             "hint: orchestrators notice the new partitions and share them; clients start runs there once they connect anew; \
              runs with a start key stay in the first {}",
-            deployment.keyed_partitions
+            match deployment.keyed_partitions {
+                1 => "partition".to_owned(),
+                several => count(several, "partition"),
+            }
         );
     }
     if deployment.durability != known.durability {

@@ -21,17 +21,18 @@ struct Row<'a> {
 /// Lists runs by their summaries.
 pub(crate) async fn list(global: &Global, arguments: List) -> Result<ExitCode, Problem> {
     let connection = open(global).await?;
+    let limit = arguments.limit as usize;
     let mut listed = connection
         .client
         .list(&ListFilter {
             workflow: arguments.workflow,
             status: arguments.status.map(Into::into),
             // One more tells whether there are more.
-            limit: arguments.limit.saturating_add(1),
+            limit: limit + 1,
         })
         .await?;
-    let more = listed.len() > arguments.limit;
-    listed.truncate(arguments.limit);
+    let more = listed.len() > limit;
+    listed.truncate(limit);
     if global.json {
         let rows: Vec<_> = listed.iter().map(|ListedRun { run, summary }| Row { run, summary }).collect();
         output::json_pretty(&rows)?;

@@ -68,7 +68,7 @@ async fn partitions_grow_under_an_application_at_work() {
     broker.ensure_stream(&grown.streams().pop().unwrap()).await.unwrap();
     let grew = world.run(&["provision", "--partitions", "3", "--json"]).await;
     assert!(
-        grew.code == 0 && grew.errors.contains("start key stay in the first 1"),
+        grew.code == 0 && grew.errors.contains("start key stay in the first partition"),
         "{grew:?}"
     );
     let deployment = &grew.json()["deployment"];

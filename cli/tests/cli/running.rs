@@ -100,7 +100,14 @@ async fn exit_codes_tell_what_went_wrong() {
     check(&["run", "order_workflow", "--timeout", "5s"], 2).await;
     check(&["runs", "ls", "--status", "odd"], 2).await;
     check(&["runs", "show", "0-0123456789abcdef0123456789abcdef"], 3).await;
+    check(&["runs", "show", "77-0123456789abcdef0123456789abcdef"], 3).await;
+    check(&["runs", "tail", "77-0123456789abcdef0123456789abcdef"], 3).await;
+    check(&["runs", "cancel", "77-0123456789abcdef0123456789abcdef"], 3).await;
     check(&["runs", "cancel", "zzz"], 3).await;
+    check(&["run", "order_workflow", "--key", ""], 2).await;
+    check(&["run", "order_workflow", "--tag", "=a"], 2).await;
+    check(&["run", "order_workflow", "--input", "-"], 2).await;
+    check(&["runs", "ls", "--limit", "0"], 2).await;
     check(&["runs", "ls", "--prefix", "elsewhere"], 3).await;
     check(&["provision", "--replicas", "3"], 4).await;
     check(&["provision", "--partitions", "0"], 2).await;

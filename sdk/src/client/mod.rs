@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use everstep_common::ids::{Prefix, RunId};
 use everstep_common::journal::{Entry, EntryKey, Inbound, InboundId, InboundKind, JournalEntry};
-use everstep_common::ports::{Broker, Clock};
-use everstep_common::store::{CreateError, Created, Deployment, ReadAt, Store};
+use everstep_common::ports::{Broker, Clock, ReadError};
+use everstep_common::store::{CreateError, Created, Deployment, ReadRunError, Store};
 use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
 use futures::future::{Either, select};
 
@@ -150,11 +150,25 @@ impl Client {
 
     /// An entry, and never a replica's word that it is not there.
     async fn entry(&self, run: &RunId, key: &EntryKey) -> Result<Option<JournalEntry>, ClientError> {
-        Ok(self.bounded(self.store.find_entry(run, key)).await??)
+        let found = self.bounded(self.store.find_entry(run, key)).await?;
+        found.map_err(|error| self.unread(run, error))
     }
 
     async fn entries(&self, run: &RunId) -> Result<Vec<JournalEntry>, ClientError> {
-        Ok(self.bounded(self.store.read_run(run, ReadAt::AtLeast(0))).await??)
+        let read = self.bounded(self.store.read_run_now(run)).await?;
+        read.map_err(|error| self.unread(run, error))
+    }
+
+    /// Why a run could not be read. Its partition may be one that nobody has made, and then no such run was ever started.
+    fn unread(&self, run: &RunId, error: ReadRunError) -> ClientError {
+        let is_made = run.partition().0 < self.store.deployment().partitions;
+        match error {
+            ReadRunError::Unavailable {
+                source: ReadError::NoStream,
+                ..
+            } if !is_made => ClientError::NotFound { run: run.clone() },
+            error => error.into(),
+        }
     }
 
     async fn create(&self, run: &RunId, key: EntryKey, entry: &Entry) -> Result<Created, ClientError> {

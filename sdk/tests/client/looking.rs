@@ -40,6 +40,25 @@ fn a_tail_ends_with_its_run_however_far_replicas_are_behind() {
 }
 
 #[test]
+fn a_history_holds_whatever_was_acknowledged_before_it_was_asked_for() {
+    for_seeds(20, async |seed| {
+        let bench = Bench::start(Nodes::Three, seed).await;
+        let client = bench.client("client").await;
+        bench.server.set_faults(stale(1.0, 0.0));
+        let run = client.start_named("order", None, &().into()).await.unwrap().id().clone();
+        write(&client, &run, [local("a"), local("b")]).await;
+        let keys: Vec<_> = client
+            .history(&run)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|entry| entry.key)
+            .collect();
+        assert_eq!(keys, [EntryKey::Start, local("a").0, local("b").0], "EVERSTEP_SEED={seed}");
+    });
+}
+
+#[test]
 fn an_end_missed_in_an_outage_is_found_though_a_deposed_leader_denies_it() {
     for_seeds(20, async |seed| {
         let bench = Bench::start(Nodes::Three, seed).await;
