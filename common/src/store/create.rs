@@ -187,7 +187,7 @@ impl Creation {
                     });
                 }
                 PublishError::NoStream => missing += 1,
-                PublishError::Full => {}
+                PublishError::Full => self.store.tell_full(&self.stream),
                 PublishError::TooLarge | PublishError::Rejected(_) => {
                     return Err(CreateError::Rejected {
                         run: self.run,

@@ -2,10 +2,11 @@
 //!
 //! Here live the rules that a lost acknowledgement, a stale read or a second writer must not break:
 //! `create` (a refusal is a question), `read` (a read proves itself complete), `record` (compare-and-set), `queue` (marks and tasks),
-//! `payload` (large values), `group` (creates that share an fsync), `deployment` (which streams there are), `provision` (making them).
+//! `payload` (large values), `group` (creates that share an fsync), `full` (no room), `deployment` (which streams there are), `provision` (making them).
 
 mod create;
 mod deployment;
+mod full;
 mod group;
 mod payload;
 mod provision;
@@ -43,6 +44,7 @@ struct Inner {
     /// Creates that wait for a batch; none where the server groups by itself or does not sync.
     groups: Option<group::Groups>,
     nonces: create::Nonces,
+    full: full::Full,
 }
 
 impl Store {
@@ -68,6 +70,7 @@ impl Store {
                 deployment,
                 groups,
                 nonces,
+                full: full::Full::default(),
             }),
         };
         let driver = async move {
@@ -96,6 +99,11 @@ impl Store {
     /// What was provisioned.
     pub fn deployment(&self) -> &Deployment {
         &self.inner.deployment
+    }
+
+    /// Says in the log that a stream has no room, if that was not said just now.
+    pub(crate) fn tell_full(&self, stream: &str) {
+        self.inner.full.tell(stream, self.inner.clock.now());
     }
 
     /// Publishes to `stream`, together with whatever else waits for it where that saves an fsync.

@@ -82,7 +82,8 @@ impl Store {
                 }
                 Err(PublishError::NoStream) => missing += 1,
                 // An outage is no reason for a failure that is then recorded for ever.
-                Err(PublishError::Unknown(_) | PublishError::Full) => {}
+                Err(PublishError::Full) => self.tell_full(&stream),
+                Err(PublishError::Unknown(_)) => {}
             }
             self.clock().sleep(backoff.delay()).await;
         }

@@ -176,11 +176,17 @@ impl Store {
             publish = publish.with_header(header::TRACEPARENT, traceparent);
         }
         let published = self.broker().publish(publish);
+        let (store, queue) = (self.clone(), queue.clone());
         async move {
             match published.await {
                 Ok(_) => Ok(TaskPublished::Stored),
                 Err(PublishError::Refused) => Ok(TaskPublished::Queued),
-                Err(error) => Err(error),
+                Err(error) => {
+                    if error == PublishError::Full {
+                        store.tell_full(&store.names().task_stream(&queue));
+                    }
+                    Err(error)
+                }
             }
         }
         .boxed()

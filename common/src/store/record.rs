@@ -71,7 +71,10 @@ impl Store {
             Err(PublishError::Refused) => true,
             Err(PublishError::NoStream) => return Err(PutError::NoBucket),
             // There will be room again.
-            Err(error @ PublishError::Full) => return Err(PutError::Unknown(error.to_string())),
+            Err(error @ PublishError::Full) => {
+                self.tell_full(&stream);
+                return Err(PutError::Unknown(error.to_string()));
+            }
             Err(PublishError::Unknown(_)) => false,
             Err(error) => return Err(PutError::Rejected(error.to_string())),
         };

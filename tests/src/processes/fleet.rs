@@ -84,7 +84,12 @@ pub struct Fleet {
 impl Fleet {
     /// Starts a strict server, and so many orchestrators and workers of `binary`.
     pub async fn start(binary: &Path, orchestrators: usize, workers: usize) -> anyhow::Result<Self> {
-        let servers = Servers::One(ManagedServer::start(Options::default()).await?);
+        Self::start_with(Options::default(), binary, orchestrators, workers).await
+    }
+
+    /// The same on a server with options of its own.
+    pub async fn start_with(options: Options, binary: &Path, orchestrators: usize, workers: usize) -> anyhow::Result<Self> {
+        let servers = Servers::One(ManagedServer::start(options).await?);
         Self::start_on(servers, 1, binary, orchestrators, workers).await
     }
 
@@ -181,6 +186,21 @@ impl Fleet {
             Servers::One(server) => server.kill(),
             Servers::Three(cluster) => (0..NODES).for_each(|node| cluster.kill(node)),
         }
+    }
+
+    /// SIGKILL to one node of a cluster, and nothing in its place.
+    pub fn kill_node(&mut self, node: usize) {
+        if let Servers::Three(cluster) = &mut self.servers {
+            cluster.kill(node);
+        }
+    }
+
+    /// Starts a node of a cluster again.
+    pub fn start_node(&mut self, node: usize) -> anyhow::Result<()> {
+        if let Servers::Three(cluster) = &mut self.servers {
+            cluster.start_node(node)?;
+        }
+        Ok(())
     }
 
     /// Starts the orchestrators again that have died by themselves, as a supervisor does; how many those were.

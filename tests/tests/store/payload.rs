@@ -1,5 +1,7 @@
 //! Large values: by reference from one byte over the limit, whole or not at all.
 
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,6 +9,7 @@ use everstep_common::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_CHUNK_BYTES, PAYLOAD_IN
 use everstep_common::payload::{Payload, StoredPayload};
 use everstep_common::ports::{Clock, Publish};
 use everstep_common::store::{PayloadError, Store};
+use everstep_common::topology::{Discard, StreamSpec};
 use everstep_memory::{Faults, Nodes};
 
 use crate::bench::{Bench, on, on_one, run};
@@ -43,6 +46,20 @@ impl Outage {
             Self::Silent => bench.lose_nothing(),
             Self::Leaderless => {}
         }
+    }
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -208,6 +225,43 @@ fn an_outage_of_ten_minutes_delays_a_value_on_its_way_in_or_out_and_harms_it_not
             Ok(())
         })?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_value_waits_for_room_and_the_log_says_now_and_then_what_to_do() -> anyhow::Result<()> {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    let _told = tracing::subscriber::set_default(subscriber);
+    on_one(async |bench| {
+        let store = bench.store("worker");
+        bench.server.delete_stream("PAYLOADS");
+        let small = StreamSpec {
+            max_bytes: 1_000_000,
+            discard: Discard::New,
+            ..StreamSpec::new("PAYLOADS", ["payload.>".to_owned()], 1)
+        };
+        store.broker().ensure_stream(&small).await?;
+        put(&store, value(600_000)).await?;
+        let storing = tokio::spawn({
+            let store = store.clone();
+            async move { put(&store, value(700_000)).await }
+        });
+        bench.server.clock().sleep(OUTAGE).await;
+        assert!(!storing.is_finished());
+        store.broker().purge("PAYLOADS", "payload.>").await?;
+        tokio::time::timeout(AFTERWARDS, storing).await???;
+        Ok(())
+    })?;
+    let log = String::from_utf8(log.0.lock().expect("no panic").clone())?;
+    let told = log
+        .lines()
+        .filter(|line| line.contains("raise the limit") && line.contains("PAYLOADS"));
+    assert_eq!(told.count(), 20, "once in half a minute:\n{log}");
     Ok(())
 }
 

@@ -87,10 +87,15 @@ impl ManagedCluster {
         self.nodes[node].kill();
     }
 
+    /// Starts a node on the same ports and store, and waits for nothing. Does nothing to one that runs.
+    pub fn start_node(&mut self, node: usize) -> Result<(), Error> {
+        self.nodes[node].spawn()
+    }
+
     /// Kills a node if it runs, starts it on the same ports and store, and waits until all running nodes are up to date.
     ///
     /// Of a cluster of which two nodes are down, the first to come back waits in vain for a leader: use
-    /// [`restart_all`](Self::restart_all).
+    /// [`start_node`](Self::start_node) for both, or [`restart_all`](Self::restart_all).
     pub async fn restart(&mut self, node: usize) -> Result<(), Error> {
         self.nodes[node].kill();
         self.nodes[node].spawn()?;
