@@ -209,8 +209,9 @@ impl App {
             slots: work.slots,
             ..options
         };
-        tracing::info!(process = %options.process, roles = ?options.roles, "ready");
+        let (process, roles) = (options.process.clone(), options.roles);
         let mut running = self.start(options).await?;
+        tracing::info!(%process, ?roles, "ready");
         let told = told_to_stop().map_err(|source| AppError::System {
             what: "listening for signals",
             source,

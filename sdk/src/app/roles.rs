@@ -118,10 +118,15 @@ impl App {
 /// The deployment; with `wait_for_server` an outage is told and waited out, as it is later on.
 async fn find_deployment(options: &AppOptions) -> Result<(Arc<NatsBroker>, Deployment), AppError> {
     let wait = options.connect.wait_for_server;
+    let mut attempts: u32 = 0;
     loop {
         match load_deployment(options).await {
             Err(error) if wait && error.is_outage() => {
-                tracing::error!(error = error.chain(), "no deployment to work for yet; trying again");
+                attempts += 1;
+                // Ever more seldom, so that a long outage does not fill the log.
+                if attempts.is_power_of_two() {
+                    tracing::error!(error = error.chain(), attempts, "no deployment to work for yet; trying on");
+                }
                 TokioClock.sleep(OUTAGE_PAUSE).await;
             }
             found => return found,
