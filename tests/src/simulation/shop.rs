@@ -297,17 +297,23 @@ pub async fn deadly(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
     Ok(squared)
 }
 
-/// A step, then a closure that no process outlives, then a sleep.
+/// A step, then a closure that no process outlives for long, then a sleep.
 #[workflow]
 pub async fn deadly_closure(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
     let squared = ctx.step(square, 2).await?;
     let closure = || async {
-        end_process();
+        end_process_soon().await;
         Ok(1_u64)
     };
     let one = ctx.run("closure", closure).await?;
     ctx.sleep(Duration::from_secs(20)).await?;
     Ok(squared + one)
+}
+
+#[expect(clippy::disallowed_methods, reason = "closures have no clock of their own, and this time is the simulation's")]
+async fn end_process_soon() {
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    end_process();
 }
 
 fn end_process() {
