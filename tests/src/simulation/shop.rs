@@ -310,7 +310,10 @@ pub async fn deadly_closure(ctx: WorkflowContext) -> Result<u64, WorkflowError> 
     Ok(squared + one)
 }
 
-#[expect(clippy::disallowed_methods, reason = "closures have no clock of their own, and this time is the simulation's")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "closures have no clock of their own, and this time is the simulation's"
+)]
 async fn end_process_soon() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     end_process();
