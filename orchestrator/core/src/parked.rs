@@ -30,7 +30,7 @@ pub enum Parked {
         /// What the panic said.
         message: String,
     },
-    /// It blocked the thread that polled it, for owner after owner.
+    /// Owner after owner ended over it: it blocked the thread that polled it, or took the process with it.
     Poison,
     /// No owner has its code.
     NoCode {
@@ -189,8 +189,8 @@ impl fmt::Display for Parked {
                 f.write_str(". Nothing is lost: deploy a mended workflow and resume the run")
             }
             Self::Poison => f.write_str(
-                "poison: the workflow blocked the thread that polled it, and three processes ended because of it. \
-                 Look for a blocking call or an endless loop, deploy, and resume the run",
+                "poison: three processes ended over this run: it blocked the thread that polled it, or took the process with it. \
+                 Look for a blocking call, an endless loop or recursion, or memory without end, deploy, and resume the run",
             ),
             Self::NoCode {
                 workflow,
