@@ -159,13 +159,16 @@ async fn a_run_is_one_trace_from_its_caller_to_its_functions() {
     }
     let applied = of(&spans, "apply");
     let entries: Vec<_> = applied.iter().map(|span| attribute(span, "entry")).collect();
-    // The start may have been there before its owner, who then reads it back.
     for entry in ["step.greet", "try.fickle.1", "step.fickle", "end"] {
         assert!(entries.contains(&entry), "{entry} in {entries:?}");
     }
+    // The start may have been there before its owner, who then reads the run back.
+    let replayed = of(&spans, "replay");
+    assert!(entries.contains(&"start") || !replayed.is_empty(), "{entries:?}");
     assert!(
         applied
             .iter()
+            .chain(&replayed)
             .all(|span| span.parent == start.id && attribute(span, "partition") == "0")
     );
 }
@@ -224,4 +227,40 @@ async fn a_port_that_is_taken_ends_the_process_and_is_named() {
             "{told}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_gone_is_told_and_holds_nobody_up() {
+    let server = DevServer::start(DevOptions::default()).await.expect("a server");
+    let mut worker = process("worker", &server.connect(), None)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+        .env("OTEL_METRIC_EXPORT_INTERVAL", "100")
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let mut told = BufReader::new(worker.stderr.take().expect("its output")).lines();
+    let told = async {
+        loop {
+            let line = told.next_line().await.expect("output").expect("a line");
+            assert!(!line.contains('\u{1b}'), "no colours where nobody looks: {line}");
+            if line.contains("ExportError") {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, told).await.expect("it is told");
+    end(worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_waits_for_its_server_ends_when_it_is_told_to() {
+    let nowhere = ConnectOptions::to("127.0.0.1:1");
+    let mut waiting = process("all", &nowhere, None)
+        .args(["--metrics", "127.0.0.1:0"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let mut told = BufReader::new(waiting.stderr.take().expect("its output")).lines();
+    told.next_line().await.expect("output").expect("a line");
+    end(waiting).await;
 }

@@ -102,6 +102,9 @@ impl Partition {
             Ok(code) => code,
             Err(parked) => return self.park(run, head, &parked, about, journal.is_cancelling()),
         };
+        let span = tracing::debug_span!("replay", partition = %self.id, %run, entries = journal.entries.len());
+        self.performer.trace.link(&span, about.traceparent.as_deref());
+        let _span = span.entered();
         for (entry, stored) in journal.entries {
             let sequence = entry.sequence;
             let event = match Event::new(entry, stored) {

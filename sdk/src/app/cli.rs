@@ -200,6 +200,11 @@ impl App {
     }
 
     async fn run_until_told(self, options: AppOptions, work: Work) -> Result<(), AppError> {
+        let told = told_to_stop().map_err(|source| AppError::System {
+            what: "listening for signals",
+            source,
+        })?;
+        let mut told = std::pin::pin!(told);
         if let Some(address) = work.metrics {
             let serving = telemetry::serve_metrics(address).await?;
             eprintln!("metrics http://{serving}/metrics");
@@ -210,12 +215,13 @@ impl App {
             ..options
         };
         let (process, roles) = (options.process.clone(), options.roles);
-        let mut running = self.start(options).await?;
+        let mut running = tokio::select! {
+            biased;
+            // A process that waits for its server may be told to stop as well. What it has begun by then is as after a crash.
+            () = &mut told => return Ok(()),
+            started = self.start(options) => started?,
+        };
         tracing::info!(%process, ?roles, "ready");
-        let told = told_to_stop().map_err(|source| AppError::System {
-            what: "listening for signals",
-            source,
-        })?;
         tokio::select! {
             ended = running.ended() => ended,
             () = told => running.stop().await,

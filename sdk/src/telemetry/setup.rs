@@ -77,6 +77,7 @@ impl Telemetry {
             let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false);
             layer.with_filter(filter(&["EVERSTEP_TRACES"], TRACES_BY_DEFAULT))
         });
+        // Colours are for people: a file or the journal keeps plain text.
         let logs = fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal());
