@@ -98,6 +98,31 @@ async fn a_position_is_never_ahead_of_what_the_answer_holds() {
 }
 
 #[tokio::test]
+async fn thousands_of_messages_read_at_another_node_are_all_that_was_acknowledged() {
+    let (_cluster, brokers) = cluster().await;
+    brokers[0].ensure_stream(&journal_spec(3)).await.unwrap();
+    let publish = |n: u64| brokers[0].publish(Publish::new(format!("j.{n}"), "x").create_only());
+    for stored in futures::future::join_all((0..1_200).map(publish)).await {
+        stored.unwrap();
+    }
+    let mut held = 0;
+    for n in 1_200..1_300 {
+        let stored = publish(n).await.unwrap();
+        match soon(brokers[1].get_all("J", "j.*", None)).await {
+            Ok(found) => {
+                let sequences: Vec<u64> = found.messages.iter().map(|message| message.sequence).collect();
+                assert_eq!(sequences, (1..=stored.sequence).collect::<Vec<_>>());
+                assert_eq!(found.up_to, stored.sequence);
+                held += 1;
+            }
+            Err(ReadError::Unavailable(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(held > 50, "{held} of 100 reads were answered");
+}
+
+#[tokio::test]
 async fn follows_scans_and_pulls_go_on_when_the_leader_dies() {
     let (mut cluster, brokers) = cluster().await;
     let broker = NatsBroker::connect(ConnectOptions::to(cluster.url())).await.unwrap();
