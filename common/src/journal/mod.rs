@@ -8,6 +8,8 @@ mod key;
 
 use jiff::Timestamp;
 
+use crate::wire;
+
 pub use entry::{
     Attempt, AttemptError, Begun, Ended, Entry, Fired, Inbound, InboundKind, Local, LocalKind, Parent, RunOutcome, Start,
     StepOutcome, StepResult,
@@ -25,4 +27,16 @@ pub struct JournalEntry {
     pub key: EntryKey,
     /// What it says.
     pub entry: Entry,
+}
+
+impl JournalEntry {
+    /// The entry that these bytes are, stored under `key`.
+    pub fn decode(key: &EntryKey, sequence: u64, time: Timestamp, bytes: &[u8]) -> Result<Self, wire::Error> {
+        Ok(Self {
+            sequence,
+            time,
+            key: key.clone(),
+            entry: Entry::decode(key, bytes)?,
+        })
+    }
 }

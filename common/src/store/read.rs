@@ -5,7 +5,7 @@
 
 use super::{Backoff, Store};
 use crate::ids::{InvalidId, RunId};
-use crate::journal::{Entry, EntryKey, JournalEntry};
+use crate::journal::{EntryKey, JournalEntry};
 use crate::ports::{GetLast, Message, ReadError, Snapshot};
 use crate::wire;
 
@@ -126,19 +126,11 @@ impl Store {
                 subject: message.subject,
             });
         };
-        match Entry::decode(&key, &message.payload) {
-            Ok(entry) => Ok(JournalEntry {
-                sequence: message.sequence,
-                time: message.time,
-                key,
-                entry,
-            }),
-            Err(source) => Err(ReadRunError::Undecodable {
-                run: run.clone(),
-                key: key.to_string(),
-                source,
-            }),
-        }
+        JournalEntry::decode(&key, message.sequence, message.time, &message.payload).map_err(|source| ReadRunError::Undecodable {
+            run: run.clone(),
+            key: key.to_string(),
+            source,
+        })
     }
 
     async fn read_complete(&self, run: &RunId, filter: String, at: ReadAt) -> Result<Vec<Message>, ReadRunError> {

@@ -7,14 +7,27 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use everstep_common::ids::RunId;
-use everstep_common::journal::{EntryKey, EntryKind};
-use everstep_common::ports::Message;
+use everstep_common::journal::{EntryKey, EntryKind, JournalEntry};
+use everstep_common::store::ReadRunError;
+use jiff::Timestamp;
 
 /// An entry as the feed brought it, not decoded yet.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub key: EntryKey,
-    pub message: Message,
+    pub sequence: u64,
+    pub time: Timestamp,
+    pub payload: Bytes,
+}
+
+impl Arrived {
+    pub(crate) fn entry(&self, run: &RunId) -> Result<JournalEntry, ReadRunError> {
+        JournalEntry::decode(&self.key, self.sequence, self.time, &self.payload).map_err(|source| ReadRunError::Undecodable {
+            run: run.clone(),
+            key: self.key.to_string(),
+            source,
+        })
+    }
 }
 
 /// Entries that wait with their bodies in memory; beyond it starts wait by name only.
@@ -54,7 +67,7 @@ impl Backlog {
     /// An entry has come. In a flood the bodies of starts are left out; such a run is read back when its turn comes.
     pub(crate) fn push(&mut self, run: RunId, mut arrived: Arrived) {
         if self.entries >= WHOLE_ENTRIES_MAX && arrived.key.kind() == EntryKind::Start {
-            arrived.message.payload = Bytes::new();
+            arrived.payload = Bytes::new();
         }
         let class = class(arrived.key.kind());
         let queue = self.runs.entry(run.clone()).or_default();
@@ -109,9 +122,9 @@ impl Backlog {
             return Vec::new();
         };
         let mut dropped = Vec::new();
-        while let Some(arrived) = queue.entries.pop_front_if(|arrived| arrived.message.sequence <= until) {
+        while let Some(arrived) = queue.entries.pop_front_if(|arrived| arrived.sequence <= until) {
             queue.counts[class(arrived.key.kind())] -= 1;
-            dropped.push(arrived.message.sequence);
+            dropped.push(arrived.sequence);
         }
         self.entries -= dropped.len();
         dropped
@@ -142,30 +155,23 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use everstep_common::ports::Headers;
-    use jiff::Timestamp;
 
     fn run(number: u32) -> RunId {
         format!("0-{number:032x}").parse().unwrap()
     }
 
     fn arrived(sequence: u64, key: &str) -> Arrived {
-        let message = Message {
-            subject: String::new(),
-            sequence,
-            time: Timestamp::UNIX_EPOCH,
-            headers: Headers::new(),
-            payload: Bytes::new(),
-        };
         Arrived {
             key: key.parse().unwrap(),
-            message,
+            sequence,
+            time: Timestamp::UNIX_EPOCH,
+            payload: Bytes::new(),
         }
     }
 
     fn drain(backlog: &mut Backlog) -> Vec<u64> {
         std::iter::from_fn(|| backlog.pop())
-            .map(|(_, arrived)| arrived.message.sequence)
+            .map(|(_, arrived)| arrived.sequence)
             .collect()
     }
 

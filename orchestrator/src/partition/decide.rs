@@ -126,7 +126,7 @@ impl Partition {
     }
 
     fn unschedule(&mut self, run: &RunId, sort: TimerSort, key: StepKey, origin: &Origin) {
-        self.wheel.disarm(&WakeUp::new(run, sort, &key));
+        self.wheel.disarm(run, sort, &key);
         let run = run.clone();
         self.perform(origin.clone(), Effect::Unschedule { run, sort, key });
     }

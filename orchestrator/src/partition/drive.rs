@@ -14,7 +14,6 @@ use super::Partition;
 use super::backlog::Arrived;
 use super::effect::{Effect, Performed};
 use super::slots::Live;
-use super::wheel::WakeUp;
 use crate::metrics::metrics;
 
 /// The entry that something follows from: what keeps the cursor back until it is acknowledged.
@@ -23,8 +22,8 @@ pub(super) type Origin = Option<(RunId, u64)>;
 impl Partition {
     /// Takes the next entry of a run.
     pub(super) fn drive(&mut self, run: RunId, arrived: Arrived, now: Instant) {
-        let sequence = arrived.message.sequence;
-        self.note_lag(arrived.message.time, now);
+        let sequence = arrived.sequence;
+        self.note_lag(arrived.time, now);
         if self.slots.has_ended(&run) {
             self.watermark.release(sequence);
         } else if self.slots.parked(&run).is_some() {
@@ -42,8 +41,8 @@ impl Partition {
     /// Whether an entry begins a run that nobody has acted on. One that a predecessor may have driven is read whole first: what follows
     /// from it is decided at the head of its journal, or changed code would send things out before it is found out.
     fn is_new(&self, arrived: &Arrived) -> bool {
-        let is_start = arrived.key == EntryKey::Start && !arrived.message.payload.is_empty();
-        is_start && arrived.message.sequence > self.upkeep.known_until && !self.caution.is_on()
+        let is_start = arrived.key == EntryKey::Start && !arrived.payload.is_empty();
+        is_start && arrived.sequence > self.upkeep.known_until && !self.caution.is_on()
     }
 
     fn drive_new(&mut self, run: RunId, arrived: Arrived, now: Instant) {
@@ -78,10 +77,10 @@ impl Partition {
 
     fn drive_live(&mut self, run: RunId, arrived: Arrived, now: Instant) {
         let applied = self.slots.live(&run).map_or(0, |live| live.run.applied());
-        if arrived.message.sequence <= applied {
+        if arrived.sequence <= applied {
             // A read brought it already; what it ends is over all the same.
             self.settle(&run, &arrived.key);
-            return self.watermark.release(arrived.message.sequence);
+            return self.watermark.release(arrived.sequence);
         }
         let Some((entry, stored)) = self.decode(&run, arrived) else {
             return;
@@ -91,8 +90,8 @@ impl Partition {
 
     /// The entry and its large value. `None`: the value is being fetched and the entry waits, or the run is parked for it.
     fn decode(&mut self, run: &RunId, arrived: Arrived) -> Option<(JournalEntry, Option<Bytes>)> {
-        let sequence = arrived.message.sequence;
-        match self.store.decode_entry(run, arrived.message.clone()) {
+        let sequence = arrived.sequence;
+        match arrived.entry(run) {
             Ok(entry) => match entry.entry.payload() {
                 Some(payload @ Payload::Stored(_)) => match self.slots.take_fetched(run, sequence) {
                     Some(value) => Some((entry, Some(value))),
@@ -162,32 +161,17 @@ impl Partition {
             EntryKey::Step(key) => {
                 metrics().recorded.add(1, &[]);
                 self.in_flight.ended(run, key);
-                self.wheel.disarm(&WakeUp {
-                    run: run.clone(),
-                    sort: TimerSort::Deadline,
-                    key: key.clone(),
-                });
-                let retry = WakeUp {
-                    run: run.clone(),
-                    sort: TimerSort::Retry,
-                    key: key.clone(),
-                };
-                if self.wheel.disarm(&retry) {
-                    self.perform(
-                        None,
-                        Effect::Unschedule {
-                            run: run.clone(),
-                            sort: TimerSort::Retry,
-                            key: key.clone(),
-                        },
-                    );
+                self.wheel.disarm(run, TimerSort::Deadline, key);
+                if self.wheel.disarm(run, TimerSort::Retry, key) {
+                    let retry = Effect::Unschedule {
+                        run: run.clone(),
+                        sort: TimerSort::Retry,
+                        key: key.clone(),
+                    };
+                    self.perform(None, retry);
                 }
             }
-            EntryKey::Timer(key) => drop(self.wheel.disarm(&WakeUp {
-                run: run.clone(),
-                sort: TimerSort::Sleep,
-                key: key.clone(),
-            })),
+            EntryKey::Timer(key) => drop(self.wheel.disarm(run, TimerSort::Sleep, key)),
             EntryKey::Local(key) => {
                 if let Some(held) = self.closures.recorded(run, key) {
                     self.watermark.release(held);

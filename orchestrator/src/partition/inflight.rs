@@ -2,14 +2,18 @@
 //!
 //! Compact, and kept for runs dropped from memory too: when the server forgets a task stream, this is what is published again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use everstep_common::ids::{QueueName, RunId};
 use everstep_common::key::StepKey;
 
+use super::small_map::SmallMap;
+
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
-    steps: BTreeMap<(RunId, StepKey), InFlightStep>,
+    steps: HashMap<RunId, SmallMap<StepKey, InFlightStep>>,
+    /// How many steps.
+    count: usize,
     /// Steps whose task is lost and which a worker still runs: they are not published as long as it says so.
     running: BTreeMap<QueueName, BTreeSet<(RunId, StepKey)>>,
 }
@@ -25,66 +29,73 @@ pub(crate) struct InFlightStep {
 impl InFlight {
     /// A task is being published.
     pub(crate) fn dispatched(&mut self, run: &RunId, key: &StepKey, queue: &QueueName, attempt: u32) {
-        self.steps.insert(
-            (run.clone(), key.clone()),
-            InFlightStep {
-                queue: queue.clone(),
-                attempt,
-            },
-        );
+        let step = InFlightStep {
+            queue: queue.clone(),
+            attempt,
+        };
+        let of_run = self.steps.entry(run.clone()).or_default();
+        self.count += usize::from(of_run.insert(key.clone(), step).is_none());
     }
 
-    /// The step is over; what was in flight for it.
-    pub(crate) fn ended(&mut self, run: &RunId, key: &StepKey) -> Option<InFlightStep> {
+    /// The step is over.
+    pub(crate) fn ended(&mut self, run: &RunId, key: &StepKey) {
+        if !self.running.is_empty() {
+            self.stopped(run, key);
+        }
+        let Some(of_run) = self.steps.get_mut(run) else { return };
+        self.count -= usize::from(of_run.remove(key).is_some());
+        if of_run.is_empty() {
+            self.steps.remove(run);
+        }
+    }
+
+    fn stopped(&mut self, run: &RunId, key: &StepKey) {
         let id = (run.clone(), key.clone());
         self.running.retain(|_, running| {
             running.remove(&id);
             !running.is_empty()
         });
-        self.steps.remove(&id)
     }
 
     /// The run is over; what was in flight for it.
-    pub(crate) fn run_ended(&mut self, run: &RunId) -> Vec<(StepKey, InFlightStep)> {
-        let keys: Vec<_> = self.of_run(run).map(|(key, _)| key.clone()).collect();
-        keys.into_iter()
-            .filter_map(|key| self.ended(run, &key).map(|step| (key, step)))
-            .collect()
+    pub(crate) fn run_ended(&mut self, run: &RunId) -> SmallMap<StepKey, InFlightStep> {
+        let of_run = self.steps.remove(run).unwrap_or_default();
+        self.count -= of_run.len();
+        of_run.iter().for_each(|(key, _)| self.stopped(run, key));
+        of_run
     }
 
     /// What is in flight for a run.
-    pub(crate) fn of_run<'a>(&'a self, run: &'a RunId) -> impl Iterator<Item = (&'a StepKey, &'a InFlightStep)> {
-        let first = (run.clone(), StepKey::first());
+    pub(crate) fn of_run(&self, run: &RunId) -> impl Iterator<Item = &StepKey> {
         self.steps
-            .range(first..)
-            .take_while(move |((owner, _), _)| owner == run)
-            .map(|((_, key), step)| (key, step))
+            .get(run)
+            .into_iter()
+            .flat_map(|of_run| of_run.iter().map(|(key, _)| key))
     }
 
     /// The runs that have something in flight in a queue.
-    pub(crate) fn runs_in(&self, queue: &QueueName) -> Vec<RunId> {
-        let mut runs: Vec<RunId> = self
-            .steps
-            .iter()
-            .filter(|(_, step)| step.queue == *queue)
-            .map(|((run, _), _)| run.clone())
-            .collect();
-        runs.dedup();
-        runs
+    pub(crate) fn runs_in(&self, queue: &QueueName) -> BTreeSet<RunId> {
+        let in_queue = |steps: &SmallMap<_, InFlightStep>| steps.iter().any(|(_, step)| step.queue == *queue);
+        let runs = self.steps.iter().filter(|(_, steps)| in_queue(steps));
+        runs.map(|(run, _)| run.clone()).collect()
     }
 
     /// The queues that anything is in flight in.
-    pub(crate) fn queues(&self) -> Vec<QueueName> {
-        let mut queues: Vec<_> = self.steps.values().map(|step| step.queue.clone()).collect();
-        queues.sort();
-        queues.dedup();
+    pub(crate) fn queues(&self) -> BTreeSet<QueueName> {
+        let steps = self.steps.values().flat_map(SmallMap::iter);
+        let mut queues = BTreeSet::new();
+        for (_, step) in steps {
+            if !queues.contains(&step.queue) {
+                queues.insert(step.queue.clone());
+            }
+        }
         queues
     }
 
     /// The workers of a queue whose stream was lost still run these. Once all that is in flight is known the others are of no concern.
     pub(crate) fn still_running(&mut self, queue: &QueueName, mut running: BTreeSet<(RunId, StepKey)>, is_complete: bool) {
         if is_complete {
-            running.retain(|id| self.steps.contains_key(id));
+            running.retain(|(run, key)| self.contains(run, key));
         }
         if running.is_empty() {
             drop(self.running.remove(queue));
@@ -106,7 +117,7 @@ impl InFlight {
 
     /// Whether the step is in flight.
     pub(crate) fn contains(&self, run: &RunId, key: &StepKey) -> bool {
-        self.steps.contains_key(&(run.clone(), key.clone()))
+        self.steps.get(run).is_some_and(|of_run| of_run.contains(key))
     }
 
     /// The queues some of whose steps run without a task.
@@ -116,7 +127,7 @@ impl InFlight {
 
     /// How many steps.
     pub(crate) fn len(&self) -> usize {
-        self.steps.len()
+        self.count
     }
 }
 
@@ -151,7 +162,7 @@ mod tests {
             in_flight.dispatched(&run(number), &StepKey::from_path("b"), &queue, 1);
         }
         assert_eq!(in_flight.run_ended(&run(2)).len(), 2);
-        assert_eq!(in_flight.runs_in(&queue), [run(1), run(3)]);
+        assert_eq!(in_flight.runs_in(&queue), BTreeSet::from([run(1), run(3)]));
         assert_eq!(in_flight.len(), 4);
     }
 }

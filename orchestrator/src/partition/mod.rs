@@ -34,6 +34,7 @@ mod queues;
 mod scan;
 mod scanning;
 mod slots;
+mod small_map;
 mod start;
 mod summary;
 mod sweep;
@@ -52,7 +53,7 @@ use self::backlog::{Arrived, Backlog};
 use self::caution::Caution;
 use self::clock::ServerClock;
 use self::closures::Closures;
-use self::cursor::Watermark;
+use self::cursor::{Newest, Watermark};
 use self::effect::{Effect, Performer};
 use self::inflight::InFlight;
 use self::io::{Input, Io, PAUSE_MAX};
@@ -173,14 +174,27 @@ impl Partition {
     }
 
     fn arrived(&mut self, message: Message, now: Instant) {
-        self.server_clock.observe(message.time, now);
-        self.upkeep.newest(&message);
-        let Some((run, key)) = self.store.names().parse_entry(&message.subject) else {
-            tracing::warn!(subject = %message.subject, "not a journal entry; left alone");
-            return self.watermark.passed(message.sequence);
+        let Message {
+            subject,
+            sequence,
+            time,
+            payload,
+            ..
+        } = message;
+        self.server_clock.observe(time, now);
+        let Some((run, key)) = self.store.names().parse_entry(&subject) else {
+            tracing::warn!(subject, "not a journal entry; left alone");
+            return self.watermark.passed(sequence);
         };
-        self.watermark.arrived(message.sequence, run.clone(), now);
-        self.backlog.push(run, Arrived { key, message });
+        self.upkeep.newest = Some(Newest { sequence, time, subject });
+        self.watermark.arrived(sequence, run.clone(), now);
+        let arrived = Arrived {
+            key,
+            sequence,
+            time,
+            payload,
+        };
+        self.backlog.push(run, arrived);
     }
 
     fn apply_backlog(&mut self, now: Instant) {

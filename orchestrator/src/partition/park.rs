@@ -18,11 +18,11 @@ use crate::metrics::metrics;
 impl Partition {
     /// A parked run takes no entry in: they stand in the journal for when it goes on. Only a word from outside moves it.
     pub(super) fn drive_parked(&mut self, run: RunId, arrived: Arrived) {
-        let sequence = arrived.message.sequence;
-        let inbound = match Entry::decode(&arrived.key, &arrived.message.payload) {
+        let sequence = arrived.sequence;
+        let inbound = match Entry::decode(&arrived.key, &arrived.payload) {
             Ok(Entry::In(inbound)) => inbound,
             Ok(Entry::End(ended)) => {
-                self.parked_run_ended(&run, ended.outcome, sequence, arrived.message.time);
+                self.parked_run_ended(&run, ended.outcome, sequence, arrived.time);
                 return self.watermark.release(sequence);
             }
             _ => return self.watermark.release(sequence),

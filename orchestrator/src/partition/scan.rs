@@ -58,7 +58,7 @@ pub(crate) struct Standing {
 
 /// Looks at everything that belongs to a partition, by subjects alone; `None` if the server did not answer. `queues` are those that it
 /// has something in flight in.
-pub(crate) async fn standing(store: &Store, partition: Partition, queues: &[QueueName]) -> Option<Standing> {
+pub(crate) async fn standing(store: &Store, partition: Partition, queues: &BTreeSet<QueueName>) -> Option<Standing> {
     let names = store.names();
     // A schedule that fires in between is seen in the second place.
     let timers = names.timer_stream(partition);

@@ -57,7 +57,7 @@ impl Partition {
         if self.slots.has_ended(run) || self.slots.parked(run).is_some() || self.slots.is_loading(run) || is_idle == Some(false) {
             return false;
         }
-        let mut in_flight = self.in_flight.of_run(run).map(|(key, _)| key);
+        let mut in_flight = self.in_flight.of_run(run);
         let has_task = |key: &StepKey| standing.tasks.contains(&(run.clone(), key.clone())) || self.in_flight.is_running(run, key);
         if !in_flight.all(has_task) {
             return true;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use everstep_common::ids::{Partition as PartitionId, QueueName, RunId};
 use everstep_common::key::StepKey;
-use everstep_common::ports::{Instant, Message, StreamInfo};
+use everstep_common::ports::{Instant, StreamInfo};
 use everstep_common::store::PutError;
 
 use super::cursor::{CursorRecord, Newest};
@@ -76,6 +76,7 @@ pub(crate) struct Upkeep {
     pub orphans: BTreeMap<RunId, Orphan>,
     /// Runs that owners died over.
     pub poison: BTreeSet<RunId>,
+    /// The newest entry that the feed has brought.
     pub(super) newest: Option<Newest>,
     pub(super) created: Option<jiff::Timestamp>,
     /// The cursor as it stands in the bucket, and its revision.
@@ -136,15 +137,6 @@ impl Upkeep {
     /// These runs are read back before any others.
     pub(crate) fn load_first(&mut self, runs: impl IntoIterator<Item = RunId>) {
         self.to_load.extend(runs);
-    }
-
-    /// An entry has come by the feed.
-    pub(crate) fn newest(&mut self, message: &Message) {
-        self.newest = Some(Newest {
-            sequence: message.sequence,
-            time: message.time,
-            subject: message.subject.clone(),
-        });
     }
 
     pub(crate) fn is_poison(&self, run: &RunId) -> bool {

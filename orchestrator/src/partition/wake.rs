@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use super::Partition;
 use super::effect::{Effect, Scheduled};
 use super::io::Input;
-use super::wheel::WakeUp;
 
 impl Partition {
     /// Fires what is due by the partition's idea of the server's time.
@@ -55,7 +54,7 @@ impl Partition {
                 broker.ack(&delivery.ack, Ack::Terminate);
                 continue;
             };
-            let was_armed = self.wheel.disarm(&WakeUp::new(&run, sort, &key));
+            let was_armed = self.wheel.disarm(&run, sort, &key);
             // In memory and not armed: it has fired by the clock here, or nobody waits for it any more.
             if self.slots.has_ended(&run) || self.slots.is_live(&run) && !was_armed {
                 broker.ack(&delivery.ack, Ack::Done);
