@@ -32,6 +32,12 @@ async fn create_stream(jetstream: &jetstream::Context, storage: StorageType) {
     jetstream.publish("s", "kept?".into()).await.unwrap().await.unwrap();
 }
 
+/// How many messages that stream holds.
+async fn stored(server: &ManagedServer) -> u64 {
+    let stream = connect(server).await.get_stream("S").await.unwrap();
+    stream.cached_info().state.messages
+}
+
 /// Waits until a process is gone, by its entry in the process table.
 async fn gone(pid: u32) {
     let gone = async {
@@ -65,17 +71,7 @@ async fn restart_keeps_port_and_store() {
 
     assert_eq!(server.url(), url);
     assert_ne!(server.pid(), pid);
-    assert_eq!(
-        connect(&server)
-            .await
-            .get_stream("S")
-            .await
-            .unwrap()
-            .cached_info()
-            .state
-            .messages,
-        1
-    );
+    assert_eq!(stored(&server).await, 1);
 }
 
 #[tokio::test]
@@ -122,17 +118,7 @@ async fn a_stopped_server_is_gone_and_can_be_started_again() {
     gone(pid).await;
     server.restart().await.unwrap();
 
-    assert_eq!(
-        connect(&server)
-            .await
-            .get_stream("S")
-            .await
-            .unwrap()
-            .cached_info()
-            .state
-            .messages,
-        1
-    );
+    assert_eq!(stored(&server).await, 1);
 }
 
 #[tokio::test]

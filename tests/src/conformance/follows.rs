@@ -103,22 +103,12 @@ async fn a_follow_from_beyond_the_next_sequence_is_lost(h: &Harness) -> anyhow::
 }
 
 async fn a_follow_is_lost_with_its_stream(h: &Harness) -> anyhow::Result<()> {
-    let stream = h.make(h.plain("s")).await?;
-    h.store_each(&["s.a"]).await?;
-    let mut followed = h.broker.follow(&stream, ">", From::Sequence(1));
-    h.next_message(&mut followed).await?;
-    h.caught_up(&mut followed).await?;
-    h.server.delete_stream(&stream).await?;
+    let mut followed = followed_until_deleted(h).await?;
     is_lost(h, &mut followed).await
 }
 
 async fn a_follow_is_lost_to_another_stream_of_the_same_name(h: &Harness) -> anyhow::Result<()> {
-    let stream = h.make(h.plain("s")).await?;
-    h.store_each(&["s.a"]).await?;
-    let mut followed = h.broker.follow(&stream, ">", From::Sequence(1));
-    h.next_message(&mut followed).await?;
-    h.caught_up(&mut followed).await?;
-    h.server.delete_stream(&stream).await?;
+    let mut followed = followed_until_deleted(h).await?;
     // On a real server the time of creation is what tells the two apart.
     h.sleep(std::time::Duration::from_millis(5)).await;
     h.make(h.plain("s")).await?;
@@ -127,6 +117,17 @@ async fn a_follow_is_lost_to_another_stream_of_the_same_name(h: &Harness) -> any
 }
 
 /// The follow ends with the news that it is lost.
+/// A follow of a stream that was caught up with before the stream was deleted.
+async fn followed_until_deleted(h: &Harness) -> anyhow::Result<BoxStream<'static, Followed>> {
+    let stream = h.make(h.plain("s")).await?;
+    h.store_each(&["s.a"]).await?;
+    let mut followed = h.broker.follow(&stream, ">", From::Sequence(1));
+    h.next_message(&mut followed).await?;
+    h.caught_up(&mut followed).await?;
+    h.server.delete_stream(&stream).await?;
+    Ok(followed)
+}
+
 async fn is_lost(h: &Harness, followed: &mut BoxStream<'static, Followed>) -> anyhow::Result<()> {
     let item = h.soon("the loss", followed.next()).await?;
     ensure!(matches!(item, Some(Followed::Lost(_))), "{item:?}");

@@ -13,7 +13,7 @@ use everstep_common::wire;
 use futures::FutureExt;
 use serde::Deserialize;
 
-use super::scenarios::{Scenario, expect_completed, scenario, usual};
+use super::scenarios::{Scenario, expect_completed, orders_and_sleepers, scenario, usual};
 use super::shop;
 use super::world::World;
 
@@ -95,15 +95,7 @@ async fn code_elsewhere(world: World) {
     world.orchestrator("orchestrator-2", shop::code);
     world.worker("worker-1", &["default"]);
     world.pass(Duration::from_secs(10)).await;
-    let mut runs = Vec::new();
-    for number in 0..6 {
-        runs.push(world.start(shop::sleeper, (), &format!("sleeper {number}")).await);
-        runs.push(
-            world
-                .start(shop::order, format!("o-{number}"), &format!("order {number}"))
-                .await,
-        );
-    }
+    let runs = orders_and_sleepers(&world, 6).await;
     let before = world.server().time();
     for run in &runs {
         expect_completed(&world, run).await;
@@ -141,15 +133,7 @@ async fn code_divided(world: World) {
     world.orchestrator("orchestrator-1", shop::order_only);
     world.orchestrator("orchestrator-2", shop::sleeper_only);
     world.worker("worker-1", &["default"]);
-    let mut runs = Vec::new();
-    for number in 0..3 {
-        runs.push(world.start(shop::sleeper, (), &format!("sleeper {number}")).await);
-        runs.push(
-            world
-                .start(shop::order, format!("o-{number}"), &format!("order {number}"))
-                .await,
-        );
-    }
+    let runs = orders_and_sleepers(&world, 3).await;
     let before = world.server().time();
     let mut epochs = BTreeSet::new();
     while world.stories().iter().any(|story| story.end().is_none()) {

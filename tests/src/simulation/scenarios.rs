@@ -226,17 +226,20 @@ async fn two_queues(world: World) {
     expect_completed(&world, &run).await;
 }
 
-async fn crowd(world: World) {
-    usual(&world);
+/// So many runs of both workflows, in turn.
+pub(super) async fn orders_and_sleepers(world: &World, count: usize) -> Vec<RunId> {
     let mut runs = Vec::new();
-    for number in 0..100 {
-        runs.push(
-            world
-                .start(shop::order, format!("o-{number}"), &format!("order {number}"))
-                .await,
-        );
+    for number in 0..count {
+        let order = format!("order {number}");
+        runs.push(world.start(shop::order, format!("o-{number}"), &order).await);
         runs.push(world.start(shop::sleeper, (), &format!("sleeper {number}")).await);
     }
+    runs
+}
+
+async fn crowd(world: World) {
+    usual(&world);
+    let runs = orders_and_sleepers(&world, 100).await;
     world.all_ended(&runs).await;
 }
 

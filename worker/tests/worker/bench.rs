@@ -118,6 +118,15 @@ impl Bench {
         self.queue(&self.task(function, path)).await;
     }
 
+    /// The same, of a function that may begin once only.
+    pub(crate) async fn queue_once(&self, function: &str, path: &str) {
+        let task = Task {
+            at_most_once: true,
+            ..self.task(function, path)
+        };
+        self.queue(&task).await;
+    }
+
     pub(crate) async fn record(&self, key: EntryKey, entry: Entry) {
         self.owner.create(&self.run, key, &entry).await.expect("recorded");
     }
@@ -151,6 +160,14 @@ impl Bench {
             worker.run(stopped.map(drop)).await.expect("the options are fine");
         });
         Running { stop, ended }
+    }
+
+    /// A worker that has begun the queued task of `f`, which takes that long; and how often `f` has begun.
+    pub(crate) async fn busy(&self, name: &str, takes: Duration) -> (Running, Counter) {
+        let calls = Counter::default();
+        let worker = self.worker_with(name, slow(&self.server, takes, calls.clone()), |_| {});
+        self.until("it runs", || calls.get() == 1).await;
+        (worker, calls)
     }
 
     /// The run's entries but `start`, in order.

@@ -12,7 +12,7 @@ use everstep_memory::simulate;
 use everstep_worker::StepError;
 use futures::future::pending;
 
-use crate::bench::{Bench, Counter, Dropped, Notes, function, key, queue, slow};
+use crate::bench::{Bench, Counter, Dropped, Notes, function, key, queue};
 
 fn tell_cancelled(bench: &Bench, path: &str) {
     let subject = bench.owner.names().cancelled(&queue());
@@ -120,9 +120,7 @@ fn a_value_that_comes_in_spite_of_a_cancellation_is_offered() {
     simulate(async {
         let bench = Bench::new().await;
         bench.queue_step("f", "a").await;
-        let calls = Counter::default();
-        let worker = bench.worker(slow(&bench.server, Duration::from_secs(5), calls.clone()));
-        bench.until("it runs", || calls.get() == 1).await;
+        let (worker, calls) = bench.busy("worker", Duration::from_secs(5)).await;
         tell_cancelled(&bench, "a");
         assert!(matches!(bench.outcome("a").await.result, StepResult::Value(_)));
         bench.drained().await;

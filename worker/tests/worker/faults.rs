@@ -119,9 +119,7 @@ fn a_server_that_is_away_is_waited_for_and_the_outcome_is_not_lost() {
     simulate(async {
         let bench = Bench::new().await;
         bench.queue_step("f", "a").await;
-        let calls = Counter::default();
-        let worker = bench.worker(slow(&bench.server, Duration::from_secs(1), calls.clone()));
-        bench.until("it runs", || calls.get() == 1).await;
+        let (worker, calls) = bench.busy("worker", Duration::from_secs(1)).await;
         bench.server.disconnect("worker");
         bench.pass(Duration::from_secs(25)).await;
         let before = bench.server.port_calls("worker");

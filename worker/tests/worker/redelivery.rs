@@ -86,9 +86,7 @@ fn a_task_of_a_dead_worker_comes_back_and_its_second_beginning_is_recorded() {
     simulate(async {
         let bench = Bench::new().await;
         bench.queue_step("f", "a").await;
-        let calls = Counter::default();
-        let _first = bench.worker_with("first", slow(&bench.server, Duration::from_secs(3600), calls.clone()), |_| {});
-        bench.until("it runs", || calls.get() == 1).await;
+        let (_first, calls) = bench.busy("first", Duration::from_secs(3600)).await;
         bench.server.kill("first");
         let second = bench.worker_with("second", slow(&bench.server, Duration::ZERO, calls.clone()), |_| {});
         assert_eq!(bench.outcome("a").await.by, ProcessId::new("second").unwrap());
@@ -102,12 +100,7 @@ fn a_task_of_a_dead_worker_comes_back_and_its_second_beginning_is_recorded() {
 fn what_may_run_once_is_recorded_before_its_first_line() {
     simulate(async {
         let bench = Bench::new().await;
-        bench
-            .queue(&Task {
-                at_most_once: true,
-                ..bench.task("f", "a")
-            })
-            .await;
+        bench.queue_once("f", "a").await;
         let calls = Counter::default();
         bench.server.on_stored({
             let calls = calls.clone();
@@ -127,15 +120,8 @@ fn what_may_run_once_is_recorded_before_its_first_line() {
 fn what_may_run_once_and_was_interrupted_ends_so() {
     simulate(async {
         let bench = Bench::new().await;
-        bench
-            .queue(&Task {
-                at_most_once: true,
-                ..bench.task("f", "a")
-            })
-            .await;
-        let calls = Counter::default();
-        let _first = bench.worker_with("first", slow(&bench.server, Duration::from_secs(3600), calls.clone()), |_| {});
-        bench.until("it runs", || calls.get() == 1).await;
+        bench.queue_once("f", "a").await;
+        let (_first, calls) = bench.busy("first", Duration::from_secs(3600)).await;
         bench.server.kill("first");
         let second = bench.worker_with("second", slow(&bench.server, Duration::ZERO, calls.clone()), |_| {});
         let StepResult::Failure(failure) = bench.outcome("a").await.result else {
@@ -151,12 +137,7 @@ fn what_may_run_once_and_was_interrupted_ends_so() {
 fn what_may_run_once_and_had_not_begun_runs_elsewhere() {
     simulate(async {
         let bench = Bench::new().await;
-        bench
-            .queue(&Task {
-                at_most_once: true,
-                ..bench.task("f", "a")
-            })
-            .await;
+        bench.queue_once("f", "a").await;
         let calls = Counter::default();
         // It dies of the delivery, before it has told anybody.
         bench.server.crash_at("owner", u64::MAX, everstep_memory::When::Before);
@@ -184,9 +165,7 @@ fn a_redelivery_to_the_worker_that_still_runs_the_task_joins_it() {
                     ..bench.task("f", "a")
                 })
                 .await;
-            let calls = Counter::default();
-            let worker = bench.worker(slow(&bench.server, Duration::from_secs(100), calls.clone()));
-            bench.until("it runs", || calls.get() == 1).await;
+            let (worker, calls) = bench.busy("worker", Duration::from_secs(100)).await;
             // Stopped for longer than the `ack_wait`, with a pull open.
             bench.server.freeze("worker");
             bench.pass(Duration::from_secs(45)).await;

@@ -13,9 +13,7 @@ fn a_stopping_worker_lets_functions_end() {
     simulate(async {
         let bench = Bench::new().await;
         bench.queue_step("f", "a").await;
-        let calls = Counter::default();
-        let worker = bench.worker(slow(&bench.server, Duration::from_secs(15), calls.clone()));
-        bench.until("it runs", || calls.get() == 1).await;
+        let (worker, calls) = bench.busy("worker", Duration::from_secs(15)).await;
         let stopping = worker.begin_to_stop();
         bench.queue_step("f", "b").await;
         stopping.await.unwrap();
@@ -28,9 +26,7 @@ fn what_does_not_end_within_the_grace_is_handed_back_at_once() {
     simulate(async {
         let bench = Bench::new().await;
         bench.queue_step("f", "a").await;
-        let calls = Counter::default();
-        let worker = bench.worker(slow(&bench.server, Duration::from_secs(3600), calls.clone()));
-        bench.until("it runs", || calls.get() == 1).await;
+        let (worker, _) = bench.busy("worker", Duration::from_secs(3600)).await;
         let other = bench.worker_with("other", echo(), |_| {});
         let begin = bench.now();
         worker.stop().await;
@@ -89,9 +85,7 @@ fn a_worker_that_cannot_reach_its_server_stops_all_the_same() {
     simulate(async {
         let bench = Bench::new().await;
         bench.queue_step("f", "a").await;
-        let calls = Counter::default();
-        let worker = bench.worker(slow(&bench.server, Duration::from_secs(1), calls.clone()));
-        bench.until("it runs", || calls.get() == 1).await;
+        let (worker, _) = bench.busy("worker", Duration::from_secs(1)).await;
         bench.server.disconnect("worker");
         bench.pass(Duration::from_secs(2)).await;
         let begin = bench.now();
@@ -105,9 +99,7 @@ fn dropping_a_worker_is_like_its_death() {
     simulate(async {
         let bench = Bench::new().await;
         bench.queue_step("f", "a").await;
-        let calls = Counter::default();
-        let worker = bench.worker(slow(&bench.server, Duration::from_secs(5), calls.clone()));
-        bench.until("it runs", || calls.get() == 1).await;
+        let (worker, _) = bench.busy("worker", Duration::from_secs(5)).await;
         worker.abort().await;
         bench.pass(Duration::from_secs(20)).await;
         assert!(bench.keys().is_empty() && bench.happened(&["worker acks"]) == 0);
