@@ -1,6 +1,7 @@
 //! Connecting: from options to a checked connection, or an error that says what to do.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +59,9 @@ pub enum ConnectError {
         reason: String,
     },
     /// TLS failed.
-    #[error("no secure connection to {servers} ({reason}): check the certificate authority (--tlsca)")]
+    #[error(
+        "no secure connection to {servers} ({reason}): check the certificate authority (--tlsca), and that the server has a `tls` block"
+    )]
     Tls {
         /// Where.
         servers: String,
@@ -162,6 +165,13 @@ async fn client_options(options: &ConnectOptions) -> Result<async_nats::ConnectO
         .skip_subject_validation(true)
         .reconnect_delay_callback(reconnect_delay);
     client = with_identity(client, options).await?;
+    let tls_files = [&options.tls_ca, &options.tls_certificate, &options.tls_key];
+    for path in tls_files.into_iter().flatten() {
+        // async-nats looks at them only when the server speaks TLS.
+        tokio::fs::read(path).await.map_err(unreadable(path))?;
+        // As with the `nats` command: who names certificates does not want to go on without.
+        client = client.require_tls(true);
+    }
     if let Some(ca) = &options.tls_ca {
         client = client.add_root_certificates(ca.clone());
     }
@@ -184,10 +194,6 @@ async fn with_identity(
     client: async_nats::ConnectOptions,
     options: &ConnectOptions,
 ) -> Result<async_nats::ConnectOptions, ConnectError> {
-    let unreadable = |path: &PathBuf| {
-        let path = path.clone();
-        move |source| ConnectError::File { path, source }
-    };
     if let Some(path) = &options.credentials {
         return client.credentials_file(path).await.map_err(unreadable(path));
     }
@@ -204,6 +210,11 @@ async fn with_identity(
         Some(token) => client.token(token.clone()),
         None => client,
     })
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ConnectError {
+    let path = path.to_owned();
+    move |source| ConnectError::File { path, source }
 }
 
 /// At once, then ever slower up to [`RECONNECT_DELAY_MAX`].
@@ -226,10 +237,18 @@ fn not_connected(error: &async_nats::ConnectError, servers: &str) -> ConnectErro
             ConnectError::Credentials { servers, reason }
         }
         ConnectErrorKind::Tls => ConnectError::Tls { servers, reason },
+        ConnectErrorKind::Io if is_handshake(error) => ConnectError::Tls { servers, reason },
         ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {
             ConnectError::Unreachable { servers, reason }
         }
     }
+}
+
+/// Whether the server did not speak TLS as we do, or not at all: such data is what rustls calls invalid.
+fn is_handshake(error: &async_nats::ConnectError) -> bool {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::InvalidData)
 }
 
 /// Version and JetStream, as the server tells them.

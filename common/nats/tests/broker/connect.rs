@@ -44,7 +44,24 @@ async fn wrong_credentials_and_an_unreadable_file_are_told_apart() {
         ..ConnectOptions::to(server.url())
     };
     assert!(error(missing).await.to_string().contains("/nonexistent.creds"));
+    let no_authority = ConnectOptions {
+        tls_ca: Some("/nonexistent.pem".into()),
+        ..with("right")
+    };
+    assert!(error(no_authority).await.to_string().contains("/nonexistent.pem"));
     assert!(NatsBroker::connect(with("right")).await.is_ok());
+}
+
+#[tokio::test]
+async fn who_names_an_authority_is_not_connected_in_the_clear() {
+    let server = ManagedServer::start(Options::default()).await.unwrap();
+    let authority = server.store().join("authority.pem");
+    std::fs::write(&authority, "").unwrap();
+    let options = ConnectOptions {
+        tls_ca: Some(authority),
+        ..ConnectOptions::to(server.url())
+    };
+    assert!(matches!(error(options).await, ConnectError::Tls { .. }));
 }
 
 #[tokio::test]
