@@ -5,6 +5,8 @@
 
 use tracing::Span;
 
+use crate::ids::RunId;
+
 /// The two ways between spans and trace parents. By default there are none, and trace parents are passed on as they come.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TraceLinks(Option<Ways>);
@@ -20,6 +22,14 @@ impl TraceLinks {
     /// part of a trace.
     pub fn new(link: fn(&Span, &str), name: fn(&Span) -> Option<String>) -> Self {
         Self(Some(Ways { link, name }))
+    }
+
+    /// The trace parent of a run whose starter traced nothing: the hex digits of its id are its trace's id, so that whoever knows the run
+    /// finds the trace. Nothing if nobody traces.
+    pub fn root(&self, run: &RunId) -> Option<String> {
+        self.0?;
+        let (_, trace) = run.as_str().split_once('-')?;
+        Some(format!("00-{trace}-{}-01", trace.get(..16)?))
     }
 
     /// Makes `span` a child of `parent`. A span that nobody records costs one look.
@@ -44,6 +54,17 @@ mod tests {
     use super::*;
 
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn a_run_that_nobody_traced_is_its_own_trace() {
+        let run: RunId = "3-0af7651916cd43dd8448eb211c80319c".parse().unwrap();
+        assert_eq!(TraceLinks::default().root(&run), None);
+        let links = TraceLinks::new(|_, _| {}, |_| None);
+        assert_eq!(
+            links.root(&run).unwrap(),
+            "00-0af7651916cd43dd8448eb211c80319c-0af7651916cd43dd-01"
+        );
+    }
 
     #[test]
     fn without_anybody_who_traces_a_parent_is_passed_on_as_it_came() {

@@ -67,7 +67,9 @@ impl Partition {
     ) -> (Result<Run, Parked>, Arc<About>) {
         let definition = self.workflows.find(&start.workflow, start.version);
         let version = definition.as_ref().map(|definition| definition.version).or(start.version);
-        let about = Arc::new(About::new(start, version, started));
+        let mut about = About::new(start, version, started);
+        about.traceparent = about.traceparent.or_else(|| self.performer.trace.root(run));
+        let about = Arc::new(about);
         let begun = match definition {
             _ if self.upkeep.is_poison(run) => Err(Parked::Poison),
             Some(definition) => Ok(Run::new(run.clone(), definition, Limits::default(), known_until)),
