@@ -32,7 +32,7 @@ impl Partition {
             newest: self.upkeep.newest.clone(),
             marks: self.performer.queues.accounted(),
         };
-        if record == self.upkeep.record {
+        if record == self.upkeep.record && !self.upkeep.unsure {
             self.upkeep.finished = self.stopping;
             return;
         }
@@ -49,6 +49,7 @@ impl Partition {
 
     pub(super) fn cursor_written(&mut self, record: CursorRecord, written: Result<u64, PutError>) {
         self.upkeep.writing = false;
+        self.upkeep.unsure = written.is_err();
         match written {
             Ok(revision) => {
                 self.upkeep.revision = revision;
@@ -84,6 +85,7 @@ impl Partition {
             Some((revision, record)) if record.epoch == self.upkeep.record.epoch => {
                 self.upkeep.revision = revision;
                 self.upkeep.record = record;
+                self.upkeep.unsure = false;
             }
             // Not answered, or by a leader that is behind: the next write asks again.
             _ => {}

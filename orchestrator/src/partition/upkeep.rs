@@ -83,6 +83,8 @@ pub(crate) struct Upkeep {
     pub(super) record: CursorRecord,
     pub(super) revision: u64,
     pub(super) writing: bool,
+    /// The last write was not acknowledged: another record may stand there than the one known.
+    pub(super) unsure: bool,
     pub(super) next_cursor: Instant,
     /// Eviction rests until then.
     pub(super) next_eviction: Instant,
@@ -120,6 +122,7 @@ impl Upkeep {
             record,
             revision,
             writing: false,
+            unsure: false,
             next_cursor: now,
             next_eviction: now,
             next_summaries: now,
