@@ -95,3 +95,19 @@ fn a_deadline_in_an_idle_partition_passes_under_its_next_owner() {
 fn a_partition_that_could_not_be_taken_over_is_driven_once_it_can() {
     play(&Scenario::CURSOR_MENDED, Settings::default());
 }
+
+#[test]
+fn an_owner_that_stood_still_changes_nothing_when_it_goes_on() {
+    for seed in seeds(12) {
+        let settings = Settings {
+            seed,
+            live_runs_max: 2,
+            faults: Faults {
+                latency: Span::milliseconds(1, 5),
+                ..Faults::none()
+            },
+            ..Settings::default()
+        };
+        play(&Scenario::OWNER_FROZEN, settings);
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! Here live the rules that a lost acknowledgement, a stale read or a second writer must not break:
 //! `create` (a refusal is a question), `read` (a read proves itself complete), `record` (compare-and-set), `queue` (marks and tasks),
-//! `payload` (large values), `group` (creates that share an fsync), `full` (no room), `deployment` (which streams there are), `provision` (making them).
+//! `payload` (large values), `group` (creates that share an fsync), `full` (no room), `deployment` (which streams there are),
+//! `provision` (making them).
 
 mod create;
 mod deployment;

@@ -209,7 +209,8 @@ impl World {
         wire::decode(&message.payload).expect("the lease is readable")
     }
 
-    fn owners(&self) -> BTreeMap<Partition, Option<ProcessId>> {
+    /// Who holds each partition's lease.
+    pub(super) fn owners(&self) -> BTreeMap<Partition, Option<ProcessId>> {
         let partitions = self.deployment().all_partitions();
         partitions.map(|partition| (partition, self.lease(partition).owner)).collect()
     }

@@ -12,7 +12,7 @@ use everstep_common::store::LEASES;
 use everstep_memory::Faults;
 use futures::FutureExt;
 
-use super::scenarios::{Scenario, expect_completed, scenario, usual};
+use super::scenarios::{Scenario, expect_completed, orders_and_sleepers, scenario, usual};
 use super::shop;
 use super::world::World;
 
@@ -22,6 +22,11 @@ const SOON: Duration = Duration::from_secs(5);
 impl Scenario {
     /// A task stream is deleted under load; whoever dispatches next is the first to notice.
     pub const QUEUE_DELETED: Self = scenario!(queue_deleted);
+    /// An owner stands still until another one has driven all to its end, and then goes on where it stood. The seed says when.
+    pub const OWNER_FROZEN: Self = Self {
+        disturbed: true,
+        ..scenario!(owner_frozen)
+    };
     /// A client keeps the handle of a run through an outage in which the run ends, and asks for the result afterwards.
     pub const HANDLE_KEPT: Self = scenario!(handle_kept);
     /// Ten minutes without a server, somewhere in runs with large values of which memory keeps one. The seed says where.
@@ -35,6 +40,21 @@ impl Scenario {
     pub const IDLE_TAKEN_OVER: Self = scenario!(idle_taken_over);
     /// A partition that nobody can take over for a while, since its cursor is unreadable.
     pub const CURSOR_MENDED: Self = scenario!(cursor_mended);
+}
+
+async fn owner_frozen(world: World) {
+    world.orchestrator("orchestrator-1", shop::code);
+    world.orchestrator("orchestrator-2", shop::code);
+    world.worker("worker-1", &["default"]);
+    let runs = orders_and_sleepers(&world, 6).await;
+    world.pass(Duration::from_millis(50) * world.settings().seed as u32).await;
+    let owner = world.owners().remove(&Partition(0)).flatten().expect("somebody drives it");
+    let frozen = world.connections_of(owner.as_str());
+    frozen.iter().for_each(|connection| world.server().freeze(connection));
+    world.all_ended(&runs).await;
+    world.pass(SOON).await;
+    frozen.iter().for_each(|connection| world.server().thaw(connection));
+    world.pass(SOON).await;
 }
 
 async fn queue_deleted(world: World) {
