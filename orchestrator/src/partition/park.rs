@@ -116,16 +116,19 @@ impl Partition {
             reason.push_str("; it was asked to cancel: cancel it again to end it as it stands");
         }
         self.discard(run);
-        self.watermark.park(sequence, run, self.store.clock().now());
+        let now = self.store.clock().now();
+        let since = self.server_clock.at(now).unwrap_or(about.started);
+        self.watermark.park(sequence, run, now);
         let parked = ParkedRun {
             sequence,
             about: about.clone(),
+            reason: reason.clone(),
+            since,
             lacks_code: false,
         };
         if let Some(before) = self.slots.park(run.clone(), parked) {
             self.watermark.release(before.sequence);
         }
-        let since = self.server_clock.at(self.store.clock().now()).unwrap_or(about.started);
         self.summarise(run, &about, RunStatus::Parked, Some(reason), sequence, since);
     }
 

@@ -48,7 +48,7 @@ async fn runs_with(store: &Store, partition: Partition, filter: String) -> Optio
 pub(crate) struct Standing {
     /// Runs that have started and not ended.
     pub open: BTreeSet<RunId>,
-    /// Runs that have ended and have no summary.
+    /// Runs that have no summary.
     pub unlisted: BTreeSet<RunId>,
     /// Steps that have a task.
     pub tasks: BTreeSet<(RunId, StepKey)>,
@@ -88,7 +88,7 @@ pub(crate) async fn standing(store: &Store, partition: Partition, queues: &BTree
     let listed: BTreeSet<&str> = listed.iter().filter_map(|subject| subject.strip_prefix(&prefix)).collect();
     Some(Standing {
         open: started.difference(&ended).cloned().collect(),
-        unlisted: ended.into_iter().filter(|run| !listed.contains(run.as_str())).collect(),
+        unlisted: started.into_iter().filter(|run| !listed.contains(run.as_str())).collect(),
         tasks,
         scheduled,
     })

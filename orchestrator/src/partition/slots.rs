@@ -68,6 +68,10 @@ pub(crate) struct ParkedRun {
     pub sequence: u64,
     /// What its summary says of its start.
     pub about: Arc<About>,
+    /// Why it stands still.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
     /// It may go on elsewhere, where its code is.
     pub lacks_code: bool,
 }

@@ -4,12 +4,16 @@
 //! It looks at subjects only and reads no run that has what it needs. A run that something happened to while it looked is left to the next
 //! one.
 
+use std::collections::BTreeSet;
+
 use everstep_common::ids::RunId;
 use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
 use everstep_common::subject::TimerSort;
+use everstep_common::summary::RunStatus;
 
 use super::Partition;
+use super::effect::Effect;
 use super::io::Input;
 use super::scan::{self, Standing};
 use super::upkeep::{ScanReason, UpkeepDone};
@@ -45,7 +49,32 @@ impl Partition {
             }
         }
         for run in standing.unlisted {
-            // Its end is read once more and brings the summary.
+            self.list(run);
+        }
+        let over = standing.scheduled.into_iter().map(|wake_up| wake_up.run);
+        let over: BTreeSet<RunId> = over.filter(|run| !standing.open.contains(run)).collect();
+        for run in over {
+            self.perform(None, Effect::UnscheduleRun { run });
+        }
+    }
+
+    /// Brings the summary of a run that has none.
+    fn list(&mut self, run: RunId) {
+        if let Some(parked) = self.slots.parked(&run) {
+            let (about, parked) = (parked.about.clone(), parked.clone());
+            self.summarise(
+                &run,
+                &about,
+                RunStatus::Parked,
+                Some(parked.reason),
+                parked.sequence,
+                parked.since,
+            );
+        } else if let Some(live) = self.slots.live(&run) {
+            let (about, sequence) = (live.about.clone(), live.run.applied());
+            self.summarise(&run, &about, RunStatus::Running, None, sequence, about.started);
+        } else {
+            // If it has ended, the end is read once more.
             self.slots.forget_ended(&run);
             self.upkeep.to_load.push_back(run);
         }

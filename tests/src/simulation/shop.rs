@@ -141,6 +141,13 @@ async fn slow(ctx: FunctionContext, seconds: u64) -> Result<String, StepError> {
     Ok(format!("slept {seconds} s"))
 }
 
+/// A long sleep.
+#[workflow]
+pub async fn night(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    ctx.sleep(Duration::from_secs(300)).await?;
+    Ok(())
+}
+
 /// A slow step against a sleep: the loser is dropped, and so cancelled.
 #[workflow]
 pub async fn race(ctx: WorkflowContext) -> Result<String, WorkflowError> {
@@ -359,6 +366,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(compensated, resources()),
         everstep::definition(local, resources()),
         everstep::definition(sleeper, resources()),
+        everstep::definition(night, resources()),
         everstep::definition(race, resources()),
         everstep::definition(endless, resources()),
         everstep::definition(deadly, resources()),

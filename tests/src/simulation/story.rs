@@ -40,7 +40,7 @@ impl Story {
 }
 
 impl World {
-    /// Every run's journal.
+    /// Every run's journal; without entries that cannot be read, which only a scenario itself may have written.
     pub fn stories(&self) -> Vec<Story> {
         let mut runs: BTreeMap<RunId, Vec<JournalEntry>> = BTreeMap::new();
         for partition in self.deployment().all_partitions() {
@@ -49,14 +49,8 @@ impl World {
                     .names()
                     .parse_entry(&message.subject)
                     .expect("only entries stand in a journal");
-                let entry = Entry::decode(&key, &message.payload).expect("entries are readable");
-                let (sequence, time) = (message.sequence, message.time);
-                runs.entry(run).or_default().push(JournalEntry {
-                    sequence,
-                    time,
-                    key,
-                    entry,
-                });
+                let entry = JournalEntry::decode(&key, message.sequence, message.time, &message.payload);
+                runs.entry(run).or_default().extend(entry.ok());
             }
         }
         runs.into_iter().map(|(run, entries)| Story { run, entries }).collect()

@@ -1,0 +1,167 @@
+//! Scenarios about what an owner keeps right besides driving runs: what is lost at the server and found by the sweep, runs that stand still,
+//! summaries, a stream that changes under it.
+
+use std::time::Duration;
+
+use everstep_common::ids::RunId;
+use everstep_common::journal::{EntryKey, RunOutcome};
+use everstep_common::ports::{Broker, Publish};
+use everstep_common::store::RUNS;
+use everstep_common::summary::RunStatus;
+use futures::FutureExt;
+
+use super::scenarios::{Scenario, expect_completed, scenario, usual};
+use super::shop;
+use super::world::World;
+
+impl Scenario {
+    /// Schedules vanish from the server, of a run in memory and of one that is not.
+    pub const SCHEDULES_LOST: Self = scenario!(schedules_lost);
+    /// The bucket of summaries is emptied.
+    pub const SUMMARIES_LOST: Self = scenario!(summaries_lost);
+    /// A run is asked to cancel where its code is not, and comes to where it is.
+    pub const CANCELLED_BY_ITS_CODE: Self = scenario!(cancelled_by_its_code);
+    /// A run is asked to cancel where its code is not, twice.
+    pub const CANCELLED_AS_IT_STANDS: Self = scenario!(cancelled_as_it_stands);
+    /// An entry that no build can read.
+    pub const UNREADABLE: Self = Self {
+        disturbed: true,
+        ..scenario!(unreadable)
+    };
+    /// The journal stream is cut back while it is driven.
+    pub const CUT_BACK: Self = Self {
+        repeats: true,
+        disturbed: true,
+        rolls_back: true,
+        ..scenario!(cut_back)
+    };
+}
+
+/// A little longer than the time between two sweeps.
+fn sweep_period(world: &World) -> Duration {
+    world.settings().sweep_every + Duration::from_secs(5)
+}
+
+fn schedules(world: &World, run: &RunId) -> usize {
+    let stream = world.names().timer_stream(run.partition());
+    let messages = world.server().messages(&stream);
+    messages
+        .iter()
+        .filter(|message| message.subject.contains(run.as_str()))
+        .count()
+}
+
+async fn schedules_lost(world: World) {
+    usual(&world);
+    let mut runs = Vec::new();
+    for number in 0..3 {
+        runs.push(world.start(shop::night, (), &format!("night {number}")).await);
+    }
+    world.until(|world| runs.iter().all(|run| schedules(world, run) == 1)).await;
+    let admin = world.new_connection("admin");
+    let stream = world.names().timer_stream(runs[0].partition());
+    admin.purge(&stream, ">").await.expect("the stream is there");
+    world.pass(sweep_period(&world)).await;
+    for run in &runs {
+        assert_eq!(schedules(&world, run), 1, "run {run} would sleep for ever if its owner died");
+    }
+    world.restart("orchestrator-1");
+    for run in &runs {
+        expect_completed(&world, run).await;
+    }
+}
+
+async fn summaries_lost(world: World) {
+    usual(&world);
+    let ended = world.start(shop::order, "o-1".to_owned(), "order").await;
+    expect_completed(&world, &ended).await;
+    let open = world.start(shop::night, (), "night").await;
+    world
+        .until(|world| world.summary(&ended).is_some() && world.summary(&open).is_some())
+        .await;
+    let admin = world.new_connection("admin");
+    admin
+        .purge(&world.names().bucket_stream(RUNS), ">")
+        .await
+        .expect("the stream is there");
+    assert!(world.summary(&ended).is_none());
+    world.pass(sweep_period(&world)).await;
+    let status = |run: &RunId| world.summary(run).map(|summary| summary.status);
+    assert_eq!(status(&ended), Some(RunStatus::Completed));
+    assert_eq!(status(&open), Some(RunStatus::Running));
+    expect_completed(&world, &open).await;
+}
+
+/// A run that was asked to cancel while nobody drove it, and whose next owner lacks its code.
+async fn cancelled_where_the_code_is_not(world: &World) -> RunId {
+    usual(world);
+    let run = world.start(shop::night, (), "night").await;
+    world.until(|world| schedules(world, &run) == 1).await;
+    world.kill("orchestrator-1");
+    world.cancel(&run).await;
+    world.orchestrator("orchestrator-2", shop::order_only);
+    world.parked(&run, "cancel it again to end it as it stands").await;
+    run
+}
+
+async fn cancelled_by_its_code(world: World) {
+    let run = cancelled_where_the_code_is_not(&world).await;
+    world.pass(Duration::from_secs(20)).await;
+    assert!(
+        world.stories().iter().all(|story| story.end().is_none()),
+        "ended without its code"
+    );
+    world.orchestrator("orchestrator-3", shop::code);
+    let outcome = world.ended(&run).await;
+    assert!(matches!(outcome, RunOutcome::Cancelled(_)), "{outcome:?}");
+}
+
+async fn cancelled_as_it_stands(world: World) {
+    let run = cancelled_where_the_code_is_not(&world).await;
+    world.cancel(&run).await;
+    let outcome = world.ended(&run).await;
+    assert!(matches!(outcome, RunOutcome::Cancelled(_)), "{outcome:?}");
+}
+
+async fn unreadable(world: World) {
+    usual(&world);
+    let run = world.start(shop::night, (), "night").await;
+    world.pass(Duration::from_secs(3)).await;
+    let other = world.start(shop::order, "o-1".to_owned(), "order").await;
+    let admin = world.new_connection("admin");
+    let key: EntryKey = "step.odd".parse().expect("a key");
+    let garbage = Publish::new(world.names().entry(&run, &key), "no entry").create_only();
+    admin.publish(garbage).await.expect("stored");
+    world.parked(&run, "cannot be read by this build").await;
+    expect_completed(&world, &other).await;
+    // A successor that reads it for the first time says the same, and what it is.
+    world.restart("orchestrator-1");
+    world.pass(Duration::from_secs(10)).await;
+    let summary = world.summary(&run).expect("it is listed");
+    assert_eq!((summary.status, summary.workflow.as_str()), (RunStatus::Parked, "night"));
+    world.cancel(&run).await;
+    world.ended(&run).await;
+}
+
+async fn cut_back(world: World) {
+    usual(&world);
+    let ended = world.start(shop::order, "o-1".to_owned(), "order").await;
+    let open = world.start(shop::night, (), "night").await;
+    world.pass(Duration::from_secs(1)).await;
+    let stream = world.names().journal_stream(ended.partition());
+    let before = world.server().stream_info(&stream).expect("it is there").last_sequence;
+    expect_completed(&world, &ended).await;
+    let is = |world: &World, status| world.summary(&ended).is_some_and(|summary| summary.status == status);
+    world.until(|world| is(world, RunStatus::Completed)).await;
+    let owner = world.epoch(ended.partition());
+    world.server().roll_back(&stream, before);
+    // Nothing else comes by the feed; a reconnect is when an owner looks.
+    let connections = world.connections_of("orchestrator-1");
+    connections
+        .iter()
+        .for_each(|name| world.server().cut(name, Duration::from_millis(100)));
+    world.until(|world| world.epoch(ended.partition()) != owner).await;
+    expect_completed(&world, &ended).await;
+    world.until(|world| is(world, RunStatus::Completed)).await;
+    expect_completed(&world, &open).await;
+}
