@@ -8,8 +8,9 @@ use everstep_common::topology::Durability;
 /// warns above it.
 const MAX_PAYLOAD: &str = "8MB";
 
-/// Memory-backed task queues live here. A limit, not a reservation.
-const MAX_MEMORY_STORE: &str = "4GB";
+/// Memory-backed task queues live here. The server counts each one's limit (1 GiB) against this as soon as it is made, whatever it holds,
+/// so this is how many queues there may be.
+const MAX_MEMORY_STORE: &str = "1TB";
 
 /// Journals live here. A limit, not a reservation.
 const MAX_FILE_STORE: &str = "1TB";

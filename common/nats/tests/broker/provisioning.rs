@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use everstep_common::ports::{Broker, Ensured, TopologyError};
+use everstep_common::store::TASK_STREAM_BYTES_MAX;
 use everstep_common::topology::{ConsumerSpec, Discard, Republish, Retention, Storage, StreamSpec};
 
 use crate::support::{connected, consumer_spec, server, tasks_spec};
@@ -22,6 +23,20 @@ fn bucket() -> StreamSpec {
             headers_only: true,
         }),
         ..StreamSpec::new("KV_b", ["$KV.b.>".to_owned()], 1)
+    }
+}
+
+#[tokio::test]
+async fn a_managed_server_has_room_for_many_queues() {
+    let (_server, broker) = server().await;
+    for number in 0..50 {
+        let queue = StreamSpec {
+            name: format!("TASKS_{number}"),
+            subjects: vec![format!("task.{number}.>")],
+            max_bytes: TASK_STREAM_BYTES_MAX,
+            ..tasks_spec(Storage::Memory)
+        };
+        assert_eq!(broker.ensure_stream(&queue).await, Ok(Ensured::Created), "queue {number}");
     }
 }
 
