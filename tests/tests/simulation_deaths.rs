@@ -88,5 +88,5 @@ fn anybody_may_die_somewhere_among_disasters() {
         within: Duration::from_secs(3_600),
         ..Settings::default()
     };
-    at_some_places(&Scenario::BUSTLE, &settings, 2, false);
+    at_some_places(&Scenario::BUSTLE, &settings, 1, false);
 }
