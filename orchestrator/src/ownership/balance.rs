@@ -151,6 +151,7 @@ impl Ownership {
             record,
             taken: now,
             renewed: now,
+            failing: false,
             offered,
             noted: Vec::new(),
             lacks: Default::default(),

@@ -26,6 +26,8 @@ pub(super) struct Held {
     pub taken: Instant,
     /// When it was last written.
     pub renewed: Instant,
+    /// Its writes fail, and that has been said.
+    pub failing: bool,
     /// It was left to us for our code.
     pub offered: bool,
     /// Answered when the record as it is now stands there.

@@ -175,13 +175,19 @@ impl Ownership {
                 let Some(held) = self.held.get_mut(&partition) else { return };
                 held.revision = revision;
                 held.renewed = self.store.clock().now();
+                held.failing = false;
                 for noted in held.noted.drain(..) {
                     // Whoever asked may have given up waiting.
                     let _ = noted.send(());
                 }
             }
             Err(PutError::Conflict) => self.conflict(partition).await,
-            Err(error) => tracing::warn!(%partition, %error, "lease not renewed yet"),
+            Err(error) => {
+                let Some(held) = self.held.get_mut(&partition) else { return };
+                if !std::mem::replace(&mut held.failing, true) {
+                    tracing::warn!(%partition, %error, "lease not renewed; tried again until it is");
+                }
+            }
         }
     }
 
