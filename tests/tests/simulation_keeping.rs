@@ -47,6 +47,11 @@ fn a_run_that_cannot_be_read_is_listed_as_parked_and_can_be_cancelled() {
 }
 
 #[test]
+fn a_run_that_can_be_read_again_is_no_longer_listed_as_parked() {
+    play(&Scenario::UNREADABLE_FOR_A_WHILE, settings());
+}
+
+#[test]
 fn a_stream_that_is_cut_back_under_its_owner_is_read_anew() {
     play(&Scenario::CUT_BACK, settings());
 }

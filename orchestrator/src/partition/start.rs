@@ -256,10 +256,7 @@ impl TakenOver {
             wheel: Wheel::default(),
             in_flight: InFlight::default(),
             closures: Closures::new(starting.runtime, starting.store.clone(), results),
-            summaries: Summaries::new(Author {
-                epoch: starting.epoch,
-                known_until: info.last_sequence,
-            }),
+            summaries: Summaries::new(Author { epoch: starting.epoch }),
             upkeep: Upkeep::new(starting.id, record, revision, &info, poison, now),
             polled: starting.polled,
             caution: Caution::new(starting.tenure, starting.omens, now),

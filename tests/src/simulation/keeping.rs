@@ -28,6 +28,8 @@ impl Scenario {
         disturbed: true,
         ..scenario!(unreadable)
     };
+    /// A large value that one owner does not find and the next one does.
+    pub const UNREADABLE_FOR_A_WHILE: Self = scenario!(unreadable_for_a_while);
     /// The journal stream is cut back while it is driven.
     pub const CUT_BACK: Self = Self {
         repeats: true,
@@ -141,6 +143,31 @@ async fn unreadable(world: World) {
     assert_eq!((summary.status, summary.workflow.as_str()), (RunStatus::Parked, "night"));
     world.cancel(&run).await;
     world.ended(&run).await;
+}
+
+async fn unreadable_for_a_while(world: World) {
+    world.orchestrator("orchestrator-1", shop::code);
+    let run = world.start(shop::large, shop::large_input(), "large").await;
+    let is = |world: &World, status| world.summary(&run).is_some_and(|summary| summary.status == status);
+    world.until(|world| is(world, RunStatus::Running)).await;
+    world.kill("orchestrator-1");
+    let stream = world.names().payload_stream();
+    let chunks = world.server().messages(&stream);
+    let admin = world.new_connection("admin");
+    admin.purge(&stream, ">").await.expect("the stream is there");
+    // What the journal ends with is another run's.
+    let other = world.start(shop::order, "o-1".to_owned(), "order").await;
+    world.orchestrator("orchestrator-2", shop::code);
+    world.parked(&run, "cannot be read by this build").await;
+    for chunk in chunks {
+        let chunk = Publish::new(chunk.subject, chunk.payload);
+        admin.publish(chunk).await.expect("stored");
+    }
+    world.restart("orchestrator-2");
+    world.until(|world| is(world, RunStatus::Running)).await;
+    world.worker("worker-1", &["default"]);
+    expect_completed(&world, &run).await;
+    expect_completed(&world, &other).await;
 }
 
 async fn cut_back(world: World) {
