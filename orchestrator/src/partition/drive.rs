@@ -190,7 +190,7 @@ impl Partition {
         match performed {
             Performed::Done => {}
             Performed::Scheduled { run } => self.scheduled(run),
-            Performed::Dispatched { run, key, published } => self.dispatched(&run, &key, published),
+            Performed::Dispatched { run, key, published } => self.dispatched(run, key, published),
             Performed::Refused { run, reason } => self.refused(&run, &reason),
             Performed::Loaded { run, load, journal } => self.loaded(run, load, journal, now),
             Performed::Fetched { run, sequence, value } => self.fetched(&run, sequence, value),

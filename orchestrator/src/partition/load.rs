@@ -126,8 +126,10 @@ impl Partition {
         self.decide(run, None);
     }
 
-    /// There is nothing of the run: it was purged, or a rollback took it. What the feed brought of it before that is over.
+    /// There is nothing of the run: it was purged, or a rollback took it. What the feed brought of it before that is over, and nobody is to
+    /// be woken.
     fn nothing_left(&mut self, run: &RunId, until: u64) {
+        self.perform(None, Effect::UnscheduleRun { run: run.clone() });
         for sequence in self.backlog.drop_until(run, until) {
             self.watermark.release(sequence);
         }
@@ -242,8 +244,13 @@ impl Partition {
     }
 
     /// A task was published, or was there already.
-    pub(super) fn dispatched(&mut self, run: &RunId, key: &StepKey, published: TaskPublished) {
-        if published == TaskPublished::Stored && self.upkeep.is_sweeping() {
+    pub(super) fn dispatched(&mut self, run: RunId, key: StepKey, published: TaskPublished) {
+        if self.upkeep.without_task.is_empty() {
+            return;
+        }
+        let step = (run, key);
+        if self.upkeep.without_task.remove(&step) && published == TaskPublished::Stored {
+            let (run, key) = step;
             tracing::warn!(%run, %key, "the sweep found a step in flight without a task");
             metrics().sweep_found(Found::StepWithoutTask);
         }

@@ -120,8 +120,6 @@ pub(crate) struct Partition {
     polled: Polled,
     /// Runs that owners died over.
     caution: Caution,
-    /// Tasks being published that no entry of the feed asked for just now: a run was read back.
-    rederiving: usize,
     stopping: bool,
 }
 
@@ -159,10 +157,6 @@ impl Partition {
             Input::Noted(noted, performed) => {
                 self.performed(None, performed, now);
                 self.keep_noted(noted, now);
-            }
-            Input::Rederived(performed) => {
-                self.rederiving -= 1;
-                self.performed(None, performed, now);
             }
             Input::Closure(run, key, result) => self.closure_finished(run, key, result),
             Input::Fired(deliveries) => self.schedules_fired(deliveries, now),
@@ -236,11 +230,6 @@ impl Partition {
             && self.caution.is_on()
         {
             return self.load_noted(performer, run.clone(), effect);
-        } else if matches!(effect, Effect::Dispatch { .. }) {
-            self.rederiving += 1;
-            return self
-                .io
-                .begin(Box::pin(async move { Input::Rederived(performer.perform(effect).await) }));
         }
         self.io.begin(Box::pin(
             async move { Input::Performed(origin, performer.perform(effect).await) },

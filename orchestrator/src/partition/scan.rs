@@ -1,6 +1,7 @@
 //! Reading a whole partition: which runs are open, and whether the stream is still the one it was.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use everstep_common::ids::{Partition, QueueName, RunId};
 use everstep_common::journal::EntryKey;
@@ -13,6 +14,9 @@ use jiff::Timestamp;
 
 use super::cursor::Newest;
 use super::wheel::WakeUp;
+
+/// Until when, after a run has started, it has a summary, unless the server is slow: they are gathered for a moment.
+const LISTED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Which runs a scan is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +87,8 @@ pub(crate) async fn standing(store: &Store, partition: Partition, queues: &BTree
     // Ends before starts: a run that ends in between counts as open, and is found to have ended when it is read.
     let ended = runs_with(store, partition, names.kind_filter(partition, "end")).await?;
     let started = runs_with(store, partition, names.kind_filter(partition, "start")).await?;
+    // Summaries follow their runs at a distance.
+    store.clock().sleep(LISTED_WITHIN).await;
     let prefix = names.bucket_key(RUNS, "");
     let listed = subjects(store, &names.bucket_stream(RUNS), &names.bucket_key(RUNS, "*")).await?;
     let listed: BTreeSet<&str> = listed.iter().filter_map(|subject| subject.strip_prefix(&prefix)).collect();

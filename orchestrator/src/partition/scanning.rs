@@ -38,21 +38,22 @@ impl Partition {
         }
     }
 
-    /// Reads back what a scan found, a few at a time, beside the runs that entries ask for.
+    /// Reads back what a scan found, a few at a time, beside the runs that entries ask for. However many those are, and they may never
+    /// cease, the scan gets on and ends.
     pub(super) fn load_scanned(&mut self) {
-        while self.slots.loads() < LOADS_MAX {
+        let slots = &self.slots;
+        self.upkeep.reading.retain(|run| slots.is_loading(run));
+        while self.upkeep.reading.len() < LOADS_MAX {
             let Some(run) = self.upkeep.to_load.pop_front() else { break };
             if !self.slots.has_ended(&run) && !self.slots.is_live(&run) && self.slots.parked(&run).is_none() {
                 self.load_newest(&run);
+                self.upkeep.reading.insert(run);
             } else {
                 self.upkeep.inherited.remove(&run);
             }
         }
-        let complete = self.upkeep.to_load.is_empty() && !self.upkeep.listing && self.slots.loads() == 0;
-        if complete
-            && self.rederiving == 0
-            && let Some(reason) = self.upkeep.scan.take()
-        {
+        let complete = self.upkeep.to_load.is_empty() && !self.upkeep.listing && self.upkeep.reading.is_empty();
+        if complete && let Some(reason) = self.upkeep.scan.take() {
             tracing::debug!(partition = %self.id, ?reason, "every open run has been read back");
         }
     }

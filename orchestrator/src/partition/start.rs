@@ -260,7 +260,6 @@ impl TakenOver {
             upkeep: Upkeep::new(starting.id, record, revision, &info, poison, now),
             polled: starting.polled,
             caution: Caution::new(starting.tenure, starting.omens, now),
-            rederiving: 0,
             stopping: false,
             store: starting.store,
         };

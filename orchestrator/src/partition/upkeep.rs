@@ -95,8 +95,12 @@ pub(crate) struct Upkeep {
     pub(super) next_sweep: Instant,
     /// Open runs that are still to be read back, and why.
     pub(super) to_load: VecDeque<RunId>,
+    /// Those of them that are being read.
+    pub(super) reading: BTreeSet<RunId>,
     pub(super) scan: Option<ScanReason>,
     pub(super) listing: bool,
+    /// Steps that the last sweep found no task of: what is published for them should have been there.
+    pub(super) without_task: BTreeSet<(RunId, StepKey)>,
     /// The last cursor is written.
     pub(super) finished: bool,
 }
@@ -131,8 +135,10 @@ impl Upkeep {
             checking: false,
             next_sweep: now,
             to_load: VecDeque::new(),
+            reading: BTreeSet::new(),
             scan: None,
             listing: false,
+            without_task: BTreeSet::new(),
             finished: false,
         }
     }
@@ -144,11 +150,6 @@ impl Upkeep {
 
     pub(crate) fn is_poison(&self, run: &RunId) -> bool {
         self.poison.contains(run)
-    }
-
-    /// Whether what is published for the run now should have been there.
-    pub(crate) fn is_sweeping(&self) -> bool {
-        self.scan == Some(ScanReason::Sweep)
     }
 
     pub(crate) fn is_finished(&self) -> bool {
