@@ -52,6 +52,11 @@ fn a_run_that_can_be_read_again_is_no_longer_listed_as_parked() {
 }
 
 #[test]
+fn a_run_whose_start_is_rolled_back_is_no_longer_listed() {
+    play(&Scenario::STARTED_IN_VAIN, settings());
+}
+
+#[test]
 fn a_stream_that_is_cut_back_under_its_owner_is_read_anew() {
     play(&Scenario::CUT_BACK, settings());
 }

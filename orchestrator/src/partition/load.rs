@@ -126,10 +126,11 @@ impl Partition {
         self.decide(run, None);
     }
 
-    /// There is nothing of the run: it was purged, or a rollback took it. What the feed brought of it before that is over, and nobody is to
-    /// be woken.
+    /// There is nothing of the run: it was purged, or a rollback took it. What the feed brought of it before that is over, nobody is to be
+    /// woken, and it is no longer listed.
     fn nothing_left(&mut self, run: &RunId, until: u64) {
         self.perform(None, Effect::UnscheduleRun { run: run.clone() });
+        self.perform(None, Effect::Unlist { run: run.clone() });
         for sequence in self.backlog.drop_until(run, until) {
             self.watermark.release(sequence);
         }

@@ -147,6 +147,9 @@ impl Partition {
             let (sequence, about, cancelling) = (live.run.applied(), live.about.clone(), live.run.is_cancelling());
             let reason = format!("refused by the server: {reason}");
             self.stand_still(run, sequence, reason, about, cancelling);
+        } else if !self.slots.has_ended(run) && self.slots.parked(run).is_none() {
+            // Dropped from memory meanwhile: read back it asks for the same again, and stands still over it.
+            self.load_newest(run);
         }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Standing {
     pub open: BTreeSet<RunId>,
     /// Runs that have no summary.
     pub unlisted: BTreeSet<RunId>,
+    /// Runs that have a summary and no start.
+    pub baseless: BTreeSet<RunId>,
     /// Steps that have a task.
     pub tasks: BTreeSet<(RunId, StepKey)>,
     /// Wake-ups that the server has a schedule of, or has fired and nobody has taken yet.
@@ -91,10 +93,20 @@ pub(crate) async fn standing(store: &Store, partition: Partition, queues: &BTree
     store.clock().sleep(LISTED_WITHIN).await;
     let prefix = names.bucket_key(RUNS, "");
     let listed = subjects(store, &names.bucket_stream(RUNS), &names.bucket_key(RUNS, "*")).await?;
-    let listed: BTreeSet<&str> = listed.iter().filter_map(|subject| subject.strip_prefix(&prefix)).collect();
+    let listed = listed
+        .iter()
+        .filter_map(|subject| subject.strip_prefix(&prefix)?.parse().ok());
+    let listed: BTreeSet<RunId> = listed.filter(|run: &RunId| run.partition() == partition).collect();
+    let mut baseless: BTreeSet<RunId> = listed.difference(&started).cloned().collect();
+    if !baseless.is_empty() {
+        // Some have only started since.
+        let started = runs_with(store, partition, names.kind_filter(partition, "start")).await?;
+        baseless.retain(|run| !started.contains(run));
+    }
     Some(Standing {
         open: started.difference(&ended).cloned().collect(),
-        unlisted: started.into_iter().filter(|run| !listed.contains(run.as_str())).collect(),
+        unlisted: started.difference(&listed).cloned().collect(),
+        baseless,
         tasks,
         scheduled,
     })

@@ -51,6 +51,8 @@ impl Partition {
         for run in standing.unlisted {
             self.list(run);
         }
+        // A read proves that there is nothing of them, and then they are taken off the list.
+        self.upkeep.to_load.extend(standing.baseless);
         let over = standing.scheduled.into_iter().map(|wake_up| wake_up.run);
         let over: BTreeSet<RunId> = over.filter(|run| !standing.open.contains(run)).collect();
         for run in over {

@@ -30,6 +30,12 @@ impl Scenario {
     };
     /// A large value that one owner does not find and the next one does.
     pub const UNREADABLE_FOR_A_WHILE: Self = scenario!(unreadable_for_a_while);
+    /// The journal stream is cut back to before a run was started.
+    pub const STARTED_IN_VAIN: Self = Self {
+        disturbed: true,
+        rolls_back: true,
+        ..scenario!(started_in_vain)
+    };
     /// The journal stream is cut back while it is driven.
     pub const CUT_BACK: Self = Self {
         repeats: true,
@@ -170,6 +176,36 @@ async fn unreadable_for_a_while(world: World) {
     expect_completed(&world, &other).await;
 }
 
+/// Cuts the journal stream of a run back, and waits until it is driven again.
+async fn cut_back_to(world: &World, run: &RunId, last: u64) {
+    let owner = world.epoch(run.partition());
+    world.server().roll_back(&world.names().journal_stream(run.partition()), last);
+    // Nothing else comes by the feed; a reconnect is when an owner looks.
+    let connections = world.connections_of("orchestrator-1");
+    connections
+        .iter()
+        .for_each(|name| world.server().cut(name, Duration::from_millis(100)));
+    world.until(|world| world.epoch(run.partition()) != owner).await;
+}
+
+async fn started_in_vain(world: World) {
+    usual(&world);
+    let stays = world.start(shop::night, (), "night").await;
+    world.pass(Duration::from_secs(1)).await;
+    let stream = world.names().journal_stream(stays.partition());
+    let before = world.server().stream_info(&stream).expect("it is there").last_sequence;
+    let gone = world.start(shop::night, (), "another night").await;
+    world.until(|world| world.summary(&gone).is_some()).await;
+    cut_back_to(&world, &stays, before).await;
+    world.pass(sweep_period(&world)).await;
+    assert!(world.summary(&gone).is_none(), "there is no such run");
+    assert_eq!(world.summary(&stays).map(|summary| summary.status), Some(RunStatus::Running));
+    // Who misses it starts it again.
+    assert_eq!(world.start(shop::night, (), "another night").await, gone);
+    expect_completed(&world, &stays).await;
+    expect_completed(&world, &gone).await;
+}
+
 async fn cut_back(world: World) {
     usual(&world);
     let ended = world.start(shop::order, "o-1".to_owned(), "order").await;
@@ -180,14 +216,7 @@ async fn cut_back(world: World) {
     expect_completed(&world, &ended).await;
     let is = |world: &World, status| world.summary(&ended).is_some_and(|summary| summary.status == status);
     world.until(|world| is(world, RunStatus::Completed)).await;
-    let owner = world.epoch(ended.partition());
-    world.server().roll_back(&stream, before);
-    // Nothing else comes by the feed; a reconnect is when an owner looks.
-    let connections = world.connections_of("orchestrator-1");
-    connections
-        .iter()
-        .for_each(|name| world.server().cut(name, Duration::from_millis(100)));
-    world.until(|world| world.epoch(ended.partition()) != owner).await;
+    cut_back_to(&world, &ended, before).await;
     expect_completed(&world, &ended).await;
     world.until(|world| is(world, RunStatus::Completed)).await;
     expect_completed(&world, &open).await;
