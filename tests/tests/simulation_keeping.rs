@@ -60,3 +60,12 @@ fn a_run_whose_start_is_rolled_back_is_no_longer_listed() {
 fn a_stream_that_is_cut_back_under_its_owner_is_read_anew() {
     play(&Scenario::CUT_BACK, settings());
 }
+
+#[test]
+fn leases_that_are_cut_back_are_held_on() {
+    let settings = Settings {
+        within: Duration::from_secs(60),
+        ..settings()
+    };
+    play(&Scenario::LEASES_CUT_BACK, settings);
+}

@@ -159,6 +159,10 @@ async fn a_tail_says_that_and_why_a_run_is_parked() {
         world.run(&["runs", "ls", "--status", "failed", "--json"]).await.json(),
         Value::Array(vec![])
     );
+    for (workflow, count) in [("unheard_of", 1), ("order_workflow", 0)] {
+        let listed = world.run(&["runs", "ls", "--workflow", workflow, "--json"]).await.json();
+        assert_eq!(listed.as_array().map(Vec::len), Some(count), "{workflow}");
+    }
     let shown = world.run(&["runs", "show", &run]).await;
     assert!(
         shown.output.contains("no code") && shown.errors.contains("runs resume"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use everstep_common::ids::RunId;
 use everstep_common::journal::{EntryKey, RunOutcome};
 use everstep_common::ports::{Broker, Publish};
-use everstep_common::store::RUNS;
+use everstep_common::store::{LEASES, RUNS};
 use everstep_common::summary::RunStatus;
 use futures::FutureExt;
 
@@ -43,6 +43,8 @@ impl Scenario {
         rolls_back: true,
         ..scenario!(cut_back)
     };
+    /// The bucket of leases is cut back under its owner, as a restored backup does.
+    pub const LEASES_CUT_BACK: Self = scenario!(leases_cut_back);
 }
 
 /// A little longer than the time between two sweeps.
@@ -220,4 +222,18 @@ async fn cut_back(world: World) {
     expect_completed(&world, &ended).await;
     world.until(|world| is(world, RunStatus::Completed)).await;
     expect_completed(&world, &open).await;
+}
+
+async fn leases_cut_back(world: World) {
+    usual(&world);
+    let first = world.start(shop::order, "o-1".to_owned(), "order").await;
+    expect_completed(&world, &first).await;
+    let stream = world.names().bucket_stream(LEASES);
+    let before = world.server().stream_info(&stream).expect("it is there").last_sequence;
+    world.pass(Duration::from_secs(10)).await;
+    let later = world.server().stream_info(&stream).expect("it is there").last_sequence;
+    assert!(later > before, "the lease was renewed meanwhile");
+    world.server().roll_back(&stream, before);
+    let second = world.start(shop::order, "o-2".to_owned(), "another order").await;
+    expect_completed(&world, &second).await;
 }

@@ -10,6 +10,7 @@
 //! properties ── P1 to P7, checked on what the server holds in the end
 //! ```
 
+mod agreement;
 mod clients;
 mod crashes;
 mod disasters;
@@ -25,6 +26,7 @@ mod story;
 mod trials;
 mod world;
 
+pub use agreement::{recorded_on, recorded_on_the_simulated_server};
 pub use crashes::{Crash, Victim, at_every_call, at_every_entry, at_some};
 pub use driver::{Outcome, play};
 pub use ledger::Ledger;

@@ -53,6 +53,39 @@ async fn wrong_credentials_and_an_unreadable_file_are_told_apart() {
 }
 
 #[tokio::test]
+async fn an_nkey_opens_the_door_by_option_and_by_context() {
+    // Made for this test from the bytes 1 to 32.
+    const SEED: &str = "SUAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB6IC5CQ";
+    const USER: &str = "UB43KVROR7TFJ6KAPCYRF2FJROTZAH4FHLTJLPWX4DRZCC5NASLGJBFE";
+    let server = ManagedServer::start(Options {
+        extra_config: format!("authorization {{ users: [{{ nkey: {USER} }}] }}"),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    assert!(matches!(
+        error(ConnectOptions::to(server.url())).await,
+        ConnectError::Credentials { .. }
+    ));
+    let folder = tempfile::tempdir().unwrap();
+    let (key, context) = (folder.path().join("user.nk"), folder.path().join("context.json"));
+    std::fs::write(&key, format!("# the test's user\n{SEED}\n")).unwrap();
+    let written = serde_json::json!({ "url": server.url(), "nkey": &key });
+    std::fs::write(&context, written.to_string()).unwrap();
+    let by_option = ConnectOptions {
+        nkey: Some(key),
+        ..ConnectOptions::to(server.url())
+    };
+    let by_context = ConnectOptions {
+        context: Some(context.to_str().unwrap().to_owned()),
+        ..ConnectOptions::default()
+    };
+    for options in [by_option, by_context] {
+        soon(NatsBroker::connect(options)).await.expect("the key is the user's");
+    }
+}
+
+#[tokio::test]
 async fn who_names_an_authority_is_not_connected_in_the_clear() {
     let server = ManagedServer::start(Options::default()).await.unwrap();
     let authority = server.store().join("authority.pem");
