@@ -86,6 +86,26 @@ async fn an_nkey_opens_the_door_by_option_and_by_context() {
 }
 
 #[tokio::test]
+async fn a_credentials_file_opens_the_door() {
+    let server = ManagedServer::start(Options {
+        extra_config: include_str!("credentials/operator.conf").to_owned(),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    assert!(matches!(
+        error(ConnectOptions::to(server.url())).await,
+        ConnectError::Credentials { .. }
+    ));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/broker/credentials/user.creds");
+    let options = ConnectOptions {
+        credentials: Some(file.into()),
+        ..ConnectOptions::to(server.url())
+    };
+    soon(NatsBroker::connect(options)).await.expect("they are the user's");
+}
+
+#[tokio::test]
 async fn who_names_an_authority_is_not_connected_in_the_clear() {
     let server = ManagedServer::start(Options::default()).await.unwrap();
     let authority = server.store().join("authority.pem");
