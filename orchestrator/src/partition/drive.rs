@@ -156,7 +156,7 @@ impl Partition {
     }
 
     /// What an entry says is over is no longer in flight, armed or running.
-    fn settle(&mut self, run: &RunId, key: &EntryKey) {
+    pub(super) fn settle(&mut self, run: &RunId, key: &EntryKey) {
         match key {
             EntryKey::Step(key) => {
                 metrics().recorded.add(1, &[]);

@@ -177,6 +177,7 @@ pub(crate) async fn rolled_back(
     let info = match store.broker().stream_info(&stream).await {
         Ok(Some(info)) => info,
         Ok(None) => {
+            store.clock().sleep(Backoff::MAX).await;
             return Err(format!(
                 "stream {stream} does not exist: restore it from a backup, or run `everstep provision` to begin anew"
             ));

@@ -112,9 +112,9 @@ impl Summaries {
         with_revision.collect()
     }
 
-    /// A summary is written; its revision is kept while there may be another one. Without a revision it was not needed.
-    pub(crate) fn written(&mut self, pending: &Pending) {
-        if pending.summary.status.is_final() || pending.revision == 0 {
+    /// A summary is written; its revision is kept while there may be another one, of a run in memory. Without a revision it was not needed.
+    pub(crate) fn written(&mut self, pending: &Pending, is_live: bool) {
+        if !is_live || pending.summary.status.is_final() || pending.revision == 0 {
             self.revisions.remove(&pending.run);
         } else {
             self.revisions.insert(pending.run.clone(), pending.revision);
@@ -128,6 +128,11 @@ impl Summaries {
 }
 
 impl Pending {
+    /// Whose it is.
+    pub(crate) fn run(&self) -> &RunId {
+        &self.run
+    }
+
     /// Also does what another one was to do.
     fn take_over(&mut self, other: Self) {
         self.holds.extend(other.holds);

@@ -221,7 +221,9 @@ impl Partition {
 
     fn summaries_written(&mut self, written: Vec<Pending>, failed: Vec<Pending>) {
         self.upkeep.flushing = false;
-        written.iter().for_each(|pending| self.summaries.written(pending));
+        for pending in &written {
+            self.summaries.written(pending, self.slots.is_live(pending.run()));
+        }
         let held = written.into_iter().flat_map(|pending| pending.holds);
         held.for_each(|sequence| self.watermark.release(sequence));
         failed.into_iter().for_each(|pending| self.summaries.put_back(pending));
