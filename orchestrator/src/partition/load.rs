@@ -309,6 +309,7 @@ impl Partition {
         if status.is_final() && !self.watermark.hold(sequence) {
             // Its entry was passed by a predecessor, who exempted the run by name; it stays exempt until this is written.
             self.watermark.park(sequence, run, now);
+            self.watermark.ends(sequence);
         }
         self.summaries.changed(run, summary, hold, now);
     }

@@ -46,6 +46,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everstep_common::ids::{Partition as PartitionId, ProcessId, RunId};
+use everstep_common::journal::EntryKey;
 use everstep_common::ports::{ConnectionEvent, Followed, Instant, Message};
 use everstep_common::store::Store;
 
@@ -182,6 +183,9 @@ impl Partition {
         };
         self.upkeep.newest = Some(Newest { sequence, time, subject });
         self.watermark.arrived(sequence, run.clone(), now);
+        if key == EntryKey::End {
+            self.watermark.ends(sequence);
+        }
         let arrived = Arrived {
             key,
             sequence,
