@@ -264,6 +264,10 @@ impl TakenOver {
             store: starting.store,
         };
         partition.upkeep.load_first(exempt);
+        if lost {
+            // It is not there any more: looked for at the next reconnect it would tell of the same loss again.
+            partition.upkeep.newest = None;
+        }
         if inherited || info.last_sequence > 0 {
             partition.scan(if lost { ScanReason::Rollback } else { ScanReason::Takeover });
         }

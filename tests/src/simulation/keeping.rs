@@ -178,15 +178,19 @@ async fn unreadable_for_a_while(world: World) {
     expect_completed(&world, &other).await;
 }
 
+fn cut_off(world: &World) {
+    let connections = world.connections_of("orchestrator-1");
+    connections
+        .iter()
+        .for_each(|name| world.server().cut(name, Duration::from_millis(100)));
+}
+
 /// Cuts the journal stream of a run back, and waits until it is driven again.
 async fn cut_back_to(world: &World, run: &RunId, last: u64) {
     let owner = world.epoch(run.partition());
     world.server().roll_back(&world.names().journal_stream(run.partition()), last);
     // Nothing else comes by the feed; a reconnect is when an owner looks.
-    let connections = world.connections_of("orchestrator-1");
-    connections
-        .iter()
-        .for_each(|name| world.server().cut(name, Duration::from_millis(100)));
+    cut_off(world);
     world.until(|world| world.epoch(run.partition()) != owner).await;
 }
 
@@ -199,7 +203,10 @@ async fn started_in_vain(world: World) {
     let gone = world.start(shop::night, (), "another night").await;
     world.until(|world| world.summary(&gone).is_some()).await;
     cut_back_to(&world, &stays, before).await;
+    let owner = world.epoch(stays.partition());
+    cut_off(&world);
     world.pass(sweep_period(&world)).await;
+    assert_eq!(world.epoch(stays.partition()), owner, "nothing was lost since");
     assert!(world.summary(&gone).is_none(), "there is no such run");
     assert_eq!(world.summary(&stays).map(|summary| summary.status), Some(RunStatus::Running));
     // Who misses it starts it again.
