@@ -125,6 +125,13 @@ impl Closures {
     }
 }
 
+/// Whoever drives the partition next runs them, and nobody would hear of their results.
+impl Drop for Closures {
+    fn drop(&mut self) {
+        self.running.values().for_each(|running| running.abort.abort());
+    }
+}
+
 async fn bounded(closure: Closure, deadline: futures::future::BoxFuture<'static, ()>) -> Result<Bytes, Failure> {
     let work = AssertUnwindSafe(async move { closure().await }).catch_unwind();
     match select(Box::pin(work), deadline).await {
