@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use everstep::prelude::*;
 use everstep::{AppOptions, DevOptions, DevServer, QueueName, Roles, RunningApp, Telemetry};
@@ -66,6 +66,15 @@ async fn shut(ctx: WorkflowContext, number: u64) -> Result<u64, WorkflowError> {
     .await
 }
 
+/// How often [`unsteady`] has been begun in this process, which its journal does not know.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+
+#[workflow]
+async fn unsteady(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    let begun = BEGUN.fetch_add(1, Ordering::SeqCst);
+    ctx.step(fickle, begun).await
+}
+
 /// One server, and where the figures of this process are.
 struct Stage {
     server: DevServer,
@@ -81,7 +90,8 @@ impl Stage {
             ..AppOptions::new(self.server.connect())
         };
         options.partitions.sweep_every = SWEEP_EVERY;
-        let app = App::new().workflow(retried).workflow(held).workflow(shut);
+        options.partitions.compare_one_in = 1;
+        let app = App::new().workflow(retried).workflow(held).workflow(shut).workflow(unsteady);
         app.function(fickle).function(hold).start(options).await.expect("a role")
     }
 
@@ -127,6 +137,7 @@ const LAG_SECONDS: &str = "everstep_orchestrator_feed_lag_seconds";
 const TAKEOVERS: &str = "everstep_orchestrator_takeovers_total";
 const SWEPT: &str = "everstep_orchestrator_sweep_found_total";
 const REFUSED: &str = "everstep_orchestrator_creates_refused_total";
+const DIFFERING: &str = "everstep_orchestrator_replays_differing_total";
 const DISPATCHED: &str = "everstep_orchestrator_steps_dispatched_total";
 const RECORDED: &str = "everstep_orchestrator_steps_recorded_total";
 const STEPS: &str = "everstep_worker_steps_total";
@@ -151,9 +162,17 @@ async fn the_figures_are_what_happened() {
     let worker = a_task_handed_back_is_a_redelivery(&stage, worker).await;
     a_refused_create_is_counted(&stage).await;
     let worker = a_task_that_is_gone_is_found_by_the_sweep(&stage, worker).await;
+    a_run_that_replays_otherwise_is_counted(&stage).await;
     a_takeover_is_counted_and_the_feed_lags(&stage, orchestrator).await;
     drop(worker);
     every_figure_is_told_in_the_manual(&stage).await;
+}
+
+async fn a_run_that_replays_otherwise_is_counted(stage: &Stage) {
+    stage.expect(&[(DIFFERING, &[], 0.0)]).await;
+    let run = stage.client.start(unsteady, ()).await.expect("a start");
+    run.result().await.expect("a result");
+    stage.until("the run to be compared", &[(DIFFERING, &[], 1.0)]).await;
 }
 
 /// Each figure that is shown, and no other.

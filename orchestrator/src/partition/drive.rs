@@ -193,6 +193,11 @@ impl Partition {
             Performed::Dispatched { run, key, published } => self.dispatched(run, key, published),
             Performed::Refused { run, reason } => self.refused(&run, &reason),
             Performed::Loaded { run, load, journal } => self.loaded(run, load, journal, now),
+            Performed::Reread {
+                run,
+                fingerprint,
+                journal,
+            } => self.compared(&run, fingerprint, journal),
             Performed::Fetched { run, sequence, value } => self.fetched(&run, sequence, value),
         }
     }

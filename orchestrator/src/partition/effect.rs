@@ -58,6 +58,8 @@ pub(crate) enum Effect {
     Unlist { run: RunId },
     /// Read a run's journal, large values included.
     Load { run: RunId, load: Load, at: ReadAt },
+    /// Read the journal of a run that has ended once more, to be compared.
+    Reread { run: RunId, fingerprint: u64, at: ReadAt },
     /// Fetch the large value that an entry refers to.
     Fetch { run: RunId, sequence: u64, payload: Payload },
 }
@@ -80,6 +82,12 @@ pub(crate) enum Performed {
     Loaded {
         run: RunId,
         load: Load,
+        journal: Result<Journal, Unread>,
+    },
+    /// The journal of a run that has ended, and what it left the first time.
+    Reread {
+        run: RunId,
+        fingerprint: u64,
         journal: Result<Journal, Unread>,
     },
     /// The large value of the run's next entry.
@@ -148,6 +156,14 @@ impl Performer {
                     self.store.clock().sleep(Backoff::MAX).await;
                 }
                 Performed::Loaded { run, load, journal }
+            }),
+            Effect::Reread { run, fingerprint, at } => Box::pin(async move {
+                let journal = journal::read(&self.store, &run, at).await;
+                Performed::Reread {
+                    run,
+                    fingerprint,
+                    journal,
+                }
             }),
             Effect::Fetch { run, sequence, payload } => Box::pin(async move {
                 let value = self.store.get_payload(&run, &payload).await;

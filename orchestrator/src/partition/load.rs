@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstep_common::failure::Failure;
 use everstep_common::ids::RunId;
-use everstep_common::journal::{Entry, JournalEntry, RunOutcome};
+use everstep_common::journal::RunOutcome;
 use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
 use everstep_common::store::{PayloadError, ReadAt, TaskPublished};
@@ -81,18 +81,10 @@ impl Partition {
         let Some(head) = journal.head() else {
             return self.nothing_left(run, journal.until);
         };
-        let Some((
-            JournalEntry {
-                entry: Entry::Start(start),
-                time: started,
-                ..
-            },
-            _,
-        )) = journal.entries.first()
-        else {
+        let Some((start, started)) = journal.start() else {
             return self.orphaned(run, head);
         };
-        let (begun, about) = self.begin_run(run, start, *started, head);
+        let (begun, about) = self.begin_run(run, start, started, head);
         if let Some((outcome, sequence, time)) = journal.end() {
             // A predecessor may have died before it took the run's schedules back.
             self.perform(None, Effect::UnscheduleRun { run: run.clone() });
@@ -173,6 +165,7 @@ impl Partition {
         let Some(live) = self.slots.remove(run) else { return };
         metrics().ended.add(1, &[]);
         self.see_off(run, &live.about, &outcome, sequence, time);
+        self.compare(run, live.run.fingerprint(), sequence);
         if live.read_back {
             self.perform(None, Effect::UnscheduleRun { run: run.clone() });
         }

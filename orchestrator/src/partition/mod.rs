@@ -18,6 +18,7 @@ mod backlog;
 mod caution;
 mod clock;
 mod closures;
+mod compare;
 mod cursor;
 mod cursor_keeping;
 mod decide;
@@ -81,6 +82,8 @@ pub struct Options {
     pub cursor_every: Duration,
     /// See `cursor_every`.
     pub marks_every: Duration,
+    /// One in so many runs is replayed when it has ended, and compared with how it was driven; 0: none. Default 1,000; `dev` compares every run.
+    pub compare_one_in: u32,
 }
 
 impl Default for Options {
@@ -90,6 +93,7 @@ impl Default for Options {
             sweep_every: Duration::from_secs(60 * 60),
             cursor_every: Duration::from_secs(1),
             marks_every: Duration::from_secs(5),
+            compare_one_in: 1_000,
         }
     }
 }

@@ -196,7 +196,10 @@ impl App {
         let connect = server.connect();
         let url = connect.servers.join(",");
         eprintln!("nats-server {url}\n\nIn another terminal:\n  export NATS_URL={url}\n  everstep runs ls\n");
-        self.run_until_told(AppOptions::new(connect), work).await
+        let mut options = AppOptions::new(connect);
+        // Whoever writes a workflow hears of what is not deterministic in it as soon as a run has ended.
+        options.partitions.compare_one_in = 1;
+        self.run_until_told(options, work).await
     }
 
     async fn run_until_told(self, options: AppOptions, work: Work) -> Result<(), AppError> {
