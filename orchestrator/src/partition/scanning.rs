@@ -1,6 +1,7 @@
 //! Reading a partition's runs back: after a takeover, and after a rollback.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use everstep_common::ids::RunId;
 use everstep_common::ports::Instant;
@@ -29,8 +30,15 @@ impl Partition {
     pub(super) fn scanned(&mut self, runs: Option<BTreeSet<RunId>>, now: Instant) {
         self.upkeep.listing = false;
         match (runs, self.upkeep.scan) {
-            (Some(runs), _) => {
-                self.upkeep.next_sweep = Instant(now.0 + self.options.sweep_every);
+            (Some(runs), reason) => {
+                // After a rollback there are summaries and schedules of runs that are no more.
+                let sweeps_at_once = reason == Some(ScanReason::Rollback);
+                let pause = if sweeps_at_once {
+                    Duration::ZERO
+                } else {
+                    self.options.sweep_every
+                };
+                self.upkeep.next_sweep = Instant(now.0 + pause);
                 self.upkeep.to_load.extend(runs);
             }
             (None, Some(reason)) => self.scan(reason),
