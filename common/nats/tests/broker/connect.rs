@@ -6,6 +6,7 @@ use everstep_common::ports::Broker;
 use everstep_nats::managed::{ManagedServer, Options};
 use everstep_nats::{ConnectError, ConnectOptions, NatsBroker};
 
+use crate::certificates::Certificates;
 use crate::support::soon;
 
 async fn error(options: ConnectOptions) -> ConnectError {
@@ -115,6 +116,41 @@ async fn who_names_an_authority_is_not_connected_in_the_clear() {
         ..ConnectOptions::to(server.url())
     };
     assert!(matches!(error(options).await, ConnectError::Tls { .. }));
+}
+
+/// A server that asks each client for a certificate, which only its own authority may have signed.
+#[tokio::test]
+async fn an_authority_and_a_certificate_make_a_secure_connection() {
+    let files = Certificates::make();
+    let server = ManagedServer::start(Options {
+        extra_config: files.server_config(),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let options = ConnectOptions {
+        tls_ca: Some(files.path("authority.pem")),
+        tls_certificate: Some(files.path("client.pem")),
+        tls_key: Some(files.path("client.key")),
+        ..ConnectOptions::to(server.url())
+    };
+    let broker = soon(NatsBroker::connect(options.clone()))
+        .await
+        .expect("both are who they say");
+    assert_eq!(soon(broker.stream_info("NONE")).await.unwrap(), None, "it answers over TLS");
+
+    let stranger = Certificates::make();
+    let not_the_servers = ConnectOptions {
+        tls_ca: Some(stranger.path("authority.pem")),
+        ..options.clone()
+    };
+    assert!(matches!(error(not_the_servers).await, ConnectError::Tls { .. }));
+    let not_the_clients = ConnectOptions {
+        tls_certificate: Some(stranger.path("client.pem")),
+        tls_key: Some(stranger.path("client.key")),
+        ..options
+    };
+    error(not_the_clients).await;
 }
 
 #[tokio::test]
