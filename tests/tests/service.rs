@@ -1,11 +1,12 @@
 //! The orchestrator as a service, where one of its threads does not do what it should.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use everstep::{App, AppOptions, Client, DevOptions, DevServer, Roles};
+use everstep::{App, AppOptions, Client, DevOptions, DevServer, Durability, Roles};
 use everstep_common::ids::{Prefix, ProcessId, RunId};
 use everstep_common::ports::{Broker, Clock, Instant};
 use everstep_common::store::{Deployment, LEASES};
@@ -13,11 +14,13 @@ use everstep_common::wire;
 use everstep_nats::managed::{ManagedServer, Options};
 use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
 use everstep_orchestrator::{Connect, Connected, Error, Options as OrchestratorOptions, Orchestrator};
-use everstep_tests::processes::{Fleet, blockade, until};
+use everstep_tests::logs::Logs;
+use everstep_tests::processes::{DEADLINE, Fleet, LEDGER_VARIABLE, blockade, until};
 use everstep_tests::simulation::{Ledger, shop};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::oneshot;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
@@ -205,4 +208,52 @@ async fn a_workflow_that_blocks_its_thread_ends_the_process_after_word_of_it_is_
         noted.elapsed()
     );
     assert_eq!(fleet.ledger.mutations_of("charge"), 1);
+}
+
+/// Nobody restarts a server of the application's own: without it the application has nothing to live for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_with_a_server_of_its_own_ends_when_that_dies() {
+    let mut application = tokio::process::Command::new(BINARY)
+        .arg("dev")
+        .env(LEDGER_VARIABLE, "127.0.0.1:9")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let mut told = BufReader::new(application.stderr.take().expect("a pipe"));
+    let mut said = String::new();
+    let mut read = async |until: &str| {
+        while !said.contains(until) {
+            let line = tokio::time::timeout(DEADLINE, told.read_line(&mut said)).await;
+            assert_ne!(line.expect("a line in good time").expect("a line"), 0, "{until}: {said}");
+        }
+    };
+    read("ready").await;
+    let children = ["-P", &application.id().expect("it runs").to_string(), "nats-server"];
+    let server = std::process::Command::new("pgrep").args(children).output().expect("pgrep");
+    let server = String::from_utf8_lossy(&server.stdout).trim().to_owned();
+    let killed = std::process::Command::new("kill").args(["-9", &server]).status();
+    assert!(killed.expect("kill").success(), "{server:?}");
+
+    read(&format!("nats-server (process {server}) has ended")).await;
+    let ended = tokio::time::timeout(DEADLINE, application.wait()).await;
+    assert_eq!(ended.expect("an end").expect("a status").code(), Some(1));
+}
+
+/// A power cut in its first half minute would take the files of the new streams otherwise.
+#[tokio::test]
+async fn a_relaxed_server_of_ones_own_is_flushed_once() {
+    for (durability, flushes) in [(Durability::Relaxed, 1), (Durability::Strict, 0)] {
+        let (logs, _gathering) = Logs::gather(tracing::Level::DEBUG);
+        let options = DevOptions {
+            durability,
+            ..DevOptions::default()
+        };
+        let mut server = DevServer::start(options).await.expect("a server");
+        let flushed = logs.with("flushed to the disk");
+        assert_eq!(flushed.len(), flushes, "{durability}: {flushed:?}");
+        let store = server.server().store().display().to_string();
+        assert!(flushed.iter().all(|line| line.contains(&store)), "{flushed:?}");
+    }
 }
