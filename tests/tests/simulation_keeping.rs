@@ -69,3 +69,13 @@ fn leases_that_are_cut_back_are_held_on() {
     };
     play(&Scenario::LEASES_CUT_BACK, settings);
 }
+
+#[test]
+fn what_stands_of_a_run_without_a_start_is_left_for_a_whole_period() {
+    play(&Scenario::NEVER_STARTED, settings());
+}
+
+#[test]
+fn a_journal_is_warned_about_once_when_it_comes_near_its_limit() {
+    play(&Scenario::LONG_JOURNAL, Settings::default());
+}

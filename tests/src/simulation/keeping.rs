@@ -3,16 +3,21 @@
 
 use std::time::Duration;
 
-use everstep_common::ids::RunId;
-use everstep_common::journal::{EntryKey, RunOutcome};
+use everstep_common::ids::{RunId, WorkflowName};
+use everstep_common::journal::{Entry, EntryKey, Inbound, InboundKind, Local, LocalKind, RunOutcome, StepResult};
+use everstep_common::limits::{BATCH_MESSAGES_MAX, JOURNAL_ENTRIES_WARN};
+use everstep_common::payload::Payload;
 use everstep_common::ports::{Broker, Publish};
 use everstep_common::store::{LEASES, RUNS};
 use everstep_common::summary::RunStatus;
+use everstep_memory::Call;
 use futures::FutureExt;
+use tracing::Level;
 
 use super::scenarios::{Scenario, expect_completed, scenario, usual};
 use super::shop;
 use super::world::World;
+use crate::logs::Logs;
 
 impl Scenario {
     /// Schedules vanish from the server, of a run in memory and of one that is not.
@@ -43,6 +48,10 @@ impl Scenario {
         rolls_back: true,
         ..scenario!(cut_back)
     };
+    /// Somebody's late entry stands where no run was started. Wants a sweep every minute or so.
+    pub const NEVER_STARTED: Self = scenario!(never_started);
+    /// A journal grows to where it is warned about, and a little beyond.
+    pub const LONG_JOURNAL: Self = scenario!(long_journal);
     /// The bucket of leases is cut back under its owner, as a restored backup does.
     pub const LEASES_CUT_BACK: Self = scenario!(leases_cut_back);
 }
@@ -243,4 +252,74 @@ async fn leases_cut_back(world: World) {
     world.server().roll_back(&stream, before);
     let second = world.start(shop::order, "o-2".to_owned(), "another order").await;
     expect_completed(&world, &second).await;
+}
+
+/// How often subjects were listed, which a sweep does.
+fn listings(world: &World) -> u64 {
+    let connections = world.connections_of("orchestrator-1");
+    let calls = connections.iter().map(|name| world.server().calls(name));
+    calls.filter_map(|calls| calls.get(&Call::Subjects).copied()).sum()
+}
+
+async fn never_started(world: World) {
+    usual(&world);
+    world.pass(world.settings().sweep_every / 2).await;
+    let run = RunId::keyed(&WorkflowName::new("order").expect("a name"), "late", 1);
+    let result = Entry::Local(Local {
+        kind: LocalKind::Closure,
+        result: StepResult::Value(Payload::unit()),
+    });
+    let late = write(&world, &run, "local.late", &result);
+    world.new_connection("admin").publish(late).await.expect("stored");
+    let stands = |world: &World| world.stories().iter().any(|story| story.run == run);
+    for (period, stays) in [("half a", true), ("one and a half", false)] {
+        let before = listings(&world);
+        world.until(|world| listings(world) > before).await;
+        world.pass(Duration::from_secs(10)).await;
+        assert_eq!(stands(&world), stays, "after {period} period");
+    }
+    // It was all that stood in the way of a start.
+    assert_eq!(world.start(shop::order, "o-1".to_owned(), "late").await, run);
+    expect_completed(&world, &run).await;
+}
+
+async fn long_journal(world: World) {
+    world.orchestrator("orchestrator-1", shop::code);
+    let run = world.start(shop::order, "o-1".to_owned(), "order").await;
+    let (logs, _gathering) = Logs::gather(Level::WARN);
+    let admin = world.new_connection("admin");
+    // What changes nothing for a run that goes on. The first entry is its start.
+    let resume = Entry::In(Inbound {
+        kind: InboundKind::Resume { accept_unasked: false },
+        by: None,
+        reason: None,
+    });
+    let entries = (2..).map(|number| write(&world, &run, &format!("in.resume-{number}"), &resume));
+    let mut entries = entries.take(JOURNAL_ENTRIES_WARN + 10);
+    for (until, warnings) in [
+        (JOURNAL_ENTRIES_WARN - 1, 0),
+        (JOURNAL_ENTRIES_WARN, 1),
+        (JOURNAL_ENTRIES_WARN + 5, 1),
+    ] {
+        let stored = world.server().messages(&world.names().journal_stream(run.partition())).len();
+        let mut left = until - stored;
+        while left > 0 {
+            let batch: Vec<_> = entries.by_ref().take(left.min(BATCH_MESSAGES_MAX)).collect();
+            left -= batch.len();
+            admin.publish_batch(batch).await.expect("stored");
+        }
+        world.pass(Duration::from_secs(5)).await;
+        let told = logs.with("near its limit of entries");
+        assert_eq!(told.len(), warnings, "{until} entries: {told:?}");
+        assert!(told.iter().all(|line| line.contains(run.as_str())), "{told:?}");
+    }
+    world.cancel(&run).await;
+    let outcome = world.ended(&run).await;
+    assert!(matches!(outcome, RunOutcome::Cancelled(_)), "{outcome:?}");
+}
+
+/// An entry, as whoever has the right to may write it.
+fn write(world: &World, run: &RunId, key: &str, entry: &Entry) -> Publish {
+    let key: EntryKey = key.parse().expect("a key");
+    Publish::new(world.names().entry(run, &key), entry.encode().expect("an entry")).create_only()
 }
