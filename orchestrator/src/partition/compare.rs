@@ -10,10 +10,14 @@ use super::effect::Effect;
 use super::journal::{Journal, Unread};
 use crate::metrics::metrics;
 
+/// Runs compared at the same time; those that end meanwhile are not.
+const COMPARED_MAX: u32 = 16;
+
 impl Partition {
     /// Reads the journal of a run that has just ended once more, if the run is one of those that are compared.
     pub(super) fn compare(&mut self, run: &RunId, fingerprint: u64, sequence: u64) {
-        if is_sampled(run, self.options.compare_one_in) {
+        if is_sampled(run, self.options.compare_one_in) && self.upkeep.comparing < COMPARED_MAX {
+            self.upkeep.comparing += 1;
             let reread = Effect::Reread {
                 run: run.clone(),
                 fingerprint,
@@ -25,6 +29,7 @@ impl Partition {
 
     /// Replays what was read again and compares.
     pub(super) fn compared(&mut self, run: &RunId, fingerprint: u64, journal: Result<Journal, Unread>) {
+        self.upkeep.comparing -= 1;
         // One that cannot be read, or is gone by now, is not compared.
         let Ok(journal) = journal else { return };
         let Some((start, started)) = journal.start() else { return };

@@ -93,6 +93,8 @@ pub(crate) struct Upkeep {
     pub(super) next_marks: Instant,
     pub(super) checking: bool,
     pub(super) next_sweep: Instant,
+    /// Journals of ended runs that are being read once more.
+    pub(super) comparing: u32,
     /// Open runs that are still to be read back, and why.
     pub(super) to_load: VecDeque<RunId>,
     /// Those of them that are being read.
@@ -134,6 +136,7 @@ impl Upkeep {
             next_marks: now,
             checking: false,
             next_sweep: now,
+            comparing: 0,
             to_load: VecDeque::new(),
             reading: BTreeSet::new(),
             scan: None,
