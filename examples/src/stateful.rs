@@ -19,7 +19,11 @@ pub async fn stateful_workflow(ctx: WorkflowContext, user_id: String) -> Result<
     ctx.state().set("phase", "started")?;
 
     // The session's: kept from run to run.
-    let visits = ctx.session().state().update("visit_count", 0, |visits: u64| visits + 1).await?;
+    let visits = ctx
+        .session()
+        .state()
+        .update("visit_count", 0, |visits: u64| visits + 1)
+        .await?;
 
     ctx.state().set("phase", "counted")?;
     Ok(Visits { user_id, visits })

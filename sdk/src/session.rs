@@ -201,11 +201,7 @@ impl SessionState {
         })
     }
 
-    fn read<T, U>(
-        &self,
-        key: &str,
-        bring: impl FnOnce(Option<T>) -> Result<U, WorkflowError> + 'static,
-    ) -> SessionFuture<U>
+    fn read<T, U>(&self, key: &str, bring: impl FnOnce(Option<T>) -> Result<U, WorkflowError> + 'static) -> SessionFuture<U>
     where
         T: DeserializeOwned + 'static,
     {
@@ -218,11 +214,7 @@ impl SessionState {
         self.ask(SessionRequest::Get { key }, found)
     }
 
-    fn ask<T>(
-        &self,
-        request: SessionRequest,
-        bring: impl FnOnce(&[u8]) -> Result<T, WorkflowError> + 'static,
-    ) -> SessionFuture<T> {
+    fn ask<T>(&self, request: SessionRequest, bring: impl FnOnce(&[u8]) -> Result<T, WorkflowError> + 'static) -> SessionFuture<T> {
         SessionFuture::new(&self.core, request, Box::new(bring))
     }
 }

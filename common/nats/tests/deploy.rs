@@ -151,7 +151,14 @@ async fn an_orchestrator_drives_and_provisions_and_deletes_no_stream() {
         "$JS.ACK.TIMERS_3.owner.1.1.1.1.0".to_owned(),
     ];
     let may_not = ["$JS.API.STREAM.DELETE.KV_runs".to_owned(), "anything.else".to_owned()];
-    check("orchestrator", &may, &may_not, &["_INBOX.x", "done.3.*", "view.3.*"], &["task.>", ">"]).await;
+    check(
+        "orchestrator",
+        &may,
+        &may_not,
+        &["_INBOX.x", "done.3.*", "view.3.*"],
+        &["task.>", ">"],
+    )
+    .await;
 }
 
 /// Not what we would like, but what `deploy/README.md` warns of: whoever is not trusted that far needs an account of his own.

@@ -25,7 +25,9 @@ use crate::subject::Names;
 use futures::future::BoxFuture;
 
 pub use create::{Create, CreateError, Created};
-pub use deployment::{ACK_WAIT, ACK_WAIT_MIN, DEPLOYMENT_KEY, Deployment, DeploymentError, LEASES, RUNS, SESSIONS, TASK_STREAM_BYTES_MAX};
+pub use deployment::{
+    ACK_WAIT, ACK_WAIT_MIN, DEPLOYMENT_KEY, Deployment, DeploymentError, LEASES, RUNS, SESSIONS, TASK_STREAM_BYTES_MAX,
+};
 pub use payload::PayloadError;
 pub use queue::{Mark, QueueError, TaskPublished};
 pub use read::{ReadAt, ReadRunError};

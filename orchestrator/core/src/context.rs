@@ -12,11 +12,11 @@ use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::board::Full;
 use crate::chance;
 use crate::scope::Scoped;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::board::Full;
 use crate::waits::{Ask, NewLocal, NewSession, NewStep, NewTimer};
 use crate::{Closure, Due, Local, Session, SessionRequest, Step, Timer};
 

@@ -19,8 +19,8 @@ use everstep_common::journal::{Inbound, InboundKind, Start};
 use everstep_common::key::StepKey;
 use everstep_common::limits::PAYLOAD_BYTES_MAX;
 use everstep_common::payload::TooLarge;
-use futures::future::LocalBoxFuture;
 use everstep_common::view::RunView;
+use futures::future::LocalBoxFuture;
 use jiff::Timestamp;
 
 use crate::aftermath::Aftermath;

@@ -49,7 +49,11 @@ impl Client {
 }
 
 fn entry(value: SessionValue) -> Result<Option<SessionEntry>, ClientError> {
-    let SessionValue { record, revision, written } = value;
+    let SessionValue {
+        record,
+        revision,
+        written,
+    } = value;
     let Some(bytes) = record.value else {
         return Ok(None);
     };

@@ -79,7 +79,9 @@ impl Client {
     /// As for [`Client::view`].
     pub async fn look_inside(&self, run: &RunId) -> Result<(Option<Json>, BTreeMap<String, Json>), ClientError> {
         let RunView { view, state, .. } = self.inside(run, ASKED_IN_PASSING_MAX).await?;
-        let view = view.map(|view| json(&view, || format!("the view of run {run}"))).transpose()?;
+        let view = view
+            .map(|view| json(&view, || format!("the view of run {run}")))
+            .transpose()?;
         let state = state.into_iter();
         let state = state.map(|(key, value)| Ok((key, json(&value, || format!("a value in the state of run {run}"))?)));
         Ok((view, state.collect::<Result<_, ClientError>>()?))

@@ -43,13 +43,7 @@ impl World {
     }
 
     /// The same in a session.
-    pub async fn start_in<W, Marker>(
-        &self,
-        session: &str,
-        workflow: W,
-        input: <W::Workflow as Workflow>::Input,
-        key: &str,
-    ) -> RunId
+    pub async fn start_in<W, Marker>(&self, session: &str, workflow: W, input: <W::Workflow as Workflow>::Input, key: &str) -> RunId
     where
         W: IntoWorkflow<Marker> + Copy,
         <W::Workflow as Workflow>::Input: Clone,

@@ -52,7 +52,10 @@ pub async fn visitor(ctx: WorkflowContext, number: u64) -> Result<String, Workfl
 /// One visit.
 #[workflow]
 pub async fn visit(ctx: WorkflowContext) -> Result<(), WorkflowError> {
-    ctx.session().state().update("visit_count", 0, |visits: u64| visits + 1).await?;
+    ctx.session()
+        .state()
+        .update("visit_count", 0, |visits: u64| visits + 1)
+        .await?;
     Ok(())
 }
 

@@ -16,8 +16,8 @@ use futures::FutureExt;
 use jiff::Timestamp;
 
 use crate::{
-    Closure, Command, Context, Decision, Definition, Due, Event, EventBody, Limits, Local, Record, Run, Session, SessionRequest, Step, Timer, WaitError,
-    WorkflowFailure,
+    Closure, Command, Context, Decision, Definition, Due, Event, EventBody, Limits, Local, Record, Run, Session, SessionRequest,
+    Step, Timer, WaitError, WorkflowFailure,
 };
 
 /// What test workflows return.

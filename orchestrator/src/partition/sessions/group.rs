@@ -95,7 +95,12 @@ impl Writer {
                     writes = tell(writes, verdicts);
                 }
                 Err(Trouble::Again(reason)) => {
-                    tracing::debug!(session = self.session, key = self.key, reason, "value of a session not written yet");
+                    tracing::debug!(
+                        session = self.session,
+                        key = self.key,
+                        reason,
+                        "value of a session not written yet"
+                    );
                     self.store.clock().sleep(backoff.delay()).await;
                 }
             }
@@ -104,21 +109,37 @@ impl Writer {
     }
 
     async fn apply_group(&mut self, writes: &[Write]) -> Result<Vec<Verdict>, Trouble> {
-        let SessionValue { record, revision, written } = match self.known.take() {
+        let SessionValue {
+            record,
+            revision,
+            written,
+        } = match self.known.take() {
             Some(known) => known,
             None => self.read().await?,
         };
         // After the record is read, never before: see above.
         let standing = self.standing(&record, writes).await?;
         let room = revision > 0 || self.has_room_for_a_name().await?;
-        let Applied { record, verdicts, changed } = self.apply_to(record, writes, &standing, room).await?;
+        let Applied {
+            record,
+            verdicts,
+            changed,
+        } = self.apply_to(record, writes, &standing, room).await?;
         if !changed {
-            self.known = Some(SessionValue { record, revision, written });
+            self.known = Some(SessionValue {
+                record,
+                revision,
+                written,
+            });
             return Ok(verdicts);
         }
         match self.store.put_session_value(&record, revision).await {
             Ok(revision) => {
-                self.known = Some(SessionValue { record, revision, written });
+                self.known = Some(SessionValue {
+                    record,
+                    revision,
+                    written,
+                });
                 Ok(verdicts)
             }
             Err(error @ (PutError::Conflict | PutError::Unknown(_))) => Err(Trouble::Again(error.to_string())),
@@ -214,14 +235,19 @@ impl Writer {
                 "{SESSION_MARKS_MAX} writes stand in it whose results no journal holds yet"
             )));
         }
-        Ok(Applied { record, verdicts, changed })
+        Ok(Applied {
+            record,
+            verdicts,
+            changed,
+        })
     }
 
     /// Takes a write in, with its mark. On a failure nothing is changed.
     async fn write(&self, record: &mut SessionRecord, write: &Write, room_for_a_name: bool) -> Outcome {
         let (value, result) = changed(&write.change, record.value.as_ref())?;
         if value.is_some() && !room_for_a_name {
-            let message = format!("the session has used {SESSION_KEYS_MAX} names, which is the limit; keep several values under one");
+            let message =
+                format!("the session has used {SESSION_KEYS_MAX} names, which is the limit; keep several values under one");
             return Err(Failure::new(FailureKind::Invalid, message));
         }
         let marked = self.store.put_mark(&write.run, &write.step, result.clone()).await;
@@ -255,7 +281,9 @@ impl Writer {
         for (partition, entries) in asked {
             standing.append(&mut self.which_stand(partition, entries).await?);
         }
-        record.marks.retain(|mark| standing.contains(&(mark.run.clone(), EntryKey::Start)));
+        record
+            .marks
+            .retain(|mark| standing.contains(&(mark.run.clone(), EntryKey::Start)));
         Ok(())
     }
 }
