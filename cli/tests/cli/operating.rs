@@ -1,6 +1,7 @@
 //! The server of one's own, provisioning, and the doctor.
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use everstep::journal::{Entry, EntryKey, Local, LocalKind, StepResult};
@@ -12,8 +13,10 @@ use everstep_common::store::Deployment;
 use everstep_nats::NatsBroker;
 use everstep_nats::managed::{ManagedServer, Options};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Command;
 
-use crate::support::{World, application, command, ended};
+use crate::support::{World, application, command, ended, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_runs_a_command_against_its_server_and_ends_as_the_command_does() {
@@ -27,12 +30,37 @@ async fn dev_runs_a_command_against_its_server_and_ends_as_the_command_does() {
     assert!(ended.errors.starts_with("nats-server nats://127.0.0.1:"), "{ended:?}");
 }
 
+/// What it is doing when its server dies makes no difference.
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_ends_with_its_servers_last_words_when_that_dies() {
+    for doing in [&["dev"][..], &["dev", "--", "sh", "-c", "while :; do sleep 1; done"]] {
+        let mut dev = command(doing);
+        let mut dev = dev.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut told = BufReader::new(dev.stderr.take().unwrap());
+        // It is ready when it says where it is, or what to do with that.
+        let mut first = String::new();
+        within(told.read_line(&mut first)).await.unwrap();
+        // The server is its child, and so may be the command.
+        let children = ["-P", &dev.id().unwrap().to_string(), "nats-server"];
+        let server = Command::new("pgrep").args(children).output().await.unwrap();
+        let server = String::from_utf8(server.stdout).unwrap();
+        let killed = Command::new("kill").args(["-9", server.trim()]).status().await.unwrap();
+        assert!(killed.success(), "{doing:?}: {server:?}");
+
+        assert_eq!(within(dev.wait()).await.unwrap().code(), Some(1), "{doing:?}");
+        let mut said = String::new();
+        within(told.read_to_string(&mut said)).await.unwrap();
+        let ended = format!("nats-server (process {}) has ended", server.trim());
+        assert!(said.contains(&ended) && said.contains("Server is ready"), "{doing:?}: {said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn provisioning_again_changes_nothing_and_keeps_what_was_chosen() {
     let world = World::start().await;
     let shop = |more: &[&'static str]| [&["provision", "--prefix", "shop", "--json"], more].concat();
     let would = world.run(&shop(&["--partitions", "2", "--dry-run"])).await.json();
-    assert_eq!(would["would_create"].as_array().unwrap().len(), 8);
+    assert_eq!(would["would_create"].as_array().unwrap().len(), 9);
     let did = |answer: Value| -> Vec<Value> {
         answer["streams"]
             .as_array()
@@ -42,9 +70,9 @@ async fn provisioning_again_changes_nothing_and_keeps_what_was_chosen() {
             .collect()
     };
     let first = world.run(&shop(&["--partitions", "2", "--ack-wait", "5s"])).await.json();
-    assert_eq!(did(first.clone()), vec![json!("created"); 8]);
+    assert_eq!(did(first.clone()), vec![json!("created"); 9]);
     let second = world.run(&shop(&[])).await.json();
-    assert_eq!(did(second.clone()), vec![json!("existed"); 8]);
+    assert_eq!(did(second.clone()), vec![json!("existed"); 9]);
     assert_eq!(second["deployment"], first["deployment"]);
     assert_eq!(second["deployment"]["partitions"], 2);
 }

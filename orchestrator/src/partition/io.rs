@@ -31,8 +31,6 @@ pub(crate) enum Input {
     Performed(Option<(RunId, u64)>, Performed),
     /// The same for a run that stands in the lease until this is dealt with.
     Noted(Noted, Performed),
-    /// A task of a run that was read back is published.
-    Rederived(Performed),
     /// A closure is done.
     Closure(Finished),
     /// Somebody asks how a run looks from inside.

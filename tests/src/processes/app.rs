@@ -93,6 +93,20 @@ fn deeper(depth: u64) -> u64 {
     std::hint::black_box(deeper(depth + 1)) - 1
 }
 
+/// One charge, then a call that blocks the partition's thread.
+#[workflow]
+pub async fn blockade(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
+    let cents = ctx.step(charge, cents).await?;
+    wait_for_ever();
+    Ok(cents)
+}
+
+fn wait_for_ever() {
+    loop {
+        std::thread::park();
+    }
+}
+
 /// What an `order` of 100 cents returns.
 pub fn hundred_cents() -> u64 {
     300
@@ -115,6 +129,7 @@ pub fn application() -> App {
         .workflow(misbehave)
         .workflow(plunge)
         .workflow(visit)
+        .workflow(blockade)
         .function(stumble)
         .function(block)
         .function(charge)

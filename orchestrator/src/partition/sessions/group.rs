@@ -86,7 +86,12 @@ impl Writer {
     /// Applies the writes in order, for as long as that takes, and tells each what it brought.
     pub(super) async fn apply(&mut self, mut writes: Vec<Write>) {
         let mut backoff = Backoff::new();
-        while !writes.is_empty() {
+        loop {
+            // Nobody waits for these any more: they were cancelled, or the partition is driven elsewhere.
+            writes.retain(|write| !write.told.is_canceled());
+            if writes.is_empty() {
+                return;
+            }
             let rest = writes.split_off(writes.len().min(GROUP_MAX));
             match self.apply_group(&writes).await {
                 Ok(verdicts) => writes = tell(writes, verdicts),
