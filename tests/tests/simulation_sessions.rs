@@ -2,7 +2,7 @@
 
 use everstep_memory::{Faults, Nodes, Span};
 use everstep_tests::processes::Seed;
-use everstep_tests::simulation::{Scenario, Settings, at_some, play, seeds};
+use everstep_tests::simulation::{Scenario, Settings, Victim, at_every_call, at_every_entry, at_some, play, seeds};
 
 fn of_several_partitions() -> Settings {
     Settings {
@@ -13,6 +13,24 @@ fn of_several_partitions() -> Settings {
         },
         ..Settings::default()
     }
+}
+
+#[test]
+fn each_write_is_done_once_though_anybody_dies_at_any_entry() {
+    for victim in ["orchestrator-1", "client-1"].map(|name| Victim::Process(name.to_owned())) {
+        at_every_entry(&Scenario::SHARED, &victim);
+    }
+    at_every_entry(&Scenario::SHARED, &Victim::Server);
+}
+
+#[test]
+fn each_write_is_done_once_though_its_owner_dies_at_any_even_call() {
+    at_every_call(&Scenario::SHARED, "orchestrator-1", 2, 0);
+}
+
+#[test]
+fn each_write_is_done_once_though_its_owner_dies_at_any_odd_call() {
+    at_every_call(&Scenario::SHARED, "orchestrator-1", 2, 1);
 }
 
 #[test]

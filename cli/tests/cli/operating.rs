@@ -293,6 +293,11 @@ async fn the_shipped_permissions_are_enough_for_every_role() {
         let looked = as_role("client", look).await;
         assert_eq!(looked.code, 0, "{looked:?}");
     }
+    let visit = ["run", "stateful_workflow", "--input", "\"ada\"", "--session", "s", "--follow"];
+    let visited = as_role("client", &visit).await;
+    assert_eq!(visited.code, 0, "{visited:?}");
+    let shown = as_role("client", &["sessions", "show", "s"]).await;
+    assert!(shown.output.contains("visit_count"), "{shown:?}");
     worker.stop().await.unwrap();
     orchestrator.stop().await.unwrap();
 

@@ -60,7 +60,6 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario!(without_code_at_first),
         scenario!(stuck_and_cancelled),
         scenario!(two_queues),
-        super::sessions::SHARED,
     ]
 }
 

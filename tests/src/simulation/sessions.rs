@@ -90,10 +90,9 @@ pub(super) fn definitions() -> [Definition; 4] {
     ]
 }
 
-/// Runs of one session, one after the other, and what they leave; whoever dies.
-pub(super) const SHARED: Scenario = scenario!(shared);
-
 impl Scenario {
+    /// Runs of one session, one after the other, and what they leave; whoever dies.
+    pub const SHARED: Self = scenario!(shared);
     /// Runs of one session, all at once, on two orchestrators and several partitions.
     pub const SHARED_AT_ONCE: Self = scenario!(shared_at_once);
     /// An owner stands still in the middle of writes that its successor makes and ends; then it goes on.
