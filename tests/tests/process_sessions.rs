@@ -1,10 +1,10 @@
 //! A thousand runs of one session on a real server, each adding one to the same value: a thousand exactly, whoever is killed meanwhile.
 
 use std::path::Path;
-use std::time::Instant;
 
 use everstep::Client;
 use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, until, visit};
+use tokio::time::Instant;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
 
