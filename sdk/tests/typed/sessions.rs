@@ -39,7 +39,11 @@ fn what_the_session_brings_comes_out_typed() {
 
 #[workflow]
 async fn reserve(ctx: WorkflowContext, pieces: u32) -> Result<u32, WorkflowError> {
-    let take = move |stock: u32| stock.checked_sub(pieces).ok_or_else(|| WorkflowError::new("too few are left"));
+    let take = move |stock: u32| {
+        stock
+            .checked_sub(pieces)
+            .ok_or_else(|| WorkflowError::new("too few are left"))
+    };
     ctx.session().state().try_update("stock", 100, take).await
 }
 
@@ -73,7 +77,10 @@ fn a_runs_state_is_as_its_workflow_left_it() {
     let mut run = Driven::start(stateful, ());
     let view = run.view();
     assert_eq!(decode_value::<String>(&view.state["phase"]).unwrap(), "started");
-    assert_eq!(decode_value::<(String, u32)>(&view.view.unwrap()).unwrap(), ("half".to_owned(), 50));
+    assert_eq!(
+        decode_value::<(String, u32)>(&view.view.unwrap()).unwrap(),
+        ("half".to_owned(), 50)
+    );
     run.timer("sleep");
     let all = (3, vec!["phase".to_owned(), "tries".to_owned()], true);
     assert_eq!(run.completed::<(u32, Vec<String>, bool)>(), all);
