@@ -45,6 +45,30 @@ pub const BATCH_MESSAGES_MIN: usize = 8;
 /// Subjects in one batched direct get (server limit is 1,024).
 pub const READ_SUBJECTS_MAX: usize = 1_000;
 
+/// Bytes of what a run holds in `ctx.state()`, names and values together: it stands in memory with the run, and one answer to a query holds it.
+pub const STATE_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of what a run shows in its view ([`STATE_BYTES_MAX`] and this fit into one message of the server's default size).
+pub const VIEW_BYTES_MAX: usize = 256 * 1024;
+
+/// Characters in the id of a session.
+pub const SESSION_ID_CHARS_MAX: usize = 256;
+
+/// Characters in the name of a value of a session, so that the key of a step that speaks of it is a name of at most [`NAME_CHARS_MAX`].
+pub const SESSION_KEY_CHARS_MAX: usize = 100;
+
+/// Bytes of one value of a session. It is written whole at each change, and its record is one message.
+pub const SESSION_VALUE_BYTES_MAX: usize = 256 * 1024;
+
+/// Names that a session may have used. One that was deleted still counts: its record stays.
+pub const SESSION_KEYS_MAX: usize = 1_000;
+
+/// Bytes of the result that a mark of a session's record holds itself; a larger one goes to the payload stream under its run.
+pub const SESSION_MARK_BYTES_MAX: usize = 1024;
+
+/// Writes of one value whose result no journal holds yet: with the largest value their marks fit into one message.
+pub const SESSION_MARKS_MAX: usize = 512;
+
 /// Partitions of one deployment; the partition is the first part of each run id.
 pub const PARTITIONS_MAX: u32 = 1_024;
 

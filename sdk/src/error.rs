@@ -66,6 +66,13 @@ pub enum WorkflowErrorKind {
         /// How it ended.
         failure: Failure,
     },
+    /// An operation on the session ended without a value.
+    Session {
+        /// Which: `update(visit_count)`.
+        operation: String,
+        /// How it ended.
+        failure: Failure,
+    },
     /// The run is being cancelled. Clean up and return this error: then it ends as cancelled.
     Cancelled,
     /// A value cannot be encoded, is not of the type that was expected, or is over a limit.
@@ -101,7 +108,7 @@ impl WorkflowError {
         &self.kind
     }
 
-    /// How the step or closure ended that this error is about.
+    /// How the step, the closure or the operation on the session ended that this error is about.
     ///
     /// ```
     /// # use everstep::WorkflowError;
@@ -109,7 +116,9 @@ impl WorkflowError {
     /// ```
     pub fn failure(&self) -> Option<&Failure> {
         match self.kind() {
-            WorkflowErrorKind::Step { failure, .. } | WorkflowErrorKind::Run { failure, .. } => Some(failure),
+            WorkflowErrorKind::Step { failure, .. }
+            | WorkflowErrorKind::Run { failure, .. }
+            | WorkflowErrorKind::Session { failure, .. } => Some(failure),
             _ => None,
         }
     }
@@ -153,6 +162,14 @@ impl WorkflowError {
         })
     }
 
+    /// The error of an operation on the session.
+    pub(crate) fn of_session(operation: &str, error: WaitError) -> Self {
+        Self::of_wait(error, |failure| WorkflowErrorKind::Session {
+            operation: operation.to_owned(),
+            failure,
+        })
+    }
+
     /// The error of a wait for a timer, which cannot fail but only be refused.
     pub(crate) fn of_timer(error: WaitError) -> Self {
         Self::of_wait(error, |failure| WorkflowErrorKind::Invalid(failure.message))
@@ -169,7 +186,9 @@ impl WorkflowError {
     /// What the journal keeps of it; `own` is the kind of what the workflow's author failed with.
     pub(crate) fn into_failure(self, own: FailureKind) -> Failure {
         let kind = match self.kind() {
-            WorkflowErrorKind::Step { failure, .. } | WorkflowErrorKind::Run { failure, .. } => failure.kind,
+            WorkflowErrorKind::Step { failure, .. }
+            | WorkflowErrorKind::Run { failure, .. }
+            | WorkflowErrorKind::Session { failure, .. } => failure.kind,
             WorkflowErrorKind::Cancelled => FailureKind::Cancelled,
             WorkflowErrorKind::Invalid(_) => FailureKind::Invalid,
             WorkflowErrorKind::Failed(_) => own,
@@ -187,6 +206,9 @@ impl WorkflowError {
         match self.kind() {
             WorkflowErrorKind::Step { step, failure } => format!("{doing}step `{step}` failed: {}", failure_text(failure)),
             WorkflowErrorKind::Run { name, failure } => format!("{doing}closure `{name}` failed: {}", failure_text(failure)),
+            WorkflowErrorKind::Session { operation, failure } => {
+                format!("{doing}session `{operation}` failed: {}", failure_text(failure))
+            }
             WorkflowErrorKind::Cancelled => format!("{doing}the run is being cancelled"),
             WorkflowErrorKind::Invalid(text) | WorkflowErrorKind::Failed(text) => format!("{doing}{text}"),
         }

@@ -21,6 +21,8 @@ mod function;
 pub mod prelude;
 mod registration;
 mod select;
+mod session;
+mod state;
 mod telemetry;
 mod waits;
 mod workflow;
@@ -35,16 +37,25 @@ pub use everstep_nats::ConnectOptions;
 pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
-pub use client::{Client, ClientError, ListFilter, ListedRun, RunError, RunHandle, StartRun};
+pub use client::{Client, ClientError, ListFilter, ListedRun, RunError, RunHandle, SessionEntry, StartRun};
 pub use context::WorkflowContext;
 pub use error::{WorkflowError, WorkflowErrorKind};
 pub use function::{Function, FunctionBody, FunctionCall, FunctionDeclaration, IntoFunction};
 pub use registration::{definition, handler};
+pub use session::{Session, SessionState};
+pub use state::RunState;
 pub use telemetry::{Telemetry, TelemetryError};
-pub use waits::{IntoRetries, RunFuture, SleepFuture, StepFuture};
+pub use waits::{IntoRetries, RunFuture, SessionFuture, SleepFuture, StepFuture};
 pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 
 #[doc = include_str!("function.md")]
 pub use everstep_macros::function;
 #[doc = include_str!("workflow.md")]
 pub use everstep_macros::workflow;
+
+/// The guide's code is compiled with the crate's own examples.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../docs/guide/state.md")]
+    mod state {}
+}

@@ -2,4 +2,5 @@
 
 mod operating;
 mod running;
+mod sessions;
 mod support;

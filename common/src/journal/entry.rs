@@ -162,6 +162,8 @@ pub struct Local {
 pub enum LocalKind {
     /// The result of a closure given to `ctx.run`.
     Closure,
+    /// What reading or changing a value of the session brought.
+    Session,
 }
 
 /// A timer fired.

@@ -13,7 +13,7 @@ use everstep_common::key::StepKey;
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 
-use crate::{Closure, Parked};
+use crate::{Closure, Parked, SessionRequest};
 
 /// What follows from all that has been applied.
 #[derive(Debug)]
@@ -71,6 +71,15 @@ pub enum Command {
         /// How long it may take, if the workflow said so.
         timeout: Option<Duration>,
     },
+    /// Do it to the values of the session off the partition's thread, once however often it is asked for, and create its `local` entry.
+    Session {
+        /// The operation's key.
+        key: StepKey,
+        /// The session that the run was started in.
+        session: String,
+        /// What to do.
+        request: SessionRequest,
+    },
     /// Create the `timer` entry when it is due, never earlier.
     StartTimer {
         /// The timer.
@@ -96,9 +105,9 @@ pub enum Command {
         /// The timer.
         key: StepKey,
     },
-    /// Nobody waits for the closure any more.
+    /// Nobody waits for the closure, or the operation on the session, any more.
     CancelLocal {
-        /// The closure's key.
+        /// Its key.
         key: StepKey,
     },
     /// The step failed without a worker's word: create its outcome.
@@ -142,6 +151,7 @@ impl Command {
             | Self::RetryAt { key, .. }
             | Self::Deadline { key, .. }
             | Self::RunLocal { key, .. }
+            | Self::Session { key, .. }
             | Self::StartTimer { key, .. }
             | Self::CancelStep { key, .. }
             | Self::CancelTimer { key }
@@ -179,6 +189,7 @@ impl fmt::Display for Command {
                 timeout: Some(timeout),
                 ..
             } => write!(f, "run {key} within {timeout:?}"),
+            Self::Session { key, session, request } => write!(f, "session {session}: {request} for {key}"),
             Self::StartTimer { key, due } => write!(f, "timer {key} due {due}"),
             Self::CancelStep { key, .. } => write!(f, "cancel step {key}"),
             Self::CancelTimer { key } => write!(f, "cancel timer {key}"),

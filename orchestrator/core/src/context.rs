@@ -12,12 +12,13 @@ use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::board::Full;
 use crate::chance;
 use crate::scope::Scoped;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::waits::{Ask, NewLocal, NewStep, NewTimer};
-use crate::{Closure, Due, Local, Step, Timer};
+use crate::waits::{Ask, NewLocal, NewSession, NewStep, NewTimer};
+use crate::{Closure, Due, Local, Session, SessionRequest, Step, Timer};
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
 ///
@@ -90,6 +91,41 @@ impl Context {
     /// A durable sleep.
     pub fn timer(&self, name: &str, due: Due) -> Timer {
         Timer(Ask::new(self.0.clone(), name, NewTimer { due }))
+    }
+
+    /// An operation on a value of the session that the run was started in; it fails if there is none.
+    pub fn session(&self, request: SessionRequest) -> Session {
+        let name = format!("session.{request}");
+        let (asked, refused) = NewSession::of(self.start(), request);
+        Session::new(Ask::new(self.0.clone(), &name, asked), refused)
+    }
+
+    /// A value of the run's own state.
+    pub fn state(&self, key: &str) -> Option<Bytes> {
+        self.0.board.borrow().get(key)
+    }
+
+    /// Sets or removes a value of the run's own state; what it was before.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if all values together would be too large; nothing is changed then.
+    pub fn set_state(&self, key: &str, value: Option<Bytes>) -> Result<Option<Bytes>, Full> {
+        self.0.board.borrow_mut().set(key, value)
+    }
+
+    /// The names of the values of the run's own state, in order.
+    pub fn state_keys(&self) -> Vec<String> {
+        self.0.board.borrow().keys()
+    }
+
+    /// Shows `view` to whoever asks how the run stands, in place of what it showed before.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if it is too large; the one before stands then.
+    pub fn publish_view(&self, view: Bytes) -> Result<(), Full> {
+        self.0.board.borrow_mut().publish(view)
     }
 
     /// `future` in a scope of its own: keys made while it is polled begin with the scope's path, numbered there.

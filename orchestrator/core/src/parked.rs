@@ -121,6 +121,8 @@ pub enum WaitKind {
     Timer,
     /// A closure.
     Closure,
+    /// An operation on a value of the session.
+    Session,
 }
 
 /// Something recorded under a key.
@@ -309,6 +311,7 @@ impl fmt::Display for WaitKind {
             Self::Step => "step",
             Self::Timer => "timer",
             Self::Closure => "closure",
+            Self::Session => "session operation",
         })
     }
 }

@@ -19,6 +19,7 @@ use everstep_common::journal::{Inbound, InboundKind, Start};
 use everstep_common::key::StepKey;
 use everstep_common::limits::PAYLOAD_BYTES_MAX;
 use everstep_common::payload::TooLarge;
+use everstep_common::view::RunView;
 use futures::future::LocalBoxFuture;
 use jiff::Timestamp;
 
@@ -98,6 +99,8 @@ pub enum OpenKind {
     },
     /// A closure.
     Closure,
+    /// An operation on a value of the session.
+    Session,
 }
 
 impl OpenWait {
@@ -177,6 +180,11 @@ impl Run {
     /// What the workflow waits for, in the order asked.
     pub fn waits(&self) -> Vec<OpenWait> {
         self.shared.with(|state| state.open_waits().map(OpenWait::of).collect())
+    }
+
+    /// How it looks from inside: what the workflow keeps in its state and what it published.
+    pub fn view(&self) -> RunView {
+        self.shared.board.borrow().view(self.applied)
     }
 
     /// The run.

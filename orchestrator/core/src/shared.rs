@@ -13,6 +13,7 @@ use everstep_common::journal::Start;
 use everstep_common::key::StepKey;
 
 use crate::Limits;
+use crate::board::Board;
 use crate::scope::Scope;
 use crate::state::{Refusal, State};
 use crate::waits::{Answer, Family, WaitId};
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     /// The scope in which new keys are numbered.
     scope: RefCell<Rc<Scope>>,
     state: RefCell<State>,
+    /// What the workflow keeps and shows; plain data, borrowed for a moment only.
+    pub(crate) board: RefCell<Board>,
 }
 
 impl Shared {
@@ -34,6 +37,7 @@ impl Shared {
             start: OnceCell::new(),
             scope: RefCell::new(Scope::root()),
             state,
+            board: RefCell::default(),
         })
     }
 

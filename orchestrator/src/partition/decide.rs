@@ -4,7 +4,7 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, QueueName, RunId};
-use everstep_common::journal::{Entry, EntryKey, Fired, StepOutcome, StepResult};
+use everstep_common::journal::{Entry, EntryKey, Fired, LocalKind, StepOutcome, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::subject::TimerSort;
@@ -13,6 +13,7 @@ use everstep_core::{Command, Decision};
 use jiff::Timestamp;
 
 use super::Partition;
+use super::closures::Work;
 use super::drive::Origin;
 use super::effect::Effect;
 use super::wheel::WakeUp;
@@ -66,7 +67,15 @@ impl Partition {
             // In memory only: a schedule is made when the run is dropped from memory, and a successor arms it anew.
             Command::Deadline { key, at } => self.wheel.arm(at, WakeUp::new(run, TimerSort::Deadline, &key), 0),
             Command::CancelTimer { key } => self.unschedule(run, TimerSort::Sleep, key, origin),
-            Command::RunLocal { key, closure, timeout } => self.run_closure(run.clone(), key, closure, timeout, origin),
+            Command::RunLocal { key, closure, timeout } => {
+                let work = Work {
+                    kind: LocalKind::Closure,
+                    closure,
+                    timeout,
+                };
+                self.run_closure(run.clone(), key, work, origin);
+            }
+            Command::Session { key, session, request } => self.run_session(run.clone(), key, session, request, origin),
             Command::CancelLocal { key } => self.cancel_closure(run, &key),
             Command::CancelStep {
                 key,

@@ -36,6 +36,7 @@ pub(crate) enum Effect {
     RecordLocal {
         run: RunId,
         key: StepKey,
+        kind: LocalKind,
         result: Result<Bytes, Failure>,
     },
     /// Create the run's end.
@@ -130,7 +131,9 @@ impl Performer {
                 Box::pin(self.dispatch(queue, task, input).instrument(span))
             }
             Effect::Create { run, key, entry } => Box::pin(async move { self.create(run, key, entry).await }),
-            Effect::RecordLocal { run, key, result } => Box::pin(async move { self.record_local(run, key, result).await }),
+            Effect::RecordLocal { run, key, kind, result } => {
+                Box::pin(async move { self.record_local(run, key, kind, result).await })
+            }
             Effect::End { run, outcome } => Box::pin(async move { self.end(run, outcome).await }),
             Effect::Schedule {
                 run,
@@ -249,7 +252,7 @@ impl Performer {
         }
     }
 
-    async fn record_local(&self, run: RunId, key: StepKey, result: Result<Bytes, Failure>) -> Performed {
+    async fn record_local(&self, run: RunId, key: StepKey, kind: LocalKind, result: Result<Bytes, Failure>) -> Performed {
         let result = match result {
             Ok(value) => match self.store.put_payload(&run, key.token(), value).await {
                 Ok(payload) => StepResult::Value(payload),
@@ -257,10 +260,7 @@ impl Performer {
             },
             Err(failure) => StepResult::Failure(failure),
         };
-        let entry = Entry::Local(Local {
-            kind: LocalKind::Closure,
-            result,
-        });
+        let entry = Entry::Local(Local { kind, result });
         self.create(run, EntryKey::Local(key), entry).await
     }
 

@@ -7,9 +7,11 @@ mod error;
 mod history;
 mod list;
 mod result;
+mod session;
 mod start;
 mod tail;
 mod value;
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use futures::future::{Either, select};
 pub use error::{ClientError, RunError};
 pub use list::{ListFilter, ListedRun};
 pub use result::RunHandle;
+pub use session::SessionEntry;
 pub use start::StartRun;
 
 use crate::workflow::IntoWorkflow;

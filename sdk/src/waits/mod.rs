@@ -5,6 +5,7 @@
 //! `FuturesUnordered` as it is.
 
 mod run;
+mod session;
 mod sleep;
 mod step;
 
@@ -18,13 +19,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use run::RunFuture;
+pub use session::SessionFuture;
 pub use sleep::SleepFuture;
 pub use step::{IntoRetries, StepFuture};
 
 use crate::error::WorkflowError;
 
 /// The encoded value, or why the journal cannot have it.
-pub(crate) fn encode<T: Serialize>(what: fmt::Arguments<'_>, value: &T) -> Result<Bytes, Failure> {
+pub(crate) fn encode<T: Serialize + ?Sized>(what: fmt::Arguments<'_>, value: &T) -> Result<Bytes, Failure> {
     let described = |error| format!("{what} ({}) {error}", type_name::<T>());
     wire::encode_value(value).map_err(|error| Failure::new(FailureKind::Invalid, described(error)))
 }

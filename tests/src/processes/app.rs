@@ -73,6 +73,12 @@ pub async fn refund(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowErr
     ctx.step(charge, cents).await
 }
 
+/// Adds one to what the runs of its session count together; what it then was.
+#[workflow]
+pub async fn visit(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    ctx.session().state().update("visit_count", 0, |visits: u64| visits + 1).await
+}
+
 /// One charge, then a recursion without end: no guard in the process can catch that.
 #[workflow]
 pub async fn plunge(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
@@ -122,6 +128,7 @@ pub fn application() -> App {
         .workflow(refund)
         .workflow(misbehave)
         .workflow(plunge)
+        .workflow(visit)
         .workflow(blockade)
         .function(stumble)
         .function(block)

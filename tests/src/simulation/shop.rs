@@ -390,7 +390,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(once, resources()),
         everstep::definition(hurried, resources()),
     ];
-    for definition in others {
+    for definition in others.into_iter().chain(super::sessions::definitions()) {
         workflows.register(definition).expect("each is registered once");
     }
     workflows

@@ -12,6 +12,7 @@ mod order;
 mod parking;
 mod programs;
 mod replay;
+mod sessions;
 mod steps;
 mod turns;
 mod world;

@@ -20,7 +20,7 @@ use futures::stream::{self, FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
 
 use super::kit::{Dice, Returned, function, mix, workflow_of};
-use crate::{Context, Definition, Due, WaitError};
+use crate::{Context, Definition, Due, SessionRequest, WaitError};
 
 /// A piece of a program.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub(super) enum Node {
     Step(u64),
     Sleep(u64),
     Local,
+    Session,
     Chance,
     Sequence(Vec<Node>),
     Join(Vec<Node>),
@@ -47,6 +48,7 @@ pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
     match dice.below(kinds) {
         0..=1 => Node::Step(dice.next() % 4),
         2 => Node::Sleep(dice.next() % 5_000),
+        3 if dice.one_in(2) => Node::Session,
         3 => Node::Local,
         4 => Node::Chance,
         5 | 6 => Node::Sequence(several(dice, depth)),
@@ -109,6 +111,7 @@ impl Machine {
             Node::Step(which) => self.step(*which, seen).boxed_local(),
             Node::Sleep(milliseconds) => self.sleep(*milliseconds, seen).boxed_local(),
             Node::Local => self.local(seen).boxed_local(),
+            Node::Session => self.session(seen).boxed_local(),
             Node::Chance => async move { Ok(self.chance(seen)) }.boxed_local(),
             Node::Sequence(nodes) => self.sequence(nodes, seen).boxed_local(),
             Node::Join(nodes) => self.join(nodes, seen).boxed_local(),
@@ -164,6 +167,23 @@ impl Machine {
             .local("local", Box::new(move || async move { Ok(value) }.boxed()))
             .await?;
         Ok(and(seen, number(&value)))
+    }
+
+    async fn session(&self, seen: u64) -> Seen {
+        let value = Bytes::copy_from_slice(&mix(seen).to_be_bytes());
+        let request = match seen % 3 {
+            0 => SessionRequest::Get { key: "value".to_owned() },
+            1 => SessionRequest::Set {
+                key: "value".to_owned(),
+                value: Ok(value),
+            },
+            _ => SessionRequest::Update {
+                key: "value".to_owned(),
+                change: Arc::new(move |_| Ok(value.clone())),
+            },
+        };
+        let brought = self.ctx.session(request).await?;
+        Ok(and(seen, number(&brought)))
     }
 
     fn chance(&self, seen: u64) -> u64 {

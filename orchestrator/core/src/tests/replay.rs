@@ -44,7 +44,7 @@ fn random_programs_replay_from_every_prefix() {
 }
 
 /// What the programs must have made the core say between them.
-const EVERY_COMMAND: [&str; 11] = [
+const EVERY_COMMAND: [&str; 12] = [
     "cancel closure",
     "cancel step",
     "cancel timer",
@@ -55,6 +55,7 @@ const EVERY_COMMAND: [&str; 11] = [
     "record",
     "retry",
     "run",
+    "session",
     "timer",
 ];
 

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 
 use super::kit::{Dice, cancel, mix, run_id, start};
-use crate::{Command, Decision, Definition, Event, EventBody, Limits, Record, Run};
+use crate::{Command, Decision, Definition, Event, EventBody, Limits, Record, Run, SessionRequest};
 
 /// Entries after which a program that still runs is left as it is.
 const ENTRIES_MAX: u64 = 400;
@@ -230,6 +230,14 @@ impl World<'_> {
             Command::RunLocal { key, closure, .. } => {
                 let value = closure().now_or_never()?;
                 Some(EventBody::About(key, Record::Local(LocalKind::Closure, value)))
+            }
+            Command::Session { key, request, .. } => {
+                let brought = match request {
+                    SessionRequest::Set { value, .. } => value,
+                    SessionRequest::Update { change, .. } => change(None),
+                    _ => Ok(value_of(&key)),
+                };
+                Some(EventBody::About(key, Record::Local(LocalKind::Session, brought)))
             }
             Command::StartTimer { key, due } => {
                 self.time = self.time.max(due);

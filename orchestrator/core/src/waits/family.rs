@@ -4,10 +4,12 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::Failure;
 use everstep_common::ids::{FunctionName, RunId};
+use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
 use super::locals::LocalWait;
+use super::sessions::SessionWait;
 use super::steps::StepWait;
 use super::timers::TimerWait;
 use crate::event::Record;
@@ -19,6 +21,7 @@ pub(crate) enum Family {
     Step(Box<StepWait>),
     Timer(TimerWait),
     Local(Box<LocalWait>),
+    Session(Box<SessionWait>),
     /// Its outcome is recorded, and nothing else is ever compared with it. Small, since runs keep all they ever asked for.
     Settled(WaitKind),
 }
@@ -64,6 +67,7 @@ impl Family {
             Self::Step(_) => WaitKind::Step,
             Self::Timer(_) => WaitKind::Timer,
             Self::Local(_) => WaitKind::Closure,
+            Self::Session(_) => WaitKind::Session,
             Self::Settled(kind) => *kind,
         }
     }
@@ -71,13 +75,14 @@ impl Family {
     pub(crate) fn function(&self) -> Option<&FunctionName> {
         match self {
             Self::Step(step) => Some(step.function()),
-            Self::Timer(_) | Self::Local(_) | Self::Settled(_) => None,
+            Self::Timer(_) | Self::Local(_) | Self::Session(_) | Self::Settled(_) => None,
         }
     }
 
     pub(crate) fn digest(&self) -> Option<&InputDigest> {
         match self {
             Self::Step(step) => Some(step.digest()),
+            Self::Session(session) => session.digest(),
             Self::Timer(_) | Self::Local(_) | Self::Settled(_) => None,
         }
     }
@@ -96,7 +101,8 @@ impl Family {
             (Self::Step(step), Record::Try(number, attempt)) => step.tried(key, number, *attempt, at),
             (Self::Step(step), Record::Begun(attempt)) => Ok(step.begun(attempt)),
             (Self::Timer(_), Record::Timer) => Ok(Received::Answer(Ok(Bytes::new()))),
-            (Self::Local(_), Record::Local(_, result)) => Ok(Received::Answer(result)),
+            (Self::Local(_), Record::Local(LocalKind::Closure, result))
+            | (Self::Session(_), Record::Local(LocalKind::Session, result)) => Ok(Received::Answer(result)),
             (Self::Settled(kind), record) if record.kind() == *kind => Ok(Received::Nothing),
             (family, record) => Err(Difference::Kind {
                 recorded: record.kind(),
@@ -111,6 +117,7 @@ impl Family {
             Self::Step(step) => step.commands(key, fresh, commands),
             Self::Timer(timer) => timer.commands(key, commands),
             Self::Local(local) => local.commands(key, commands),
+            Self::Session(session) => session.commands(key, commands),
             Self::Settled(_) => {}
         }
     }
@@ -120,7 +127,7 @@ impl Family {
         match self {
             Self::Step(step) => step.cancel(key),
             Self::Timer(_) => Some(Command::CancelTimer { key: key.clone() }),
-            Self::Local(_) => Some(Command::CancelLocal { key: key.clone() }),
+            Self::Local(_) | Self::Session(_) => Some(Command::CancelLocal { key: key.clone() }),
             Self::Settled(_) => None,
         }
     }
@@ -144,6 +151,7 @@ impl Family {
     pub(crate) fn take_closure(&mut self) -> Option<Closure> {
         match self {
             Self::Local(local) => local.take(),
+            Self::Session(session) => session.take(),
             Self::Step(_) | Self::Timer(_) | Self::Settled(_) => None,
         }
     }
@@ -154,6 +162,7 @@ impl Family {
             Self::Step(step) => step.open_kind(),
             Self::Timer(timer) => OpenKind::Timer { due: timer.due() },
             Self::Local(_) => OpenKind::Closure,
+            Self::Session(session) => session.open_kind(),
             Self::Settled(_) => unreachable!("what is settled is not open"),
         }
     }
@@ -163,7 +172,8 @@ impl Record {
     pub(crate) fn kind(&self) -> WaitKind {
         match self {
             Self::Step { .. } | Self::Try(..) | Self::Begun(_) => WaitKind::Step,
-            Self::Local(..) => WaitKind::Closure,
+            Self::Local(LocalKind::Closure, _) => WaitKind::Closure,
+            Self::Local(LocalKind::Session, _) => WaitKind::Session,
             Self::Timer => WaitKind::Timer,
         }
     }

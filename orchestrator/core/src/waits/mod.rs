@@ -9,6 +9,7 @@
 mod ask;
 mod family;
 mod locals;
+mod sessions;
 mod steps;
 mod table;
 mod timers;
@@ -17,6 +18,8 @@ pub(crate) use ask::Ask;
 pub(crate) use family::{Family, Moment, Received};
 pub(crate) use locals::NewLocal;
 pub use locals::{Closure, Local};
+pub(crate) use sessions::NewSession;
+pub use sessions::{Session, SessionChange, SessionRequest};
 pub use steps::Step;
 pub(crate) use steps::{NewStep, StepWait};
 pub(crate) use table::{Status, Wait, WaitId, Waits};
