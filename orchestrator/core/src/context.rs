@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::failure::Failure;
@@ -13,11 +14,12 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::chance;
-use crate::scope::Scoped;
+use crate::combine;
 use crate::shared::Shared;
 use crate::state::State;
 use crate::waits::{Ask, NewLocal, NewStep, NewTimer};
-use crate::{Closure, Due, Local, Step, Timer};
+use crate::within::{Domain, Scoped};
+use crate::{Closure, DeadlineError, Due, Fan, Local, Shield, Step, Timer};
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
 ///
@@ -95,6 +97,40 @@ impl Context {
     /// `future` in a scope of its own: keys made while it is polled begin with the scope's path, numbered there.
     pub fn scope<F: Future>(&self, name: &str, future: F) -> Scoped<F> {
         Scoped::new(self.0.clone(), name, future)
+    }
+
+    /// Branches that run at once in a block of that name, each in a scope of its own under its label; see [`Fan`].
+    ///
+    /// Labels must differ. All run at a time unless [`Fan::window`] says otherwise.
+    pub fn fan<I, M, F>(&self, name: &str, branches: I) -> Fan<I::IntoIter, F>
+    where
+        I: IntoIterator<Item = (String, M)>,
+        M: FnOnce() -> F,
+        F: Future + Unpin,
+    {
+        Fan::new(self.0.clone(), name, branches.into_iter())
+    }
+
+    /// `future` in a scope of its own, for as long as `duration` from the first poll on. When its time is up it is cancelled and awaited.
+    ///
+    /// The timer's key is the scope itself: `timeout~2`, beside what is in it, such as `timeout~2/charge`.
+    pub fn timeout<F: Future>(
+        &self,
+        duration: Duration,
+        future: F,
+    ) -> impl Future<Output = Result<F::Output, DeadlineError>> + use<F> {
+        let scope = self.0.scope().child("timeout");
+        combine::within_time(self.0.clone(), scope, duration, future)
+    }
+
+    /// `future` out of reach of every cancel from outside, the run's own included.
+    pub fn shield<F: Future>(&self, future: F) -> Shield<F> {
+        Shield::new(Domain::shield(self.0.clone()), future)
+    }
+
+    /// Whether what is asked for here brings that it is cancelled: the run is, or the block of branches that this is in.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.with(|state| state.is_cancelled(self.0.domain()))
     }
 }
 

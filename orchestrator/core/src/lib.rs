@@ -14,10 +14,11 @@
 //! shell's (`everstep-orchestrator`); types and encoding are the SDK's (`everstep`).
 //!
 //! Where to go next: [`Run`] for how entries are applied, `state` for what is asked and recorded, `shared` for when it may be borrowed, `waits` for one file per
-//! family of what a workflow can wait for, [`Parked`] for why a run may stand still.
+//! family of what a workflow can wait for, `combine` for several of them as one, [`Parked`] for why a run may stand still.
 
 mod aftermath;
 mod chance;
+mod combine;
 mod command;
 mod context;
 mod definition;
@@ -31,10 +32,12 @@ mod scope;
 mod shared;
 mod state;
 mod waits;
+mod within;
 
 #[cfg(test)]
 mod tests;
 
+pub use combine::{Collected, DeadlineError, Fan, Shield};
 pub use command::{Command, Decision, RunEnd};
 pub use context::Context;
 pub use definition::{Definition, Factory, WaitError, WorkflowFailure};
@@ -42,5 +45,6 @@ pub use event::{Event, EventBody, MissingPayload, Record};
 pub use limits::Limits;
 pub use parked::{AskedKey, Mismatch, Parked, RecordedKey, TooMany, WaitKind};
 pub use run::{OpenKind, OpenWait, Run};
-pub use scope::Scoped;
+
 pub use waits::{Closure, Due, Local, Step, Timer};
+pub use within::Scoped;
