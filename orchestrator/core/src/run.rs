@@ -230,6 +230,12 @@ impl Run {
         matches!(self.stage, Stage::Ended)
     }
 
+    /// How many domains there are, its own included.
+    #[cfg(test)]
+    pub(crate) fn domains(&self) -> usize {
+        self.shared.with(State::domains)
+    }
+
     /// Takes an entry in without polling; what is to be woken is handed back.
     pub(crate) fn note(&mut self, event: Event) -> Option<Aftermath> {
         if event.sequence <= self.applied {

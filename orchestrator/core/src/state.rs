@@ -284,6 +284,11 @@ impl State {
         self.cancel_each(reached)
     }
 
+    #[cfg(test)]
+    pub(crate) fn domains(&self) -> usize {
+        self.domains.len()
+    }
+
     pub(crate) fn is_cancelled(&self, domain: DomainId) -> bool {
         self.domains.is_cancelled(domain)
     }

@@ -83,6 +83,11 @@ impl Domains {
         self.all[id.0].cancelled
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.all.len() - self.free.len()
+    }
+
     /// A wait is asked for in the domain.
     pub(super) fn add(&mut self, id: DomainId, wait: WaitId, is_open: impl Fn(WaitId) -> bool) {
         self.all[id.0].waits.add(wait, is_open);
