@@ -28,8 +28,8 @@ fn main() {
     // Memory first, and nothing given back in between: the allocator would hand it out again.
     let first = memory("waiting for the first of 10 steps", 0);
     let last = memory("waiting for the last of 10 steps", 9);
-    drop((first, last));
-    per_item("settled item of a batch of 10,000, 20 at a time", 10_000, 20);
+    let batches = per_item("settled item of a batch of 10,000, 20 at a time", 10_000, 20);
+    drop((first, last, batches));
     println!();
     println!("{:<44} {:>12} {:>12}", "", "apply", "with decide");
     for length in [10, 1_000, 9_000] {
@@ -80,7 +80,7 @@ async fn fan_out(ctx: Context, width: usize) -> Returned {
 /// What `ctx.parallel` and `ctx.batch` sit on.
 async fn fan(ctx: Context, width: usize, window: usize) -> Returned {
     let branches = (0..width).map(|number| (number.to_string(), || step(&ctx)));
-    let all = ctx.fan("batch", branches).window(window).collect_outcomes(0).await;
+    let all = ctx.block("batch").fan(branches).window(window).collect_outcomes(0).await;
     assert_eq!(all.outcomes.len(), width);
     Ok(Bytes::from_static(VALUE))
 }
@@ -154,11 +154,12 @@ fn memory(name: &str, outcomes_applied: usize) -> Vec<Run> {
 }
 
 /// Resident bytes per item of runs whose items are done, but for the last one: what the core keeps of an item, with its outcome.
-fn per_item(name: &str, items_all: usize, window: usize) {
+fn per_item(name: &str, items_all: usize, window: usize) -> Vec<Run> {
     let definition = definition(move |ctx| fan(ctx, items_all, window).boxed_local());
+    let events = items(items_all);
     let before = resident_bytes();
     let mut runs: Vec<_> = (0..10).map(|_| started(&definition)).collect();
-    for event in &items(items_all)[..items_all - 1] {
+    for event in &events[..items_all - 1] {
         for run in &mut runs {
             run.apply(event.clone());
             decided(run);
@@ -166,6 +167,7 @@ fn per_item(name: &str, items_all: usize, window: usize) {
     }
     let each = (resident_bytes() - before) / runs.len() / items_all;
     println!("{name:<44} {each:>6} bytes an item");
+    runs
 }
 
 fn waiting(definition: &Definition, outcomes_applied: usize) -> Run {

@@ -19,7 +19,7 @@ use crate::shared::Shared;
 use crate::state::State;
 use crate::waits::{Ask, NewLocal, NewStep, NewTimer};
 use crate::within::{Domain, Scoped};
-use crate::{Closure, DeadlineError, Due, Fan, Local, Shield, Step, Timer};
+use crate::{Block, Closure, DeadlineError, Due, Local, Shield, Step, Timer};
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
 ///
@@ -99,16 +99,9 @@ impl Context {
         Scoped::new(self.0.clone(), name, future)
     }
 
-    /// Branches that run at once in a block of that name, each in a scope of its own under its label; see [`Fan`].
-    ///
-    /// Labels must differ. All run at a time unless [`Fan::window`] says otherwise.
-    pub fn fan<I, M, F>(&self, name: &str, branches: I) -> Fan<I::IntoIter, F>
-    where
-        I: IntoIterator<Item = (String, M)>,
-        M: FnOnce() -> F,
-        F: Future + Unpin,
-    {
-        Fan::new(self.0.clone(), name, branches.into_iter())
+    /// A place for branches that run at once: a scope that takes the next number of `name`, in which each branch has one of its own.
+    pub fn block(&self, name: &str) -> Block {
+        Block::new(self.0.clone(), name)
     }
 
     /// `future` in a scope of its own, for as long as `duration` from the first poll on. When its time is up it is cancelled and awaited.

@@ -37,7 +37,7 @@ mod within;
 #[cfg(test)]
 mod tests;
 
-pub use combine::{Collected, DeadlineError, Fan, Shield};
+pub use combine::{Block, Collected, DeadlineError, Fan, Shield};
 pub use command::{Command, Decision, RunEnd};
 pub use context::Context;
 pub use definition::{Definition, Factory, WaitError, WorkflowFailure};

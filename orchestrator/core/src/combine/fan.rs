@@ -21,7 +21,31 @@ use crate::scope::Scope;
 use crate::shared::Shared;
 use crate::within::{Domain, InScope};
 
-/// Branches, each with its number, in the order in which they end. Made by [`crate::Context::fan`].
+/// A place for branches: its number is taken, its domain has not begun. Made by [`crate::Context::block`].
+#[derive(Clone)]
+pub struct Block {
+    shared: Rc<Shared>,
+    scope: Rc<Scope>,
+}
+
+impl Block {
+    pub(crate) fn new(shared: Rc<Shared>, name: &str) -> Self {
+        let scope = shared.scope().child(name);
+        Self { shared, scope }
+    }
+
+    /// Branches in this block, each under its label. Labels must differ. All run at a time unless [`Fan::window`] says otherwise.
+    pub fn fan<I, M, F>(self, branches: I) -> Fan<I::IntoIter, F>
+    where
+        I: IntoIterator<Item = (String, M)>,
+        M: FnOnce() -> F,
+        F: Future + Unpin,
+    {
+        Fan::new(self, branches.into_iter())
+    }
+}
+
+/// Branches, each with its number, in the order in which they end. Made by [`Block::fan`].
 ///
 /// Branches come from an iterator of labels and of what makes them. A branch is made when there is room for it, in its own scope: the
 /// block's with the label.
@@ -55,11 +79,12 @@ where
     M: FnOnce() -> F,
     F: Future + Unpin,
 {
-    pub(crate) fn new(shared: Rc<Shared>, name: &str, branches: I) -> Self {
+    fn new(block: Block, branches: I) -> Self {
+        let Block { shared, scope } = block;
         Self {
             running: FuturesUnordered::new(),
             domain: Domain::new(shared.clone()),
-            scope: shared.scope().child(name),
+            scope,
             shared,
             planned: branches.fuse(),
             window: usize::MAX,
@@ -155,6 +180,12 @@ where
         let _entered = self.domain.enter();
         self.begin();
         self.running.poll_next_unpin(cx)
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Block({})", self.scope.path())
     }
 }
 

@@ -12,5 +12,5 @@ mod shield;
 
 pub use deadline::DeadlineError;
 pub(crate) use deadline::within_time;
-pub use fan::{Collected, Fan};
+pub use fan::{Block, Collected, Fan};
 pub use shield::Shield;

@@ -25,11 +25,11 @@ fn numbered<'a, T>(futures: Vec<LocalBoxFuture<'a, T>>) -> impl Iterator<Item = 
 }
 
 async fn parallel(ctx: &Context, branches: Vec<LocalBoxFuture<'_, Outcome>>) -> Collected<Bytes, WaitError> {
-    ctx.fan("parallel", numbered(branches)).collect_outcomes(0).await
+    ctx.block("parallel").fan(numbered(branches)).collect_outcomes(0).await
 }
 
 async fn race(ctx: &Context, branches: Vec<LocalBoxFuture<'_, Outcome>>) -> String {
-    let (number, outcome) = ctx.fan("race", numbered(branches)).race().await.expect("a winner");
+    let (number, outcome) = ctx.block("race").fan(numbered(branches)).race().await.expect("a winner");
     format!("{number} {}", text(outcome))
 }
 
@@ -263,12 +263,15 @@ fn a_cancel_of_the_run_reaches_every_branch_and_no_shield() {
                 .await
                 .expect("ends first")
         };
-        let all = ctx.fan("parallel", numbered(vec![shielded.boxed_local(), timed.boxed_local()]));
+        let all = ctx
+            .block("parallel")
+            .fan(numbered(vec![shielded.boxed_local(), timed.boxed_local()]));
         let all = all.collect_outcomes(9).await;
         assert!(all.cancelled && !all.stopped && ctx.is_cancelled());
         assert_eq!(ctx.call("later").await, Err(WaitError::Cancelled));
         assert_eq!(
-            ctx.fan("parallel", numbered(vec![ctx.call("not begun").boxed_local()]))
+            ctx.block("parallel")
+                .fan(numbered(vec![ctx.call("not begun").boxed_local()]))
                 .race()
                 .await,
             None
@@ -387,7 +390,7 @@ fn a_block_is_cancelled_with_what_polls_it_not_with_what_made_it() {
 fn a_window_begins_no_more_than_it_holds_and_nothing_after_a_stop() {
     let code = workflow(|ctx| async move {
         let items = ["a", "b", "c", "d", "e"].map(|name| (name.to_owned(), || ctx.call("item")));
-        let fan = ctx.fan("batch", items).window(2);
+        let fan = ctx.block("batch").fan(items).window(2);
         done(&told(fan.collect_outcomes(1).await))
     });
     let fail = |path: &str| step_with(path, "item", "", Err("declined"));

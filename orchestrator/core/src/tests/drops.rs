@@ -43,7 +43,7 @@ impl Drop for Busy {
         let shielded = ctx.shield(ctx.call("z")).now_or_never();
         let timed = ctx.timeout(Duration::from_secs(1), ctx.call("z")).now_or_never();
         let branch = || ctx.call("z");
-        let fan = ctx.fan("fan", [("a".to_owned(), branch)]).race().now_or_never();
+        let fan = ctx.block("fan").fan([("a".to_owned(), branch)]).race().now_or_never();
         drop((scoped, asked, shielded, timed, fan));
     }
 }
@@ -308,7 +308,7 @@ fn with_values(ends: fn() -> Result<(), crate::WaitError>) -> crate::Definition 
             };
             (label.to_owned(), branch)
         });
-        ctx.fan("block", branches).collect_outcomes(0).await;
+        ctx.block("block").fan(branches).collect_outcomes(0).await;
         ctx.call("next").await?;
         done("")
     })

@@ -38,7 +38,7 @@ async fn obey(ctx: &Context, word: &str) -> Result<(), WaitError> {
     if word.contains('|') {
         let branches = word.split('|').enumerate();
         let branches = branches.map(|(number, word)| (number.to_string(), move || obey_alone(ctx, word).boxed_local()));
-        let all = ctx.fan("parallel", branches).collect_outcomes(0).await;
+        let all = ctx.block("parallel").fan(branches).collect_outcomes(0).await;
         return all.outcomes.into_iter().flatten().collect();
     }
     obey_alone(ctx, word).await

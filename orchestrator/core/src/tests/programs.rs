@@ -319,14 +319,14 @@ impl Machine {
     async fn fan(&self, nodes: &[Node], window: usize, tolerated: usize, seen: u64) -> Seen {
         let branches = nodes.iter().enumerate();
         let branches = branches.map(|(number, node)| (number.to_string(), move || self.run(node, seen)));
-        let fan = self.ctx.fan("fan", branches).window(window);
+        let fan = self.ctx.block("fan").fan(branches).window(window);
         collected(seen, fan.collect_outcomes(tolerated).await)
     }
 
     async fn first(&self, nodes: &[Node], seen: u64) -> Seen {
         let branches = nodes.iter().enumerate();
         let branches = branches.map(|(number, node)| (number.to_string(), move || self.run(node, seen)));
-        match self.ctx.fan("race", branches).race().await {
+        match self.ctx.block("race").fan(branches).race().await {
             Some((winner, one)) => Ok(and(and(seen, winner as u64), caught(one)?)),
             None => Err(WaitError::Cancelled),
         }
@@ -361,7 +361,7 @@ impl Machine {
             };
             (format!("item {item}"), make)
         });
-        let fan = self.ctx.fan("batch", branches).window(window);
+        let fan = self.ctx.block("batch").fan(branches).window(window);
         collected(seen, fan.collect_outcomes(tolerated).await)
     }
 
