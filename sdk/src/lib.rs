@@ -15,6 +15,7 @@ extern crate self as everstep;
 pub mod __private;
 mod app;
 mod client;
+mod combine;
 mod context;
 mod error;
 mod function;
@@ -36,6 +37,9 @@ pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
 pub use client::{Client, ClientError, ListFilter, ListedRun, RunError, RunHandle, StartRun};
+pub use combine::{
+    BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
+};
 pub use context::WorkflowContext;
 pub use error::{WorkflowError, WorkflowErrorKind};
 pub use function::{Function, FunctionBody, FunctionCall, FunctionDeclaration, IntoFunction};
