@@ -1,4 +1,8 @@
 //! Example workflows of Everstep, each a module that a test can kill at any moment.
 
+pub mod bulk;
+pub mod dashboard;
 pub mod demo;
+pub mod follow_up;
 pub mod order;
+pub mod report;

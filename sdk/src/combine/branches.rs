@@ -29,7 +29,7 @@ type Outcome<T> = Result<T, WorkflowError>;
     label = "expected a tuple of up to 12 futures, or a `Vec` of futures",
     note = "each yields a `Result<_, WorkflowError>`, as what `ctx` gives out and `async {{ … }}` blocks with `?` do"
 )]
-pub trait Branches<'a> {
+pub trait Branches<'a>: 'a {
     /// What they bring: a tuple, or a `Vec`, in the same order.
     type Values: 'a;
     /// How they end, in the same order.
@@ -157,7 +157,7 @@ tuple!(A FutureA slot_a, B FutureB slot_b, C FutureC slot_c, D FutureD slot_d, E
     label = "expected a tuple of up to 12 futures, or a `Vec` of futures, that all yield the same `Result<T, WorkflowError>`",
     note = "make different values the same with an `async {{ … }}` block, for instance as the variants of an enum"
 )]
-pub trait Racers<'a> {
+pub trait Racers<'a>: 'a {
     /// What each of them would bring.
     type Value: 'a;
 

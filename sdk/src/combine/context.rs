@@ -45,7 +45,7 @@ impl WorkflowContext {
     ///     Ok(sales.iter().sum::<u64>() / customers)
     /// }
     /// ```
-    pub fn parallel<'a, B: Branches<'a> + 'a>(&self, branches: B) -> Combined<'a, Result<B::Values, WorkflowError>> {
+    pub fn parallel<'a, B: Branches<'a>>(&self, branches: B) -> Combined<'a, Result<B::Values, WorkflowError>> {
         let (block, begun) = (self.core().block("parallel"), branches.begin());
         let labels = places(begun.count());
         Combined::new(async move { B::values(begun.join(block, labels, true).await?) })
@@ -66,7 +66,7 @@ impl WorkflowContext {
     ///     Ok(outcomes.iter().filter(|outcome| outcome.is_ok()).count())
     /// }
     /// ```
-    pub fn parallel_settled<'a, B: Branches<'a> + 'a>(&self, branches: B) -> Combined<'a, Result<B::Outcomes, WorkflowError>> {
+    pub fn parallel_settled<'a, B: Branches<'a>>(&self, branches: B) -> Combined<'a, Result<B::Outcomes, WorkflowError>> {
         let (block, begun) = (self.core().block("parallel"), branches.begin());
         let labels = places(begun.count());
         Combined::new(begun.join(block, labels, false))

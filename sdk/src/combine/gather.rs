@@ -72,7 +72,7 @@ pub fn gather<'a, B, T>(
     into: impl FnOnce(B::Values) -> T + 'a,
 ) -> Combined<'a, Result<T, WorkflowError>>
 where
-    B: Branches<'a> + 'a,
+    B: Branches<'a>,
     T: 'a,
 {
     let (block, names) = (ctx.core().block("gather"), names.iter().map(ToString::to_string).collect());
