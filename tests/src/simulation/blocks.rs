@@ -52,10 +52,10 @@ async fn picky(ctx: FunctionContext, item: u64) -> Result<u64, StepError> {
 async fn long_work(ctx: &WorkflowContext, what: &str) -> Result<String, WorkflowError> {
     let worked = ctx.step(slow, 600).await;
     if worked.is_err() {
-        let squared = ctx
-            .shield(ctx.parallel((ctx.step(tidy, what.to_owned()), ctx.step(square, 3))))
-            .await?;
-        assert_eq!(squared.1, 9);
+        let letters = what.len() as u64;
+        let clean_up = ctx.parallel((ctx.step(tidy, what.to_owned()), ctx.step(square, letters)));
+        let ((), squared) = ctx.shield(clean_up).await?;
+        assert_eq!(squared, letters * letters);
     }
     worked
 }
