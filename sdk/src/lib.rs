@@ -52,3 +52,12 @@ pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 pub use everstep_macros::function;
 #[doc = include_str!("workflow.md")]
 pub use everstep_macros::workflow;
+
+/// The guide's pages, for their code to be compiled and run.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../docs/guide/parallel.md")]
+    mod parallel {}
+    #[doc = include_str!("../../docs/guide/batch.md")]
+    mod batch {}
+}
