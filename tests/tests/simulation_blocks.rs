@@ -35,18 +35,22 @@ fn the_server_may_die_at_every_entry() {
     at_every_entry_of_all(&Victim::Server);
 }
 
-fn at_every_call_of(process: &str) {
-    for scenario in block_scenarios() {
-        at_every_call(&scenario, process, 1, 0);
-    }
+macro_rules! at_every_call_of {
+    ($($test:ident: $process:literal, $offset:literal;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                for scenario in block_scenarios() {
+                    at_every_call(&scenario, $process, 2, $offset);
+                }
+            }
+        )*
+    };
 }
 
-#[test]
-fn an_orchestrator_may_die_at_every_call() {
-    at_every_call_of("orchestrator-1");
-}
-
-#[test]
-fn a_worker_may_die_at_every_call() {
-    at_every_call_of("worker-1");
+at_every_call_of! {
+    an_orchestrator_may_die_at_every_even_call: "orchestrator-1", 0;
+    an_orchestrator_may_die_at_every_odd_call: "orchestrator-1", 1;
+    a_worker_may_die_at_every_even_call: "worker-1", 0;
+    a_worker_may_die_at_every_odd_call: "worker-1", 1;
 }
