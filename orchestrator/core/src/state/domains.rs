@@ -146,7 +146,7 @@ struct Opened {
 }
 
 /// Below this many there is nothing to gain from sweeping.
-const SWEEP_AT_LEAST: usize = 16;
+const SWEEP_AT_LEAST: usize = 4;
 
 impl Opened {
     fn add(&mut self, wait: WaitId, is_open: impl Fn(WaitId) -> bool) {
