@@ -33,4 +33,4 @@ pub use crate::context::WorkflowContext;
 pub use crate::error::{WorkflowError, WorkflowErrorKind};
 pub use crate::function::Function;
 pub use crate::workflow::Workflow;
-pub use crate::{gather, select};
+pub use crate::{gather, gather_settled, select};

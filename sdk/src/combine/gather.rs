@@ -64,6 +64,40 @@ macro_rules! gather {
     };
 }
 
+/// The same as [`gather!`](crate::gather!), and yields how each branch ended: a failure cancels nothing.
+///
+/// ```
+/// use everstep::prelude::*;
+///
+/// #[function]
+/// async fn fetch_revenue(ctx: FunctionContext) -> Result<u64, StepError>;
+///
+/// #[function]
+/// async fn fetch_motto(ctx: FunctionContext) -> Result<String, StepError>;
+///
+/// #[workflow]
+/// async fn banner(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+///     let data = gather_settled!(ctx, {
+///         revenue: ctx.step(fetch_revenue, ()),
+///         motto: ctx.step(fetch_motto, ()),
+///     })
+///     .await?;
+///     let motto = data.motto.unwrap_or_else(|_| "onwards".to_owned());
+///     Ok(format!("{motto}: {}", data.revenue?))
+/// }
+/// ```
+#[macro_export]
+macro_rules! gather_settled {
+    ($ctx:expr, $($name:ident)::* { $($field:ident: $future:expr),+ $(,)? }) => {
+        $crate::gather!($ctx, $($name)::* { $($field: $crate::__private::settled($future)),+ })
+    };
+}
+
+/// How a branch of `gather_settled!` ended, which is no failure of the block.
+pub async fn settled<T>(branch: impl Future<Output = Result<T, WorkflowError>>) -> Result<Result<T, WorkflowError>, WorkflowError> {
+    Ok(branch.await)
+}
+
 /// What `gather!` expands to.
 pub fn gather<'a, B, T>(
     ctx: &WorkflowContext,

@@ -19,7 +19,7 @@ use futures::future::{FusedFuture, LocalBoxFuture};
 
 pub use batch::{BatchFuture, IntoTolerance, MapFuture, Tolerance};
 pub use branches::{Branches, Racers};
-pub use gather::gather;
+pub use gather::{gather, settled};
 pub use outcome::{BatchItem, BatchResult, BatchStats, ItemOutcome};
 
 /// A block of branches, a deadline or a shield, to be awaited; made by `ctx.parallel`, `gather`, `race`, `timeout` and `shield`.

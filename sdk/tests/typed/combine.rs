@@ -111,6 +111,24 @@ fn gathered_values_come_by_name() {
 }
 
 #[workflow]
+async fn settled_dashboard(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+    let revenue = async { ctx.step(sales, "all".into()).await };
+    let data = gather_settled!(ctx, { revenue: revenue, owners: ctx.step(owners, "all".into()) }).await?;
+    Ok(format!("{} {:?}", data.revenue.unwrap_err(), data.owners?))
+}
+
+#[test]
+fn gathered_branches_may_all_end_whatever_the_others_do() {
+    let mut run = Driven::start(settled_dashboard, ());
+    run.answer("gather/revenue/sales", Err(no()));
+    run.value("owners", ["ada"]);
+    assert_eq!(
+        run.completed::<String>(),
+        "step `sales` failed: attempts exhausted: no [\"ada\"]"
+    );
+}
+
+#[workflow]
 async fn by_city(ctx: WorkflowContext, cities: Vec<String>) -> Result<String, WorkflowError> {
     let stock = async |city: &str| ctx.step(sales, city.to_owned()).await;
     let all = ctx

@@ -353,6 +353,35 @@ fn what_is_still_open_when_its_block_ends_belongs_to_the_block_round_it() {
 }
 
 #[test]
+fn a_block_that_outlives_the_block_round_it_belongs_to_the_next_one() {
+    let code = workflow(|ctx| async move {
+        let mut block = parallel(&ctx, vec![ctx.call("a").boxed_local()]).boxed_local().fuse();
+        let looks_at_it = async {
+            let mut gate = ctx.call("gate");
+            select_biased! { _ = block => {}, _ = gate => {} }
+        };
+        ctx.timeout(Duration::from_secs(5), looks_at_it).await.expect("in time");
+        // Domains that begin now take no place that is still needed.
+        let others = ctx.timeout(Duration::from_secs(5), ctx.call("b"));
+        let (all, _) = join(block, others).await;
+        done(&told(all))
+    });
+    let ended = format!("completed [{CANCELLED}]");
+    check(
+        &code,
+        &["dispatch a", "dispatch timeout/gate", "timer timeout at 1006"],
+        vec![
+            (
+                step("timeout/gate", ""),
+                &["cancel timer timeout", "dispatch b", "timer timeout~2 at 1007"],
+            ),
+            (step("b", ""), &["cancel timer timeout~2"]),
+            (cancel(), &["cancel step a", &ended]),
+        ],
+    );
+}
+
+#[test]
 fn what_outlives_its_shield_is_cancelled_with_what_is_round_it() {
     let code = workflow(|ctx| async move {
         let mut slow = ctx.call("slow");
