@@ -5,6 +5,7 @@
 mod cancels;
 mod combine;
 mod cost;
+mod domains;
 mod drops;
 mod edits;
 mod keys;
