@@ -10,11 +10,18 @@ pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// One chunk of a stored payload, in bytes: a quarter of the server's default `max_payload`, so that it fits whatever the headers.
 pub const PAYLOAD_CHUNK_BYTES: usize = 256 * 1024;
 
-/// Entries in one run's journal; replay cost grows with it. Work that needs more is split over several runs.
-pub const JOURNAL_ENTRIES_MAX: usize = 10_000;
+/// Entries in one run's journal; replay cost grows with it. A batch of the largest size fits, each item tried twice, and the workflow
+/// round it. Work that needs more is split over several runs.
+pub const JOURNAL_ENTRIES_MAX: usize = 25_000;
 
 /// Entries from which on a run's growth is warned about.
-pub const JOURNAL_ENTRIES_WARN: usize = 8_000;
+pub const JOURNAL_ENTRIES_WARN: usize = 20_000;
+
+/// Items of one batch.
+pub const BATCH_ITEMS_MAX: usize = 10_000;
+
+/// Items of a batch that run at a time unless the workflow says otherwise: gentle to what they call.
+pub const BATCH_CONCURRENCY: usize = 20;
 
 /// Steps of one run that may be open at the same time.
 pub const STEPS_IN_FLIGHT_MAX: usize = 1_000;

@@ -59,6 +59,10 @@ impl WorkflowContext {
         Self { core, resources }
     }
 
+    pub(crate) fn core(&self) -> &everstep_core::Context {
+        &self.core
+    }
+
     /// Has a worker run `function` with `input`; its outcome is recorded once and never replaced.
     ///
     /// One argument is itself the input, several are a tuple, none is `()`.

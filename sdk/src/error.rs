@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_core::{WaitError, WorkflowFailure};
@@ -73,8 +74,14 @@ pub enum WorkflowErrorKind {
         /// How it ended.
         failure: Failure,
     },
-    /// The run is being cancelled. Clean up and return this error: then it ends as cancelled.
+    /// The run is being cancelled, or the block of branches that this was asked for in. Clean up under
+    /// [`ctx.shield`](crate::WorkflowContext::shield) and return this error: then a run that was asked to cancel ends as cancelled.
     Cancelled,
+    /// The time given by [`ctx.timeout`](crate::WorkflowContext::timeout) was up first.
+    TimedOut {
+        /// How long that was.
+        after: Duration,
+    },
     /// A value cannot be encoded, is not of the type that was expected, or is over a limit.
     Invalid(String),
     /// Something of the workflow's own.
@@ -123,7 +130,7 @@ impl WorkflowError {
         }
     }
 
-    /// Whether the run is being cancelled.
+    /// Whether the run is being cancelled, or the block of branches that this was asked for in.
     ///
     /// ```
     /// # use everstep::WorkflowError;
@@ -190,6 +197,7 @@ impl WorkflowError {
             | WorkflowErrorKind::Run { failure, .. }
             | WorkflowErrorKind::Session { failure, .. } => failure.kind,
             WorkflowErrorKind::Cancelled => FailureKind::Cancelled,
+            WorkflowErrorKind::TimedOut { .. } => FailureKind::DeadlineExceeded,
             WorkflowErrorKind::Invalid(_) => FailureKind::Invalid,
             WorkflowErrorKind::Failed(_) => own,
         };
@@ -209,7 +217,8 @@ impl WorkflowError {
             WorkflowErrorKind::Session { operation, failure } => {
                 format!("{doing}session `{operation}` failed: {}", failure_text(failure))
             }
-            WorkflowErrorKind::Cancelled => format!("{doing}the run is being cancelled"),
+            WorkflowErrorKind::Cancelled => format!("{doing}{}", WaitError::Cancelled),
+            WorkflowErrorKind::TimedOut { after } => format!("{doing}not done within {after:?}"),
             WorkflowErrorKind::Invalid(text) | WorkflowErrorKind::Failed(text) => format!("{doing}{text}"),
         }
     }

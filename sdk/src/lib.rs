@@ -15,6 +15,7 @@ extern crate self as everstep;
 pub mod __private;
 mod app;
 mod client;
+mod combine;
 mod context;
 mod error;
 mod function;
@@ -38,6 +39,9 @@ pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
 pub use client::{Client, ClientError, ListFilter, ListedRun, RunError, RunHandle, SessionEntry, StartRun};
+pub use combine::{
+    BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
+};
 pub use context::WorkflowContext;
 pub use error::{WorkflowError, WorkflowErrorKind};
 pub use function::{Function, FunctionBody, FunctionCall, FunctionDeclaration, IntoFunction};
@@ -53,9 +57,13 @@ pub use everstep_macros::function;
 #[doc = include_str!("workflow.md")]
 pub use everstep_macros::workflow;
 
-/// The guide's code is compiled with the crate's own examples.
+/// The guide's pages, for their code to be compiled and run.
 #[cfg(doctest)]
 mod guide {
+    #[doc = include_str!("../../docs/guide/parallel.md")]
+    mod parallel {}
+    #[doc = include_str!("../../docs/guide/batch.md")]
+    mod batch {}
     #[doc = include_str!("../../docs/guide/state.md")]
     mod state {}
 }

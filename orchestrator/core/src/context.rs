@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::failure::Failure;
@@ -14,11 +15,12 @@ use uuid::Uuid;
 
 use crate::board::Full;
 use crate::chance;
-use crate::scope::Scoped;
+use crate::combine;
 use crate::shared::Shared;
 use crate::state::State;
 use crate::waits::{Ask, NewLocal, NewSession, NewStep, NewTimer};
-use crate::{Closure, Due, Local, Session, SessionRequest, Step, Timer};
+use crate::within::{Domain, Scoped};
+use crate::{Block, Closure, DeadlineError, Due, Local, Session, SessionRequest, Shield, Step, Timer};
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
 ///
@@ -131,6 +133,33 @@ impl Context {
     /// `future` in a scope of its own: keys made while it is polled begin with the scope's path, numbered there.
     pub fn scope<F: Future>(&self, name: &str, future: F) -> Scoped<F> {
         Scoped::new(self.0.clone(), name, future)
+    }
+
+    /// A place for branches that run at once: a scope that takes the next number of `name`, in which each branch has one of its own.
+    pub fn block(&self, name: &str) -> Block {
+        Block::new(self.0.clone(), name)
+    }
+
+    /// `future` in a scope of its own, for as long as `duration` from the first poll on. When its time is up it is cancelled and awaited.
+    ///
+    /// The timer's key is the scope itself: `timeout~2`, beside what is in it, such as `timeout~2/charge`.
+    pub fn timeout<F: Future>(
+        &self,
+        duration: Duration,
+        future: F,
+    ) -> impl Future<Output = Result<F::Output, DeadlineError>> + use<F> {
+        let scope = self.0.scope().child("timeout");
+        combine::within_time(self.0.clone(), scope, duration, future)
+    }
+
+    /// `future` out of reach of every cancel from outside, the run's own included.
+    pub fn shield<F: Future>(&self, future: F) -> Shield<F> {
+        Shield::new(Domain::shield(self.0.clone()), future)
+    }
+
+    /// Whether what is asked for here brings that it is cancelled: the run is, or the block of branches that this is in.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.with(|state| state.is_cancelled(self.0.domain()))
     }
 }
 

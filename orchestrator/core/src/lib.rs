@@ -14,11 +14,12 @@
 //! shell's (`everstep-orchestrator`); types and encoding are the SDK's (`everstep`).
 //!
 //! Where to go next: [`Run`] for how entries are applied, `state` for what is asked and recorded, `shared` for when it may be borrowed, `waits` for one file per
-//! family of what a workflow can wait for, [`Parked`] for why a run may stand still.
+//! family of what a workflow can wait for, `combine` for several of them as one, [`Parked`] for why a run may stand still.
 
 mod aftermath;
 mod board;
 mod chance;
+mod combine;
 mod command;
 mod context;
 mod definition;
@@ -32,11 +33,13 @@ mod scope;
 mod shared;
 mod state;
 mod waits;
+mod within;
 
 #[cfg(test)]
 mod tests;
 
 pub use board::Full;
+pub use combine::{Block, Collected, DeadlineError, Fan, Shield};
 pub use command::{Command, Decision, RunEnd};
 pub use context::Context;
 pub use definition::{Definition, Factory, WaitError, WorkflowFailure};
@@ -44,5 +47,5 @@ pub use event::{Event, EventBody, MissingPayload, Record};
 pub use limits::Limits;
 pub use parked::{AskedKey, Mismatch, Parked, RecordedKey, TooMany, WaitKind};
 pub use run::{OpenKind, OpenWait, Run};
-pub use scope::Scoped;
 pub use waits::{Closure, Due, Local, Session, SessionChange, SessionRequest, Step, Timer};
+pub use within::Scoped;

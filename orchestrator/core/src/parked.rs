@@ -238,7 +238,7 @@ impl fmt::Display for TooMany {
             Self::Open { open, limit } => write!(
                 f,
                 "{open} steps are open at the same time and the limit of one run is {limit}. Bound the fan-out, for instance with \
-                 buffer_unordered, deploy, and resume the run; nothing has been sent",
+                 ctx.batch, deploy, and resume the run; nothing has been sent",
             ),
         }
     }

@@ -107,6 +107,22 @@ fn wait_for_ever() {
     }
 }
 
+/// Items charged four at a time, then a race that a charge wins, then a confirmation that is given a minute: one mutation for each item,
+/// and two.
+#[workflow]
+pub async fn bulk_order(ctx: WorkflowContext, items: Vec<u64>) -> Result<u64, WorkflowError> {
+    let charged = ctx.batch(charge, items).max_concurrency(4).await?;
+    let sum: u64 = charged.outputs().map(|(_, cents)| cents).sum();
+    let bored = async {
+        ctx.sleep(Duration::from_secs(600)).await?;
+        Ok(0)
+    };
+    let won = ctx.race((bored, async { ctx.step(charge, sum).await })).await?;
+    let given_time = ctx.timeout(Duration::from_secs(600), async { ctx.step(confirm, won).await });
+    let (confirmed, ()) = ctx.parallel((given_time, ctx.sleep(Duration::from_millis(200)))).await?;
+    Ok(confirmed)
+}
+
 /// What an `order` of 100 cents returns.
 pub fn hundred_cents() -> u64 {
     300
@@ -126,6 +142,7 @@ pub fn application() -> App {
         .resource(LedgerAt(address))
         .workflow(order)
         .workflow(refund)
+        .workflow(bulk_order)
         .workflow(misbehave)
         .workflow(plunge)
         .workflow(visit)

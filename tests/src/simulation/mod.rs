@@ -11,6 +11,7 @@
 //! ```
 
 mod agreement;
+mod blocks;
 mod clients;
 mod crashes;
 mod disasters;
@@ -29,6 +30,7 @@ mod trials;
 mod world;
 
 pub use agreement::{recorded_on, recorded_on_the_simulated_server};
+pub use blocks::block_scenarios;
 pub use crashes::{Crash, Victim, at_every_call, at_every_entry, at_some};
 pub use driver::{Outcome, play};
 pub use ledger::Ledger;

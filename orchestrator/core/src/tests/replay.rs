@@ -18,7 +18,9 @@ const DEPTH: usize = 3;
 
 fn program(seed: u64) -> Arc<Node> {
     let mut dice = Dice::new(seed);
-    Arc::new(Node::Sequence((0..5).map(|_| draw(&mut dice, DEPTH)).collect()))
+    Arc::new(Node::Sequence(
+        (0..5).map(|_| Node::Caught(Box::new(draw(&mut dice, DEPTH)))).collect(),
+    ))
 }
 
 fn honest(seed: u64) -> Definition {

@@ -87,6 +87,14 @@ impl Family {
         }
     }
 
+    /// Which attempt of a step is being made; 0 for what has none.
+    pub(crate) fn attempt(&self) -> u32 {
+        match self {
+            Self::Step(step) => step.attempt(),
+            Self::Timer(_) | Self::Local(_) | Self::Session(_) | Self::Settled(_) => 0,
+        }
+    }
+
     /// Compares a record with what was asked, and takes it in.
     pub(crate) fn receive(&mut self, key: &StepKey, record: Record, at: &Moment<'_>) -> Result<Received, Difference> {
         match (self, record) {

@@ -13,7 +13,7 @@ use crate::Closure;
 use crate::parked::WaitKind;
 
 /// Which wait of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WaitId(usize);
 
 /// One wait.
@@ -28,6 +28,10 @@ pub(crate) struct Wait {
     pub(crate) recorded: bool,
     /// It is in the list of those that may have something to be done.
     pub(crate) listed: bool,
+    /// It was given up by the very entry that asked for it, so nothing was sent out for it.
+    pub(crate) unsent: bool,
+    /// How many attempts it had had when it was no longer open.
+    pub(crate) attempts: u32,
     /// Who polls it.
     pub(crate) waker: Option<Waker>,
     pub(crate) family: Family,
@@ -48,10 +52,7 @@ pub(crate) enum Status {
     /// Answered, and the workflow has it.
     Taken,
     /// Nobody waits for it any more; what was sent out is to be called back.
-    Abandoned {
-        /// Something may have been sent out: it was asked for by an earlier entry.
-        sent: bool,
-    },
+    Abandoned,
 }
 
 /// The waits of a run.
@@ -79,6 +80,8 @@ impl Waits {
             status,
             recorded: false,
             listed: false,
+            unsent: false,
+            attempts: 0,
             waker: None,
             family,
         });
@@ -107,15 +110,12 @@ impl Waits {
         self.all.iter()
     }
 
-    pub(crate) fn ids(&self) -> impl Iterator<Item = WaitId> + use<> {
-        (0..self.all.len()).map(WaitId)
-    }
-
     /// An open wait gets another status; its waker is handed out, to be woken or dropped where nothing is borrowed.
     pub(crate) fn settle(&mut self, id: WaitId, status: Status) -> Option<Waker> {
         let wait = &mut self.all[id.0];
         debug_assert!(matches!(wait.status, Status::Open), "only open waits are settled");
         wait.status = status;
+        wait.attempts = wait.family.attempt();
         let (waker, kind) = (wait.waker.take(), wait.family.kind());
         self.count_open(kind, -1);
         waker
