@@ -119,6 +119,9 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
         (_, Entry::Step(_)) => format!("→ {value}"),
         (_, Entry::Local(local)) => match local.kind {
             LocalKind::Closure | LocalKind::Session => format!("→ {value}"),
+            LocalKind::Patch if value == "true" => "goes by the new code from here on".to_owned(),
+            LocalKind::Patch => "was further already, and goes by the code of before".to_owned(),
+            LocalKind::Version => format!("pinned to version {value}"),
         },
         (_, Entry::Try(failed)) => format!("✗ {}: {}", attempt_error(failed.error), shortened(&failed.message)),
         (EntryKey::Begun(_, _, delivery), _) if *delivery > 1 => format!("delivery {delivery}: an earlier one went silent"),

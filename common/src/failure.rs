@@ -28,9 +28,11 @@ pub enum FailureKind {
     Exhausted,
     /// The step's total deadline passed.
     DeadlineExceeded,
+    /// No worker began it in time.
+    NotStarted,
     /// Execution began as often as `max_crashes` allows and never ended.
     Crashed,
-    /// Begun once and interrupted, in a function that runs at most once.
+    /// In a function that runs at most once: it began, and nobody knows how far it came.
     Interrupted,
     /// Cancelled before it ended.
     Cancelled,
@@ -38,6 +40,8 @@ pub enum FailureKind {
     Invalid,
     /// The workflow itself returned an error.
     Workflow,
+    /// The run was rolled back, and something could not be undone.
+    RollbackFailed,
     /// A kind written by a newer version.
     Other,
 }
@@ -57,15 +61,17 @@ impl Failure {
     }
 }
 
-const KINDS: [(FailureKind, &str); 9] = [
+const KINDS: [(FailureKind, &str); 11] = [
     (FailureKind::Fatal, "fatal"),
     (FailureKind::Exhausted, "exhausted"),
     (FailureKind::DeadlineExceeded, "deadline_exceeded"),
+    (FailureKind::NotStarted, "not_started"),
     (FailureKind::Crashed, "crashed"),
     (FailureKind::Interrupted, "interrupted"),
     (FailureKind::Cancelled, "cancelled"),
     (FailureKind::Invalid, "invalid"),
     (FailureKind::Workflow, "workflow"),
+    (FailureKind::RollbackFailed, "rollback_failed"),
     (FailureKind::Other, "other"),
 ];
 
@@ -93,11 +99,13 @@ impl fmt::Display for FailureKind {
             Self::Fatal => "fatal error",
             Self::Exhausted => "attempts exhausted",
             Self::DeadlineExceeded => "deadline exceeded",
+            Self::NotStarted => "not started in time",
             Self::Crashed => "crashed too often",
             Self::Interrupted => "interrupted",
             Self::Cancelled => "cancelled",
             Self::Invalid => "invalid value",
             Self::Workflow => "workflow error",
+            Self::RollbackFailed => "rollback incomplete",
             Self::Other => "failure",
         })
     }

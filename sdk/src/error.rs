@@ -82,6 +82,13 @@ pub enum WorkflowErrorKind {
         /// How long that was.
         after: Duration,
     },
+    /// A [rollback](crate::WorkflowContext::rollback) could not undo everything.
+    Rollback {
+        /// How many steps are undone.
+        undone: usize,
+        /// Those that are not, by their keys, newest first, and how undoing them ended.
+        failed: Vec<(String, Failure)>,
+    },
     /// A value cannot be encoded, is not of the type that was expected, or is over a limit.
     Invalid(String),
     /// Something of the workflow's own.
@@ -198,6 +205,7 @@ impl WorkflowError {
             | WorkflowErrorKind::Session { failure, .. } => failure.kind,
             WorkflowErrorKind::Cancelled => FailureKind::Cancelled,
             WorkflowErrorKind::TimedOut { .. } => FailureKind::DeadlineExceeded,
+            WorkflowErrorKind::Rollback { .. } => FailureKind::RollbackFailed,
             WorkflowErrorKind::Invalid(_) => FailureKind::Invalid,
             WorkflowErrorKind::Failed(_) => own,
         };
@@ -219,6 +227,13 @@ impl WorkflowError {
             }
             WorkflowErrorKind::Cancelled => format!("{doing}{}", WaitError::Cancelled),
             WorkflowErrorKind::TimedOut { after } => format!("{doing}not done within {after:?}"),
+            WorkflowErrorKind::Rollback { undone, failed } => {
+                let failed: Vec<_> = failed
+                    .iter()
+                    .map(|(step, failure)| format!("step `{step}` is not undone: {}", failure_text(failure)))
+                    .collect();
+                format!("{doing}{undone} undone; {}", failed.join("; "))
+            }
             WorkflowErrorKind::Invalid(text) | WorkflowErrorKind::Failed(text) => format!("{doing}{text}"),
         }
     }

@@ -31,7 +31,7 @@ mod workflow;
 pub use everstep_common::failure::{Failure, FailureKind};
 pub use everstep_common::ids::{Prefix, QueueName, RunId, WorkflowName};
 pub use everstep_common::journal;
-pub use everstep_common::retry::RetryPolicy;
+pub use everstep_common::retry::{Growth, RetryPolicy};
 pub use everstep_common::summary::{RunStatus, RunSummary};
 pub use everstep_common::topology::Durability;
 pub use everstep_nats::ConnectOptions;

@@ -96,28 +96,31 @@ async fn look_first(shared: &Shared, execution: &Execution) -> Result<Bytes, Out
     record::fetch_input(shared, execution).await
 }
 
-/// Records that execution begins, where that counts: before a function that may run once, and whenever the task was delivered before.
+/// Records that execution begins, where that counts: before a function that may run once, where a timeout is measured from it, and
+/// whenever the task was delivered before.
 async fn begin(shared: &Shared, execution: &Execution) -> Result<(), Outcome> {
     let task = &execution.task;
-    // What may begin once has one key for all deliveries.
-    let delivery = if task.at_most_once { 1 } else { execution.delivery };
-    if !task.at_most_once && delivery == 1 {
+    if !task.at_most_once && !task.announce && execution.delivery == 1 {
         return Ok(());
     }
-    let by = shared.options.process.clone();
-    let entry = Entry::Begun(Begun {
-        by,
-        incarnation: execution.binding.mark.incarnation.clone(),
-    });
-    let key = EntryKey::Begun(task.key.clone(), task.attempt, delivery);
-    let created = record::create(shared, execution, key, &entry).await;
     if execution.delivery > 1 {
         shared.metrics.crashes.add(1, &execution.binding.labels.queue);
     }
-    match created {
-        Ok(Created::Theirs(_)) if task.at_most_once => Err(Outcome::Interrupted),
-        Ok(_) => Ok(()),
-        Err(Unstorable(reason)) => Err(Outcome::Unreadable(reason)),
+    let entry = Entry::Begun(Begun {
+        by: shared.options.process.clone(),
+        incarnation: execution.binding.mark.incarnation.clone(),
+    });
+    // What may begin once has one key for all deliveries.
+    let mut delivery = if task.at_most_once { 1 } else { execution.delivery };
+    loop {
+        let key = EntryKey::Begun(task.key.clone(), task.attempt, delivery);
+        match record::create(shared, execution, key, &entry).await {
+            Ok(Created::Theirs(_)) if task.at_most_once => return Err(Outcome::Interrupted),
+            // A queue that was made anew counts its deliveries anew, and this execution is another one than theirs.
+            Ok(Created::Theirs(_)) if task.announce => delivery += 1,
+            Ok(_) => return Ok(()),
+            Err(Unstorable(reason)) => return Err(Outcome::Unreadable(reason)),
+        }
     }
 }
 

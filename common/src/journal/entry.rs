@@ -114,10 +114,16 @@ pub struct Attempt {
     pub error: AttemptError,
     /// What the function said, cut to 16 KiB.
     pub message: String,
+    /// What the error is called, by which retry policies tell errors apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the function's heartbeats said last, for the next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Bytes>,
     /// The function's own wish for the delay before the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<std::time::Duration>,
-    /// Which worker.
+    /// Which worker, or the orchestrator that heard no more of it.
     pub by: ProcessId,
     /// When the attempt began, by the worker's clock.
     pub began: Timestamp,
@@ -129,7 +135,7 @@ pub struct Attempt {
 pub enum AttemptError {
     /// The function returned an error that may go away.
     Error,
-    /// The function took longer than its timeout.
+    /// The function took longer than its timeout, or sent no heartbeat for longer than it may.
     Timeout,
     /// The function panicked.
     Panic,
@@ -164,6 +170,10 @@ pub enum LocalKind {
     Closure,
     /// What reading or changing a value of the session brought.
     Session,
+    /// On which side of a change of the code the run is: true for the new one.
+    Patch,
+    /// Which version of its workflow the run is pinned to, if it was started without one.
+    Version,
 }
 
 /// A timer fired.

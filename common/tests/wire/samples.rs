@@ -148,11 +148,13 @@ fn outcomes() -> Vec<Sample> {
         ("fatal", FailureKind::Fatal),
         ("exhausted", FailureKind::Exhausted),
         ("deadline_exceeded", FailureKind::DeadlineExceeded),
+        ("not_started", FailureKind::NotStarted),
         ("crashed", FailureKind::Crashed),
         ("interrupted", FailureKind::Interrupted),
         ("cancelled", FailureKind::Cancelled),
         ("invalid", FailureKind::Invalid),
         ("workflow", FailureKind::Workflow),
+        ("rollback_failed", FailureKind::RollbackFailed),
         ("other", FailureKind::Other),
     ];
     all.extend(kinds.map(|(name, kind)| {
@@ -172,13 +174,27 @@ fn attempts() -> Vec<Sample> {
             digest: digest(),
             error,
             message: "card reader is busy".into(),
+            name: None,
+            details: None,
             retry_after,
             by: process(),
             began: time(),
         })
     };
+    let told = Entry::Try(Attempt {
+        function: function(),
+        digest: digest(),
+        error: AttemptError::Timeout,
+        message: "no heartbeat for 10s".into(),
+        name: Some("heartbeat".into()),
+        details: Some(Bytes::from_static(b"\x93\x01\x02\x03")),
+        retry_after: None,
+        by: process(),
+        began: time(),
+    });
     let later = Duration::new(90, 500_000_000);
     vec![
+        entry!("try.named_with_details", "try.charge.6", told),
         entry!("try.error", "try.charge.1", attempt(AttemptError::Error, None)),
         entry!("try.timeout", "try.charge.2", attempt(AttemptError::Timeout, None)),
         entry!("try.panic", "try.charge.3", attempt(AttemptError::Panic, None)),
@@ -207,9 +223,17 @@ fn others() -> Vec<Sample> {
             incarnation: incarnation.into(),
         })
     };
+    let marker = |kind, value: &'static [u8]| {
+        Entry::Local(Local {
+            kind,
+            result: StepResult::Value(Payload::Inline(Bytes::from_static(value))),
+        })
+    };
     let resume = |accept_unasked| InboundKind::Resume { accept_unasked };
     vec![
         entry!("begun", "begun.charge.1.1", begun("7f")),
+        entry!("local.patch", "local.patched=28vat=29", marker(LocalKind::Patch, b"\xc3")),
+        entry!("local.version", "local.version", marker(LocalKind::Version, b"\x03")),
         entry!("begun.no_incarnation", "begun.charge.1.2", begun("")),
         entry!("local.value", "local.total", local(StepResult::Value(inline()))),
         entry!("local.value_stored", "local.total", local(StepResult::Value(stored("total")))),
@@ -259,6 +283,9 @@ fn tasks() -> Vec<Sample> {
         input: inline(),
         digest: digest(),
         timeout: None,
+        heartbeat_timeout: None,
+        details: None,
+        announce: false,
         deadline: time(),
         at_most_once: false,
         check: false,
@@ -274,7 +301,18 @@ fn tasks() -> Vec<Sample> {
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         ..least.clone()
     };
-    vec![value("task.minimal", least), value("task.full", most)]
+    let listened_to = Task {
+        timeout: Some(Duration::from_secs(600)),
+        heartbeat_timeout: Some(Duration::from_secs(10)),
+        details: Some(Bytes::from_static(b"\x2a")),
+        announce: true,
+        ..least.clone()
+    };
+    vec![
+        value("task.minimal", least),
+        value("task.full", most),
+        value("task.listened_to", listened_to),
+    ]
 }
 
 fn records() -> Vec<Sample> {

@@ -209,7 +209,7 @@ fn started(definition: &Definition) -> Run {
 fn decided(run: &mut Run) {
     match run.decide() {
         Decision::Go(commands) => drop(commands),
-        Decision::Parked(parked) => panic!("{parked}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::Failure;
 use everstep_common::ids::{FunctionName, QueueName};
+use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
@@ -20,6 +21,8 @@ use crate::{Closure, Parked, SessionRequest};
 pub enum Decision {
     /// These commands, in this order; none if everything has been said before.
     Go(Vec<Command>),
+    /// Nothing: the run in memory went another way than its journal, which a second owner wrote to, says. Drop it and read it anew.
+    Replay,
     /// Nothing, and no command may be performed: the run stands still until someone acts.
     Parked(Parked),
 }
@@ -40,6 +43,8 @@ pub enum Command {
         digest: InputDigest,
         /// How the step is to be done.
         options: StepOptions,
+        /// What heartbeats of the attempts before said last.
+        details: Option<Bytes>,
         /// When the step must be over.
         deadline: Timestamp,
         /// Asked for by an entry that no owner has acted on before, so that no task of it can exist. Otherwise the task must
@@ -55,12 +60,33 @@ pub enum Command {
         /// When.
         at: Timestamp,
     },
-    /// Call [`crate::Run::deadline_passed`] at that time if the step is still open.
+    /// Call [`crate::Run::deadline_passed`] at that time if the step is still open, and no longer at the time told before.
     Deadline {
         /// The step.
         key: StepKey,
-        /// When the step must be over.
+        /// When the soonest of its timeouts passes.
         at: Timestamp,
+    },
+    /// The attempt timed out without its worker's word: create its `try` entry, and take its task away.
+    FailAttempt {
+        /// The step.
+        key: StepKey,
+        /// The attempt.
+        attempt: u32,
+        /// The function, for the record.
+        function: FunctionName,
+        /// The digest of the input, for the record.
+        digest: InputDigest,
+        /// Where its task may still be.
+        queue: QueueName,
+        /// What happened.
+        message: String,
+        /// What retry policies call that.
+        name: Option<String>,
+        /// What heartbeats said last.
+        details: Option<Bytes>,
+        /// When it began.
+        began: Timestamp,
     },
     /// Run the closure off the partition's thread and create its `local` entry.
     RunLocal {
@@ -125,6 +151,15 @@ pub enum Command {
         /// The outcome.
         failure: Failure,
     },
+    /// Create the `local` entry. No other command comes before the run has been given that entry, or another one under the key.
+    RecordMarker {
+        /// The marker's key.
+        key: StepKey,
+        /// What it is.
+        kind: LocalKind,
+        /// What it says.
+        value: Bytes,
+    },
     /// The run is over: create its `end` entry.
     End {
         /// How it ended.
@@ -150,12 +185,14 @@ impl Command {
             Self::Dispatch { key, .. }
             | Self::RetryAt { key, .. }
             | Self::Deadline { key, .. }
+            | Self::FailAttempt { key, .. }
             | Self::RunLocal { key, .. }
             | Self::Session { key, .. }
             | Self::StartTimer { key, .. }
             | Self::CancelStep { key, .. }
             | Self::CancelTimer { key }
             | Self::CancelLocal { key }
+            | Self::RecordMarker { key, .. }
             | Self::Record { key, .. } => Some(key),
             Self::End { .. } => None,
         }
@@ -183,6 +220,9 @@ impl fmt::Display for Command {
             }
             Self::RetryAt { key, attempt, at } => write!(f, "retry {key} attempt {attempt} at {at}"),
             Self::Deadline { key, at } => write!(f, "deadline {key} at {at}"),
+            Self::FailAttempt {
+                key, attempt, message, ..
+            } => write!(f, "fail {key} attempt {attempt}: {message}"),
             Self::RunLocal { key, timeout: None, .. } => write!(f, "run {key}"),
             Self::RunLocal {
                 key,
@@ -195,6 +235,7 @@ impl fmt::Display for Command {
             Self::CancelTimer { key } => write!(f, "cancel timer {key}"),
             Self::CancelLocal { key } => write!(f, "cancel closure {key}"),
             Self::Record { key, failure, .. } => write!(f, "record {key}: {failure}"),
+            Self::RecordMarker { key, value, .. } => write!(f, "mark {key}: {value:?}"),
             Self::End {
                 outcome: RunEnd::Completed(value),
             } => write!(f, "end: completed with {}", InputDigest::of(value)),

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::Failure;
 use everstep_common::ids::FunctionName;
-use everstep_common::journal::{Attempt, Entry, EntryKey, Inbound, JournalEntry, LocalKind, Start, StepResult};
+use everstep_common::journal::{Attempt, Entry, EntryKey, Inbound, JournalEntry, Local, LocalKind, Start, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
+use everstep_common::wire;
 use jiff::Timestamp;
 
 /// One entry of a run's journal.
@@ -103,6 +104,46 @@ fn body(key: &EntryKey, entry: Entry, stored: Option<Bytes>) -> Option<EventBody
         (key, entry) => unreachable!("entries are decoded by the kind of their key: {key} holds {entry:?}"),
     };
     Some(EventBody::About(key.clone(), record))
+}
+
+/// Under which key it is recorded which version a run is pinned to that was started without one.
+pub(crate) fn version_key() -> StepKey {
+    StepKey::from_path("version")
+}
+
+/// Under which key it is recorded on which side of a patch a run is.
+pub(crate) fn patch_key(id: &str) -> StepKey {
+    StepKey::from_path(&format!("patched({id})"))
+}
+
+/// What the marker of a patch holds.
+pub(crate) fn side(is_new: bool) -> Bytes {
+    wire::encode_value(&is_new).expect("a truth can be encoded")
+}
+
+/// What the marker of a version holds.
+pub(crate) fn version(version: u32) -> Bytes {
+    wire::encode_value(&version).expect("a number can be encoded")
+}
+
+/// The marker that an entry is, if it is one.
+pub(crate) fn marker(entry: &JournalEntry) -> Option<(StepKey, LocalKind, Bytes)> {
+    match (&entry.key, &entry.entry) {
+        (
+            EntryKey::Local(key),
+            Entry::Local(Local {
+                kind: kind @ (LocalKind::Patch | LocalKind::Version),
+                result: StepResult::Value(Payload::Inline(value)),
+            }),
+        ) => Some((key.clone(), *kind, value.clone())),
+        _ => None,
+    }
+}
+
+/// The version that a run is pinned to by a marker, if the entry is one.
+pub fn pinned_version(entry: &JournalEntry) -> Option<u32> {
+    let (key, _, value) = marker(entry).filter(|(_, kind, _)| *kind == LocalKind::Version)?;
+    (key == version_key()).then(|| wire::decode_value(&value).ok()).flatten()
 }
 
 fn value(payload: &Payload, stored: Option<Bytes>) -> Option<Bytes> {

@@ -38,6 +38,8 @@ pub enum Parked {
         workflow: WorkflowName,
         /// The version it is pinned to.
         version: Option<u32>,
+        /// The versions that this orchestrator has of it.
+        known: Vec<u32>,
     },
     /// Code and journal disagree.
     Nondeterministic(Mismatch),
@@ -123,6 +125,8 @@ pub enum WaitKind {
     Closure,
     /// An operation on a value of the session.
     Session,
+    /// Which version of the code a run goes by, or on which side of a patch it is.
+    Marker,
 }
 
 /// Something recorded under a key.
@@ -197,15 +201,23 @@ impl fmt::Display for Parked {
             Self::NoCode {
                 workflow,
                 version: Some(version),
-            } => write!(
-                f,
-                "no code: no orchestrator has workflow {workflow} in version {version}, to which the run is pinned. \
-                 Deploy an orchestrator that has it, and the run goes on",
-            ),
-            Self::NoCode { workflow, version: None } => {
+                known,
+            } => {
                 write!(
                     f,
-                    "no code: no orchestrator has workflow {workflow}. Deploy an orchestrator that has it, and the run goes on"
+                    "no code: the run began with version {version} of workflow {workflow} and is pinned to it, and this orchestrator does not have that version"
+                )?;
+                if !known.is_empty() {
+                    write!(f, " (it has {})", versions(known))?;
+                }
+                f.write_str(". Deploy one that has it, with the others if there are any, and the run goes on by itself")
+            }
+            Self::NoCode {
+                workflow, version: None, ..
+            } => {
+                write!(
+                    f,
+                    "no code: no orchestrator has workflow {workflow}. Deploy an orchestrator that has it, and the run goes on by itself"
                 )
             }
             Self::Nondeterministic(mismatch) => write!(f, "nondeterministic: {mismatch}"),
@@ -293,6 +305,12 @@ impl fmt::Display for Mismatch {
     }
 }
 
+fn versions(known: &[u32]) -> String {
+    let noun = if known.len() == 1 { "version" } else { "versions" };
+    let known: Vec<_> = known.iter().map(u32::to_string).collect();
+    format!("{noun} {}", known.join(", "))
+}
+
 fn short(digest: &InputDigest) -> String {
     format!("{digest:?}")
 }
@@ -312,6 +330,7 @@ impl fmt::Display for WaitKind {
             Self::Timer => "timer",
             Self::Closure => "closure",
             Self::Session => "session operation",
+            Self::Marker => "marker of the code's version",
         })
     }
 }

@@ -15,7 +15,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, RunId};
-use everstep_common::journal::{Inbound, InboundKind, Start};
+use everstep_common::journal::{Inbound, InboundKind, JournalEntry, LocalKind, Start};
 use everstep_common::key::StepKey;
 use everstep_common::limits::PAYLOAD_BYTES_MAX;
 use everstep_common::payload::TooLarge;
@@ -24,12 +24,13 @@ use futures::future::LocalBoxFuture;
 use jiff::Timestamp;
 
 use crate::aftermath::Aftermath;
+use crate::event;
 use crate::guard::guarded;
 use crate::parked::{Parked, TooMany};
 use crate::root::Root;
 use crate::shared::Shared;
 use crate::state::{DomainId, State};
-use crate::waits::{StepWait, Wait};
+use crate::waits::Wait;
 use crate::{Command, Context, Decision, Definition, Event, EventBody, Limits, RunEnd, WorkflowFailure};
 
 /// What is said of a run that returns that it is cancelled, and is not.
@@ -136,6 +137,26 @@ impl Run {
         }
     }
 
+    /// Reads a marker ahead: an entry of the journal that will be applied later. All of them are to be foreseen before the start is applied.
+    pub fn foresee(&mut self, entry: &JournalEntry) {
+        if let Some((key, kind, value)) = event::marker(entry) {
+            self.shared.change(|state| state.foresee(key, kind, value));
+        }
+    }
+
+    /// Pins the run, which was started without a version, to that of its code, unless the journal says that this is done.
+    pub fn pin_version(&mut self) {
+        let version = self.definition.version;
+        self.shared.change(|state| {
+            state.meet(event::version_key(), LocalKind::Version, |_| event::version(version));
+        });
+    }
+
+    /// Whether only markers may be recorded for now: what else follows waits for them.
+    pub fn is_holding(&self) -> bool {
+        self.shared.with(State::is_holding)
+    }
+
     /// Applies the next entry and polls the workflow to quiescence.
     ///
     /// Entries come in stream order; one at or below [`Run::applied`] is applied already and is ignored. The first is the start.
@@ -149,6 +170,9 @@ impl Run {
     ///
     /// Each command comes once while the run lives in memory. After a reload all that is still open comes again.
     pub fn decide(&mut self) -> Decision {
+        if self.shared.with(State::has_diverged) {
+            return Decision::Replay;
+        }
         if let Some(obstacle) = self.obstacle() {
             return Decision::Parked(obstacle);
         }
@@ -156,6 +180,9 @@ impl Run {
             Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.change(State::commands),
             _ => Vec::new(),
         };
+        if self.shared.with(State::is_holding) {
+            return Decision::Go(commands);
+        }
         if let Stage::Returned {
             outcome,
             told: told @ false,
@@ -175,9 +202,25 @@ impl Run {
             .change(|state| state.change_step(key, |step| step.retry_due(attempt)));
     }
 
-    /// The time of a [`Command::Deadline`] has come; the next [`Run::decide`] records it if the step is still open.
-    pub fn deadline_passed(&mut self, key: &StepKey) {
-        self.shared.change(|state| state.change_step(key, StepWait::deadline_passed));
+    /// The time of a [`Command::Deadline`] has come; the next [`Run::decide`] says what follows if the step is still open.
+    pub fn deadline_passed(&mut self, key: &StepKey, at: Timestamp) {
+        self.shared
+            .change(|state| state.change_step(key, |step| step.deadline_passed(at)));
+    }
+
+    /// A heartbeat of a function was heard. Nothing follows from it but that the attempt does not time out for want of one.
+    pub fn heartbeat(&mut self, key: &StepKey, attempt: u32, details: Option<Bytes>, at: Timestamp) {
+        self.shared.change(|state| {
+            state.change_step(key, |step| {
+                step.heartbeat(Some(attempt), details, at);
+                false
+            });
+        });
+    }
+
+    /// Heartbeats are heard from now on; those before may have been missed.
+    pub fn listen_from(&mut self, at: Timestamp) {
+        self.shared.change(|state| state.listen_from(at));
     }
 
     /// What the workflow waits for, in the order asked.

@@ -4,15 +4,19 @@
 //! [`crate::shared`], which knows when nothing is borrowed.
 
 mod domains;
+mod done;
 mod kept;
+mod markers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
 use std::task::Waker;
 
+use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::RunId;
+use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
@@ -24,7 +28,10 @@ use crate::{Command, Limits, WaitError};
 
 pub(crate) use domains::DomainId;
 use domains::Domains;
+use done::Done;
+pub(crate) use done::ToUndo;
 use kept::Kept;
+use markers::Markers;
 
 /// Of one run: what is asked, what is recorded, and how they agree.
 pub(crate) struct State {
@@ -42,6 +49,10 @@ pub(crate) struct State {
     /// Which waits are cancelled together.
     domains: Domains,
     kept: Kept,
+    /// Which code it goes by.
+    markers: Markers,
+    /// What can be undone.
+    done: Done,
     /// Recorded answers that were there before they were asked for, by sequence; granted one at a time.
     grants: BTreeMap<u64, (WaitId, Answer)>,
     /// Found while the workflow was polled; the first one counts.
@@ -70,6 +81,8 @@ impl State {
             waits: Waits::default(),
             domains: Domains::default(),
             kept: Kept::default(),
+            markers: Markers::default(),
+            done: Done::default(),
             grants: BTreeMap::new(),
             trouble: None,
             fingerprint: DefaultHasher::new(),
@@ -99,7 +112,7 @@ impl State {
     }
 
     pub(crate) fn has_open(&self) -> bool {
-        self.waits.open() > 0
+        self.waits.open() > 0 || self.done.is_waited_for()
     }
 
     pub(crate) fn fingerprint(&self) -> u64 {
@@ -164,6 +177,10 @@ impl State {
     pub(crate) fn record(&mut self, key: StepKey, record: Record) -> Aftermath {
         let (sequence, time) = (self.sequence, self.time);
         let Some(id) = self.waits.find(&key) else {
+            if let Record::Local(kind @ (LocalKind::Patch | LocalKind::Version), Ok(value)) = record {
+                self.markers.recorded(key, kind, value);
+                return Aftermath::default();
+            }
             self.kept.keep(key, record, sequence, time);
             return Aftermath::default();
         };
@@ -171,6 +188,29 @@ impl State {
             Some(answer) => self.answer(id, answer),
             None => Aftermath::default(),
         }
+    }
+
+    /// A marker that is recorded somewhere in the journal.
+    pub(crate) fn foresee(&mut self, key: StepKey, kind: LocalKind, value: Bytes) {
+        self.markers.foresee(key, kind, value);
+    }
+
+    /// What a marker says. Unless it is known it is chosen now, from whether the journal goes on after the entry being applied.
+    pub(crate) fn meet(&mut self, key: StepKey, kind: LocalKind, choose: impl FnOnce(bool) -> Bytes) -> Bytes {
+        let goes_on = self.sequence < self.known_until;
+        let value = self.markers.meet(key.clone(), kind, || choose(goes_on));
+        (self.sequence, &key, &value).hash(&mut self.fingerprint);
+        value
+    }
+
+    /// Whether nothing but markers may be recorded for now.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.markers.is_holding()
+    }
+
+    /// Whether the run in memory has gone another way than a marker in the journal says.
+    pub(crate) fn has_diverged(&self) -> bool {
+        self.markers.has_diverged()
     }
 
     /// Compares a record with what was asked. Its answer, if it is one, is handed back to be granted.
@@ -185,6 +225,9 @@ impl State {
             }
             Ok(Received::Answer(result)) => {
                 wait.recorded = true;
+                if let (Ok(value), true) = (&result, wait.family.can_be_undone()) {
+                    self.done.add(sequence, wait.key.clone(), value.clone());
+                }
                 Some(result.map_err(WaitError::Failed))
             }
             Err(difference) => {
@@ -198,8 +241,9 @@ impl State {
     fn answer(&mut self, id: WaitId, answer: Answer) -> Aftermath {
         let open = self.waits[id].is_open();
         let waker = open.then(|| self.waits.settle(id, Status::Ready(Box::new(answer)))).flatten();
+        let rollbacks = self.done.recorded(id);
         Aftermath {
-            wakers: waker.into_iter().collect(),
+            wakers: waker.into_iter().chain(rollbacks).collect(),
             closures: self.waits[id].family.settle().into_iter().collect(),
         }
     }
@@ -240,8 +284,17 @@ impl State {
         // What was asked for by this very entry no owner can have acted on: decisions are made between entries.
         let sent = self.waits[id].asked_at < self.sequence;
         let wakers = self.waits.settle(id, status).into_iter().collect();
-        let Wait { key, family, unsent, .. } = &mut self.waits[id];
+        let Wait {
+            key,
+            family,
+            unsent,
+            recorded,
+            ..
+        } = &mut self.waits[id];
         *unsent = !sent;
+        if sent && !*recorded && family.can_be_undone() {
+            self.done.give_up(id);
+        }
         (self.sequence, &*key, why).hash(&mut self.fingerprint);
         let closures = if sent { family.take_closure() } else { family.close() };
         self.waits.list(id);
@@ -305,7 +358,8 @@ impl State {
     /// From now on nothing is asked for or cancelled. Hands out all that is the user's.
     pub(crate) fn close(&mut self) -> Aftermath {
         self.closed = true;
-        let (wakers, closures) = self.waits.take_foreign();
+        let (mut wakers, closures) = self.waits.take_foreign();
+        wakers.append(&mut self.done.take_waiting());
         Aftermath { wakers, closures }
     }
 
@@ -317,6 +371,31 @@ impl State {
         if matches!(wait.status, Status::Open) && change(step) {
             self.waits.list(id);
         }
+    }
+
+    /// Whether the outcome of everything is known that can be undone and was given up.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.done.is_clear()
+    }
+
+    /// Whom to wake when it is.
+    pub(crate) fn wait_until_clear(&mut self, waker: Waker) {
+        self.done.wait(waker);
+    }
+
+    /// The newest step that is done and can be undone, but for these.
+    pub(crate) fn take_newest_done(&mut self, except: &BTreeSet<u64>) -> Option<ToUndo> {
+        self.done.take_newest(except)
+    }
+
+    /// It is undone, or is still to be.
+    pub(crate) fn put_back_done(&mut self, sequence: u64, is_undone: bool) {
+        self.done.put_back(sequence, is_undone);
+    }
+
+    /// Heartbeats of open steps are heard from now on.
+    pub(crate) fn listen_from(&mut self, at: Timestamp) {
+        self.waits.each_open_step(|step| step.heartbeat(None, None, at));
     }
 
     /// What stands recorded and was never asked for, or goes over a limit.
@@ -347,7 +426,10 @@ impl State {
 
     /// What is to be done and has not been said yet.
     pub(crate) fn commands(&mut self) -> Vec<Command> {
-        let mut commands = Vec::new();
+        let mut commands = self.markers.commands();
+        if self.is_holding() {
+            return commands;
+        }
         for id in self.waits.take_changed() {
             let wait = &mut self.waits[id];
             match wait.status {

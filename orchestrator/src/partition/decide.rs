@@ -4,7 +4,7 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, QueueName, RunId};
-use everstep_common::journal::{Entry, EntryKey, Fired, LocalKind, StepOutcome, StepResult};
+use everstep_common::journal::{Attempt, AttemptError, Entry, EntryKey, Fired, Local, LocalKind, StepOutcome, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::subject::TimerSort;
@@ -28,6 +28,11 @@ impl Partition {
         };
         match decision {
             Decision::Go(commands) => commands.into_iter().for_each(|command| self.command(run, command, &origin)),
+            // A predecessor's choice was recorded before ours: the journal's counts.
+            Decision::Replay => {
+                self.discard(run);
+                self.load_newest(run);
+            }
             Decision::Parked(parked) => {
                 let (sequence, about, cancelling) = (live.run.applied(), live.about.clone(), live.run.is_cancelling());
                 self.park(run, sequence, &parked, about, cancelling);
@@ -44,9 +49,11 @@ impl Partition {
                 input,
                 digest,
                 options,
+                details,
                 deadline,
                 fresh,
             } => {
+                let announce = options.is_announced();
                 let task = Task {
                     run: run.clone(),
                     key,
@@ -55,6 +62,9 @@ impl Partition {
                     input: Payload::unit(),
                     digest,
                     timeout: options.timeout,
+                    heartbeat_timeout: options.heartbeat_timeout,
+                    details,
+                    announce,
                     deadline,
                     at_most_once: options.at_most_once,
                     check: !fresh,
@@ -66,6 +76,30 @@ impl Partition {
             Command::StartTimer { key, due } => self.schedule(run, TimerSort::Sleep, key, due, 0, origin),
             // In memory only: a schedule is made when the run is dropped from memory, and a successor arms it anew.
             Command::Deadline { key, at } => self.wheel.arm(at, WakeUp::new(run, TimerSort::Deadline, &key), 0),
+            Command::FailAttempt {
+                key,
+                attempt,
+                function,
+                digest,
+                queue,
+                message,
+                name,
+                details,
+                began,
+            } => {
+                let failed = Attempt {
+                    function,
+                    digest,
+                    error: AttemptError::Timeout,
+                    message,
+                    name,
+                    details,
+                    retry_after: None,
+                    by: self.process().clone(),
+                    began,
+                };
+                self.fail_attempt(run, key, attempt, queue, failed, origin);
+            }
             Command::CancelTimer { key } => self.unschedule(run, TimerSort::Sleep, key, origin),
             Command::RunLocal { key, closure, timeout } => {
                 let work = Work {
@@ -98,6 +132,15 @@ impl Partition {
             } => {
                 let outcome = self.failed_step(function, digest, attempt, failure);
                 self.record_step(run, key, queue, outcome, origin);
+            }
+            Command::RecordMarker { key, kind, value } => {
+                let result = StepResult::Value(Payload::Inline(value));
+                let create = Effect::Create {
+                    run: run.clone(),
+                    key: EntryKey::Local(key),
+                    entry: Entry::Local(Local { kind, result }),
+                };
+                self.perform(origin.clone(), create);
             }
             Command::End { outcome } => self.perform(
                 origin.clone(),
@@ -161,6 +204,25 @@ impl Partition {
         self.perform(origin.clone(), create);
         let run = run.clone();
         self.perform(None, Effect::CancelTask { queue, run, key });
+    }
+
+    /// The orchestrator's word on one attempt; its task is taken back, and not that of the attempt that follows.
+    fn fail_attempt(&mut self, run: &RunId, key: StepKey, attempt: u32, queue: QueueName, failed: Attempt, origin: &Origin) {
+        tracing::warn!(%run, %key, attempt, message = failed.message, "an attempt timed out without its worker's word");
+        let cancel = Effect::CancelAttempt {
+            queue,
+            run: run.clone(),
+            key: key.clone(),
+            function: failed.function.clone(),
+            attempt,
+        };
+        let create = Effect::Create {
+            run: run.clone(),
+            key: EntryKey::Try(key, attempt),
+            entry: Entry::Try(failed),
+        };
+        self.perform(origin.clone(), create);
+        self.perform(None, cancel);
     }
 
     /// Creates a timer's entry; whoever comes first.

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
-use everstep_common::ids::{ProcessId, QueueName, RunId};
+use everstep_common::ids::{FunctionName, ProcessId, QueueName, RunId};
 use everstep_common::journal::{Ended, Entry, EntryKey, Local, LocalKind, RunOutcome, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
@@ -53,6 +53,14 @@ pub(crate) enum Effect {
     Unschedule { run: RunId, sort: TimerSort, key: StepKey },
     /// Take a step's tasks back and tell the workers.
     CancelTask { queue: QueueName, run: RunId, key: StepKey },
+    /// Take the task of one attempt back and tell the workers.
+    CancelAttempt {
+        queue: QueueName,
+        run: RunId,
+        key: StepKey,
+        function: FunctionName,
+        attempt: u32,
+    },
     /// Take all schedules of a run back.
     UnscheduleRun { run: RunId },
     /// Take the summary of a run away that is no more.
@@ -150,7 +158,22 @@ impl Performer {
                 let filter = self.store.names().run_timers(&run);
                 Box::pin(async move { self.purge_timers(run, filter).await })
             }
-            Effect::CancelTask { queue, run, key } => Box::pin(async move { self.cancel_task(queue, run, key).await }),
+            Effect::CancelTask { queue, run, key } => {
+                let tasks = self.store.names().step_tasks(&queue, &run, &key);
+                let said = idempotency_key(&run, &key);
+                Box::pin(async move { self.take_back(queue, said, tasks).await })
+            }
+            Effect::CancelAttempt {
+                queue,
+                run,
+                key,
+                function,
+                attempt,
+            } => {
+                let task = self.store.names().task(&queue, &function, &run, &key, attempt);
+                let said = format!("{run}.{}", EntryKey::Try(key, attempt));
+                Box::pin(async move { self.take_back(queue, said, task).await })
+            }
             Effect::Unlist { run } => Box::pin(async move { self.unlist(run).await }),
             Effect::Load { run, load, at } => Box::pin(async move {
                 let journal = journal::read(&self.store, &run, at).await;
@@ -343,23 +366,17 @@ impl Performer {
         Performed::Done
     }
 
-    /// A task that is left over finds the outcome in the journal, so one try is enough.
-    async fn cancel_task(&self, queue: QueueName, run: RunId, key: StepKey) -> Performed {
+    /// Tells the workers what is cancelled and removes its tasks. One that is left over finds that in the journal, so one try is enough.
+    async fn take_back(&self, queue: QueueName, said: String, tasks: String) -> Performed {
         let names = self.store.names();
-        let payload = Bytes::from(idempotency_key(&run, &key));
         self.store.broker().send(CoreMessage {
             subject: names.cancelled(&queue),
             headers: Headers::new(),
-            payload,
+            payload: Bytes::from(said),
             reply: None,
         });
-        let purged = self
-            .store
-            .broker()
-            .purge(&names.task_stream(&queue), &names.step_tasks(&queue, &run, &key))
-            .await;
-        if let Err(error) = purged {
-            tracing::debug!(%run, %key, %error, "a task of a step that is over is left in its queue");
+        if let Err(error) = self.store.broker().purge(&names.task_stream(&queue), &tasks).await {
+            tracing::debug!(tasks, %error, "a task of what is over is left in its queue");
         }
         Performed::Done
     }

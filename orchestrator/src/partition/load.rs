@@ -85,7 +85,7 @@ impl Partition {
         let Some((start, started)) = journal.start() else {
             return self.orphaned(run, head);
         };
-        let (begun, about) = self.begin_run(run, start, started, head);
+        let (begun, about) = self.begin_run(run, start, started, head, &journal.entries);
         if let Some((outcome, sequence, time)) = journal.end() {
             // A predecessor may have died before it took the run's schedules back.
             self.perform(None, Effect::UnscheduleRun { run: run.clone() });
@@ -106,6 +106,9 @@ impl Partition {
             };
             let _polled = self.polled.enter(run);
             code.apply(event);
+        }
+        if let Some(at) = self.server_clock.at(now) {
+            code.listen_from(at);
         }
         let live = Live {
             run: code,

@@ -24,6 +24,7 @@ mod cursor_keeping;
 mod decide;
 mod drive;
 mod effect;
+mod heartbeats;
 mod inflight;
 mod io;
 mod journal;
@@ -171,10 +172,13 @@ impl Partition {
                 self.keep_noted(noted, now);
             }
             Input::Closure(finished) => self.closure_finished(finished),
-            Input::Asked(question) => self.asked(question),
+            Input::Told(message) => self.told(message, now),
             Input::Fired(deliveries) => self.schedules_fired(deliveries, now),
             Input::Upkeep(done) => self.upkept(done, now),
-            Input::Connection(ConnectionEvent::Reconnected) => self.reconnected(),
+            Input::Connection(ConnectionEvent::Reconnected) => {
+                self.listen_again(now);
+                self.reconnected();
+            }
             Input::Connection(ConnectionEvent::Disconnected) => {}
             Input::Stop => self.stop(),
         }

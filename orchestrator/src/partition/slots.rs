@@ -110,6 +110,11 @@ impl Slots {
         self.live.contains_key(id)
     }
 
+    /// Changes every run in memory.
+    pub(crate) fn each_live(&mut self, mut change: impl FnMut(&mut Run)) {
+        self.live.values_mut().for_each(|live| change(&mut live.run));
+    }
+
     /// Something happened to the run.
     pub(crate) fn touch(&mut self, id: &RunId, now: Instant) {
         if let Some(live) = self.live.get_mut(id) {

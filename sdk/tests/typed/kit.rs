@@ -213,7 +213,7 @@ impl Driven {
         });
         match self.run.decide() {
             Decision::Go(commands) => self.commands.extend(commands),
-            Decision::Parked(parked) => panic!("parked: {parked}"),
+            other => panic!("{other:?}"),
         }
     }
 }

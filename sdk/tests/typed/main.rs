@@ -100,7 +100,7 @@ fn a_call_overrides_what_the_function_declares() {
         }
     );
     assert_eq!((second.total_timeout, second.at_most_once), (Duration::from_secs(60), true));
-    assert_eq!(second.retries, RetryPolicy::never());
+    assert_eq!(second.retries, RetryPolicy::once());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use everstep_common::ports::Message;
 use everstep_common::store::LEASES;
 use everstep_common::summary::RunStatus;
 use everstep_common::wire;
-use everstep_core::{Command, Decision, Event, Limits, Parked, Run, RunEnd};
+use everstep_core::{Command, Decision, Event, Limits, Parked, Run, RunEnd, pinned_version};
 use everstep_memory::Faults;
 use serde::Deserialize;
 
@@ -156,8 +156,13 @@ fn p2_every_replay_ends_as_recorded(world: &World, story: &Story) {
 fn replay(world: &World, story: &Story) -> (u64, Result<Option<RunEnd>, Parked>) {
     let start = story.start().expect("the journal of a run begins with its start");
     let code = shop::code();
-    let definition = code.find(&start.workflow, start.version).expect("the code is here");
+    let pinned = start.version.or_else(|| story.entries.iter().find_map(pinned_version));
+    let definition = code.find(&start.workflow, pinned).expect("the code is here");
     let mut run = Run::new(story.run.clone(), definition, Limits::default(), u64::MAX);
+    story.entries.iter().for_each(|entry| run.foresee(entry));
+    if start.version.is_none() {
+        run.pin_version();
+    }
     for entry in story.entries.iter().take_while(|entry| entry.key != EntryKey::End) {
         run.apply(event(world, &story.run, entry));
     }
@@ -167,6 +172,7 @@ fn replay(world: &World, story: &Story) -> (u64, Result<Option<RunEnd>, Parked>)
             _ => None,
         })),
         Decision::Parked(parked) => Err(parked),
+        Decision::Replay => unreachable!("P2: all markers of run {} are known from the beginning", story.run),
     };
     (run.fingerprint(), end)
 }

@@ -12,6 +12,7 @@ use futures::future::join_all;
 
 use super::blocks;
 use super::ledger::Ledger;
+use super::steps;
 
 /// The simulation's clock, as functions get it.
 #[derive(Clone)]
@@ -391,7 +392,10 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(once, resources()),
         everstep::definition(hurried, resources()),
     ];
-    let more = super::sessions::definitions().into_iter().chain(blocks::definitions());
+    let more = super::sessions::definitions()
+        .into_iter()
+        .chain(blocks::definitions())
+        .chain(steps::definitions());
     for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
     }
@@ -415,7 +419,7 @@ pub fn functions() -> Functions {
         everstep::handler(works),
         everstep::handler(launch),
     ];
-    for (name, handler) in all.into_iter().chain(blocks::handlers()) {
+    for (name, handler) in all.into_iter().chain(blocks::handlers()).chain(steps::handlers()) {
         functions.register(name, handler).expect("each is registered once");
     }
     functions

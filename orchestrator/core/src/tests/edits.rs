@@ -70,6 +70,7 @@ fn journal() -> [EventBody; 5] {
 fn class(decision: Decision) -> String {
     let mismatch = match decision {
         Decision::Go(_) => return "go".to_owned(),
+        Decision::Replay => return "replay".to_owned(),
         Decision::Parked(Parked::Nondeterministic(mismatch)) => mismatch,
         Decision::Parked(other) => return other.reason().to_owned(),
     };
@@ -288,7 +289,7 @@ fn both_sides_are_shown_and_what_to_do() {
         journal().into_iter().take(3).for_each(|entry| driven.apply(entry));
         match driven.run.decide() {
             Decision::Parked(parked) => parked.to_string(),
-            Decision::Go(_) => panic!("{edited} goes on"),
+            _ => panic!("{edited} goes on"),
         }
     };
     let holds = |text: String, parts: &[&str]| {

@@ -139,6 +139,7 @@ impl Driven {
     pub(super) fn commands(&mut self) -> Vec<String> {
         match self.run.decide() {
             Decision::Go(commands) => lines(&commands),
+            Decision::Replay => vec!["replay".to_owned()],
             Decision::Parked(parked) => vec![format!("parked: {}", parked.reason())],
         }
     }
@@ -229,6 +230,8 @@ pub(super) fn attempt(path: &str, number: u32, error: AttemptError) -> EventBody
         digest: InputDigest::of(b""),
         error,
         message: "it failed".to_owned(),
+        name: None,
+        details: None,
         retry_after: None,
         by: ProcessId::new("worker-1").unwrap(),
         began: time(0),

@@ -39,6 +39,8 @@ pub(super) enum Node {
     Scope(&'static str, Box<Node>),
     Repeat(u64, Box<Node>),
     Branch(Box<Node>, Box<Node>),
+    /// One of two, as the run is before or behind a patch of that number.
+    Patched(u64, Box<Node>, Box<Node>),
     /// A step pinned outside a loop, with a pace beside it.
     Paced(u64),
     /// Fails, for one in three of what was seen.
@@ -84,6 +86,11 @@ pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
         11 => Node::Scope(["left", "right"][dice.below(2)], Box::new(draw(dice, depth - 1))),
         12 => Node::Repeat(1 + dice.next() % 3, Box::new(draw(dice, depth - 1))),
         13 if dice.one_in(2) => Node::Paced(dice.next() % 4),
+        13 => Node::Patched(
+            dice.next() % 5,
+            Box::new(draw(dice, depth - 1)),
+            Box::new(draw(dice, depth - 1)),
+        ),
         14 | 15 => Node::Fan {
             nodes: several(dice, depth),
             window: 1 + dice.below(4),
@@ -191,6 +198,10 @@ impl Machine {
             Node::Scope(name, node) => self.ctx.scope(name, self.run(node, seen)).boxed_local(),
             Node::Repeat(times, node) => self.repeat(*times, node, seen).boxed_local(),
             Node::Branch(even, odd) => self.run(if seen.is_multiple_of(2) { even } else { odd }, seen),
+            Node::Patched(id, new, old) => {
+                let new_side = self.ctx.patched(&format!("patch {id}"));
+                self.run(if new_side { new } else { old }, and(seen, u64::from(new_side)))
+            }
             Node::Paced(which) => self.paced(*which, seen).boxed_local(),
             Node::Fail => async move { fail(seen) }.boxed_local(),
             Node::Caught(node) => async move { caught(self.run(node, seen).await) }.boxed_local(),

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, ProcessId};
-use everstep_common::journal::{Attempt, AttemptError, LocalKind};
+use everstep_common::journal::{Attempt, AttemptError, Entry, EntryKey, JournalEntry, Local, LocalKind, StepResult};
 use everstep_common::key::StepKey;
+use everstep_common::payload::Payload;
 use futures::FutureExt;
 use jiff::Timestamp;
 
@@ -32,7 +33,7 @@ pub(super) struct Story {
 enum Coming {
     Work(Command),
     Retry { key: StepKey, attempt: u32 },
-    Deadline { key: StepKey },
+    Deadline { key: StepKey, at: Timestamp },
     Entry(EventBody),
 }
 
@@ -46,6 +47,8 @@ struct World<'a> {
     stored: BTreeSet<String>,
     coming: Vec<Coming>,
     deadline_passed: bool,
+    /// The last decision was to read the run anew.
+    replayed: bool,
     /// Entries were applied since the last decision.
     undecided: bool,
 }
@@ -70,6 +73,7 @@ pub(super) fn live(definition: &Definition, seed: u64) -> Result<Story, String> 
         stored: BTreeSet::new(),
         coming,
         deadline_passed: false,
+        replayed: false,
         undecided: false,
     };
     while !world.story.ended && !world.coming.is_empty() && world.story.journal.len() < ENTRIES_MAX as usize {
@@ -86,8 +90,30 @@ pub(super) fn live(definition: &Definition, seed: u64) -> Result<Story, String> 
 pub(super) fn reload(definition: &Definition, journal: &[Event]) -> Run {
     let known_until = journal.last().map_or(0, |event| event.sequence);
     let mut run = Run::new(run_id(), definition, Limits::default(), known_until);
+    foresee(&mut run, journal);
     journal.iter().for_each(|event| run.apply(event.clone()));
     run
+}
+
+/// Reads the markers of a journal ahead.
+pub(super) fn foresee(run: &mut Run, journal: &[Event]) {
+    for event in journal {
+        if let EventBody::About(key, Record::Local(kind @ LocalKind::Patch, Ok(value))) = &event.body {
+            run.foresee(&marker(key.clone(), *kind, value.clone()));
+        }
+    }
+}
+
+fn marker(key: StepKey, kind: LocalKind, value: Bytes) -> JournalEntry {
+    JournalEntry {
+        sequence: 0,
+        time: Timestamp::UNIX_EPOCH,
+        key: EntryKey::Local(key),
+        entry: Entry::Local(Local {
+            kind,
+            result: StepResult::Value(Payload::Inline(value)),
+        }),
+    }
 }
 
 impl World<'_> {
@@ -110,10 +136,10 @@ impl World<'_> {
                 self.run.retry_due(&key, attempt);
                 self.act()
             }
-            Coming::Deadline { key } => {
+            Coming::Deadline { key, at } => {
                 // Deadlines are a day away and rarely pass.
                 if self.dice.one_in(50) {
-                    self.run.deadline_passed(&key);
+                    self.run.deadline_passed(&key, at);
                     self.deadline_passed = true;
                     return self.act();
                 }
@@ -141,10 +167,13 @@ impl World<'_> {
         self.story.journal.push(event.clone());
         if self.dice.one_in(8) {
             self.run = reload(self.definition, &self.story.journal);
-            self.coming.clear();
+            // What was under way is lost, but for a choice that may still arrive, and then stands.
+            self.coming
+                .retain(|coming| matches!(coming, Coming::Work(Command::RecordMarker { .. })));
             self.story.said.insert(sequence, None);
             return self.act();
         }
+        let held = self.run.is_holding();
         self.run.apply(event);
         if self.dice.one_in(6) && !self.coming.is_empty() {
             // The next entry is there already.
@@ -152,8 +181,10 @@ impl World<'_> {
             self.story.said.insert(sequence, None);
             return Ok(());
         }
-        let comparable = !self.deadline_passed && !self.undecided;
+        let undecided = self.undecided;
         let commands = self.decide()?;
+        // While a choice is not recorded nothing is said; a replay knows it from the beginning.
+        let comparable = !self.deadline_passed && !undecided && !held && !self.replayed && !self.run.is_holding();
         let said = commands.iter().map(Command::to_string).collect();
         self.story.said.insert(sequence, comparable.then_some(said));
         self.take_on(commands);
@@ -171,8 +202,16 @@ impl World<'_> {
 
     fn decide(&mut self) -> Result<Vec<Command>, String> {
         self.undecided = false;
+        self.replayed = false;
         match self.run.decide() {
             Decision::Go(commands) => Ok(commands),
+            Decision::Replay => {
+                self.run = reload(self.definition, &self.story.journal);
+                self.coming.clear();
+                let commands = self.decide();
+                self.replayed = true;
+                commands
+            }
             Decision::Parked(parked) => Err(format!("parked live at entry {}: {parked}", self.run.applied())),
         }
     }
@@ -181,7 +220,7 @@ impl World<'_> {
         for command in commands {
             match command {
                 Command::RetryAt { key, attempt, .. } => self.coming.push(Coming::Retry { key, attempt }),
-                Command::Deadline { key, .. } => self.coming.push(Coming::Deadline { key }),
+                Command::Deadline { key, at } => self.coming.push(Coming::Deadline { key, at }),
                 // A cancel may come too late, or not at all before a crash: the result then arrives for nobody.
                 Command::CancelStep { key, .. } | Command::CancelTimer { key } | Command::CancelLocal { key } => {
                     if self.dice.one_in(2) {
@@ -257,6 +296,7 @@ impl World<'_> {
                     result: Err(failure),
                 },
             )),
+            Command::RecordMarker { key, kind, value } => Some(EventBody::About(key, Record::Local(kind, Ok(value)))),
             Command::End { .. } => Some(EventBody::End),
             _ => None,
         }
@@ -267,7 +307,7 @@ impl Coming {
     fn is_for(&self, cancelled: &StepKey) -> bool {
         match self {
             Self::Work(command) => command.key() == Some(cancelled),
-            Self::Retry { key, .. } | Self::Deadline { key } => key == cancelled,
+            Self::Retry { key, .. } | Self::Deadline { key, .. } => key == cancelled,
             Self::Entry(EventBody::About(key, _)) => key == cancelled,
             Self::Entry(_) => false,
         }
@@ -280,6 +320,8 @@ fn failed(function: &FunctionName, digest: InputDigest) -> Attempt {
         digest,
         error: AttemptError::Error,
         message: "try again".to_owned(),
+        name: None,
+        details: None,
         retry_after: None,
         by: ProcessId::new("worker-1").unwrap(),
         began: Timestamp::UNIX_EPOCH,

@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 use everstep_common::key::StepKey;
 
 use super::{Answer, Family, WaitId};
-use crate::WaitError;
 use crate::scope::KeySeed;
 use crate::shared::Shared;
 use crate::state::{Refusal, State};
+use crate::{Undo, WaitError};
 
 /// What a future will ask for, before it is polled.
 pub(crate) trait Request {
@@ -67,6 +67,13 @@ impl<R> Ask<R> {
             Stage::New(seed, _) => seed.key().ok(),
             Stage::Waiting(id) => Some(self.shared.with(|state| state.key_of(*id))),
             Stage::Done(_) => None,
+        }
+    }
+
+    /// How what it asks for is undone; said before it asks.
+    pub(crate) fn undone_by(&self, undo: Undo) {
+        if let (Stage::New(..), Some(key)) = (&self.stage, self.key()) {
+            self.shared.set_undo(key, undo);
         }
     }
 

@@ -8,9 +8,9 @@ use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
+use super::attempts::StepWait;
 use super::locals::LocalWait;
 use super::sessions::SessionWait;
-use super::steps::StepWait;
 use super::timers::TimerWait;
 use crate::event::Record;
 use crate::parked::{Mismatch, WaitKind};
@@ -87,6 +87,11 @@ impl Family {
         }
     }
 
+    /// Whether a rollback undoes it once it is done.
+    pub(crate) fn can_be_undone(&self) -> bool {
+        matches!(self, Self::Step(step) if step.can_be_undone())
+    }
+
     /// Which attempt of a step is being made; 0 for what has none.
     pub(crate) fn attempt(&self) -> u32 {
         match self {
@@ -107,7 +112,7 @@ impl Family {
                 },
             ) => step.ended(function, digest, result),
             (Self::Step(step), Record::Try(number, attempt)) => step.tried(key, number, *attempt, at),
-            (Self::Step(step), Record::Begun(attempt)) => Ok(step.begun(attempt)),
+            (Self::Step(step), Record::Begun(attempt)) => Ok(step.begun(attempt, at.time)),
             (Self::Timer(_), Record::Timer) => Ok(Received::Answer(Ok(Bytes::new()))),
             (Self::Local(_), Record::Local(LocalKind::Closure, result))
             | (Self::Session(_), Record::Local(LocalKind::Session, result)) => Ok(Received::Answer(result)),
@@ -182,6 +187,7 @@ impl Record {
             Self::Step { .. } | Self::Try(..) | Self::Begun(_) => WaitKind::Step,
             Self::Local(LocalKind::Closure, _) => WaitKind::Closure,
             Self::Local(LocalKind::Session, _) => WaitKind::Session,
+            Self::Local(LocalKind::Patch | LocalKind::Version, _) => WaitKind::Marker,
             Self::Timer => WaitKind::Timer,
         }
     }

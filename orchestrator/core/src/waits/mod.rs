@@ -6,7 +6,9 @@
 //!                            └──dropped──▶ Abandoned
 //! ```
 
+mod alarms;
 mod ask;
+mod attempts;
 mod family;
 mod locals;
 mod sessions;
@@ -15,13 +17,14 @@ mod table;
 mod timers;
 
 pub(crate) use ask::Ask;
+pub(crate) use attempts::StepWait;
 pub(crate) use family::{Family, Moment, Received};
 pub(crate) use locals::NewLocal;
 pub use locals::{Closure, Local};
 pub(crate) use sessions::NewSession;
 pub use sessions::{Session, SessionChange, SessionRequest};
+pub(crate) use steps::NewStep;
 pub use steps::Step;
-pub(crate) use steps::{NewStep, StepWait};
 pub(crate) use table::{Status, Wait, WaitId, Waits};
 pub(crate) use timers::NewTimer;
 pub use timers::{Due, Timer};

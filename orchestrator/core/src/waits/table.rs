@@ -8,7 +8,7 @@ use std::task::Waker;
 use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
-use super::{Answer, Family};
+use super::{Answer, Family, StepWait};
 use crate::Closure;
 use crate::parked::WaitKind;
 
@@ -108,6 +108,16 @@ impl Waits {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Wait> {
         self.all.iter()
+    }
+
+    /// Changes each open step.
+    pub(crate) fn each_open_step(&mut self, mut change: impl FnMut(&mut StepWait)) {
+        let open = self.all.iter_mut().filter(|wait| wait.is_open());
+        open.for_each(|wait| {
+            if let Family::Step(step) = &mut wait.family {
+                change(step);
+            }
+        });
     }
 
     /// An open wait gets another status; its waker is handed out, to be woken or dropped where nothing is borrowed.

@@ -1,0 +1,39 @@
+//! Step options without deaths, and with a death at every journal entry and at every call of the port.
+
+use everstep_tests::simulation::{Settings, Victim, at_every_call, at_every_entry, play, step_scenarios};
+
+#[test]
+fn every_scenario_ends_as_it_should_and_is_the_same_story_twice() {
+    for scenario in step_scenarios() {
+        let [once, again] = [(); 2].map(|()| play(&scenario, Settings::default()));
+        println!(
+            "{}: {} entries, calls {:?}: {:?}",
+            scenario.name, once.entries, once.calls, once.ends
+        );
+        assert_eq!((once.ends, once.calls), (again.ends, again.calls), "{}", scenario.name);
+    }
+}
+
+#[test]
+fn anybody_may_die_at_every_entry() {
+    let process = |name: &str| Victim::Process(name.to_owned());
+    for victim in [process("orchestrator-1"), process("worker-1"), Victim::Server] {
+        for scenario in step_scenarios() {
+            at_every_entry(&scenario, &victim);
+        }
+    }
+}
+
+#[test]
+fn an_orchestrator_may_die_at_every_call() {
+    for scenario in step_scenarios() {
+        at_every_call(&scenario, "orchestrator-1", 1, 0);
+    }
+}
+
+#[test]
+fn a_worker_may_die_at_every_call() {
+    for scenario in step_scenarios() {
+        at_every_call(&scenario, "worker-1", 1, 0);
+    }
+}
