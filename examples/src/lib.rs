@@ -8,4 +8,5 @@ pub mod notify;
 pub mod order;
 pub mod report;
 pub mod stateful;
+pub mod trip;
 pub mod welcome;

@@ -10,9 +10,8 @@ use everstep_orchestrator::Workflows;
 use everstep_worker::Functions;
 use futures::future::join_all;
 
-use super::blocks;
 use super::ledger::Ledger;
-use super::steps;
+use super::{blocks, rollback, steps, versions};
 
 /// The simulation's clock, as functions get it.
 #[derive(Clone)]
@@ -395,7 +394,9 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
     let more = super::sessions::definitions()
         .into_iter()
         .chain(blocks::definitions())
-        .chain(steps::definitions());
+        .chain(steps::definitions())
+        .chain(rollback::definitions())
+        .chain(versions::definitions());
     for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
     }
@@ -419,7 +420,11 @@ pub fn functions() -> Functions {
         everstep::handler(works),
         everstep::handler(launch),
     ];
-    for (name, handler) in all.into_iter().chain(blocks::handlers()).chain(steps::handlers()) {
+    let more = blocks::handlers()
+        .into_iter()
+        .chain(steps::handlers())
+        .chain(rollback::handlers());
+    for (name, handler) in all.into_iter().chain(more) {
         functions.register(name, handler).expect("each is registered once");
     }
     functions

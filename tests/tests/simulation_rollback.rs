@@ -1,0 +1,51 @@
+//! Rollbacks without deaths, and with a death at every journal entry and at every call of the port.
+
+use everstep_tests::simulation::{Scenario, Settings, Victim, at_every_call, at_every_entry, at_some, play, rollback_scenarios, seeds};
+
+#[test]
+fn every_scenario_ends_as_it_should_and_is_the_same_story_twice() {
+    for scenario in rollback_scenarios() {
+        let [once, again] = [(); 2].map(|()| play(&scenario, Settings::default()));
+        println!(
+            "{}: {} entries, calls {:?}: {:?}",
+            scenario.name, once.entries, once.calls, once.ends
+        );
+        assert_eq!((once.ends, once.calls), (again.ends, again.calls), "{}", scenario.name);
+    }
+}
+
+#[test]
+fn anybody_may_die_at_every_entry() {
+    let process = |name: &str| Victim::Process(name.to_owned());
+    for victim in [process("orchestrator-1"), process("worker-1"), Victim::Server] {
+        for scenario in rollback_scenarios() {
+            at_every_entry(&scenario, &victim);
+        }
+    }
+}
+
+#[test]
+fn an_orchestrator_may_die_at_every_call() {
+    for scenario in rollback_scenarios() {
+        at_every_call(&scenario, "orchestrator-1", 1, 0);
+    }
+}
+
+#[test]
+fn a_worker_may_die_at_every_call() {
+    for scenario in rollback_scenarios() {
+        at_every_call(&scenario, "worker-1", 1, 0);
+    }
+}
+
+/// What came first may differ between two stories; that what was done is undone may not.
+#[test]
+fn a_step_that_is_given_up_as_it_is_done_is_undone_if_it_was() {
+    for seed in seeds(10) {
+        let settings = Settings {
+            seed,
+            ..Settings::default()
+        };
+        at_some(&Scenario::GIVEN_UP_LATE, &settings, 12, seed, false);
+    }
+}
