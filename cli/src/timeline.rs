@@ -125,6 +125,7 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
         },
         (_, Entry::Try(failed)) => format!("✗ {}: {}", attempt_error(failed.error), shortened(&failed.message)),
         (EntryKey::Begun(_, _, delivery), _) if *delivery > 1 => format!("delivery {delivery}: an earlier one went silent"),
+        (_, Entry::Begun(begun)) if begun.fence => "never begins: its time was up".to_owned(),
         (_, Entry::Begun(_)) => "begun".to_owned(),
         (_, Entry::Timer(fired)) => format!("due {}", fired.due.strftime("%H:%M:%S%.3fZ")),
         (_, Entry::In(inbound)) => {

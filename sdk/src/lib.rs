@@ -66,4 +66,10 @@ mod guide {
     mod batch {}
     #[doc = include_str!("../../docs/guide/state.md")]
     mod state {}
+    #[doc = include_str!("../../docs/guide/steps.md")]
+    mod steps {}
+    #[doc = include_str!("../../docs/guide/versions.md")]
+    mod versions {}
+    #[doc = include_str!("../../docs/guide/compensation.md")]
+    mod compensation {}
 }

@@ -1,6 +1,8 @@
 //! Rollbacks without deaths, and with a death at every journal entry and at every call of the port.
 
-use everstep_tests::simulation::{Scenario, Settings, Victim, at_every_call, at_every_entry, at_some, play, rollback_scenarios, seeds};
+use everstep_tests::simulation::{
+    Scenario, Settings, Victim, at_every_call, at_every_entry, at_some, play, rollback_scenarios, seeds,
+};
 
 #[test]
 fn every_scenario_ends_as_it_should_and_is_the_same_story_twice() {

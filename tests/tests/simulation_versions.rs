@@ -17,7 +17,12 @@ fn every_scenario_ends_as_it_should_and_is_the_same_story_twice() {
 #[test]
 fn anybody_may_die_at_every_entry() {
     let process = |name: &str| Victim::Process(name.to_owned());
-    for victim in [process("orchestrator-1"), process("orchestrator-2"), process("worker-1"), Victim::Server] {
+    for victim in [
+        process("orchestrator-1"),
+        process("orchestrator-2"),
+        process("worker-1"),
+        Victim::Server,
+    ] {
         for scenario in version_scenarios() {
             at_every_entry(&scenario, &victim);
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::journal::{Begun, Entry, EntryKey};
-use everstep_common::ports::{Ack, Instant};
+use everstep_common::ports::{Ack, Instant, Message};
 use everstep_common::store::Created;
 use futures::FutureExt;
 use tokio::runtime::Handle;
@@ -109,18 +109,29 @@ async fn begin(shared: &Shared, execution: &Execution) -> Result<(), Outcome> {
     let entry = Entry::Begun(Begun {
         by: shared.options.process.clone(),
         incarnation: execution.binding.mark.incarnation.clone(),
+        fence: false,
     });
     // What may begin once has one key for all deliveries.
     let mut delivery = if task.at_most_once { 1 } else { execution.delivery };
     loop {
         let key = EntryKey::Begun(task.key.clone(), task.attempt, delivery);
         match record::create(shared, execution, key, &entry).await {
-            Ok(Created::Theirs(_)) if task.at_most_once => return Err(Outcome::Interrupted),
+            Ok(Created::Theirs(theirs)) if task.at_most_once => return Err(not_begun(shared, execution, *theirs)),
             // A queue that was made anew counts its deliveries anew, and this execution is another one than theirs.
             Ok(Created::Theirs(_)) if task.announce => delivery += 1,
             Ok(_) => return Ok(()),
             Err(Unstorable(reason)) => return Err(Outcome::Unreadable(reason)),
         }
+    }
+}
+
+/// Why a function that may begin once only does not: another execution began, or the orchestrator said that it shall not.
+fn not_begun(shared: &Shared, execution: &Execution, theirs: Message) -> Outcome {
+    let begun = shared.store.decode_entry(&execution.task.run, theirs);
+    match begun.map(|entry| entry.entry) {
+        // Its outcome follows from that very entry.
+        Ok(Entry::Begun(Begun { fence: true, .. })) => Outcome::Over,
+        _ => Outcome::Interrupted,
     }
 }
 

@@ -151,6 +151,9 @@ pub struct Begun {
     /// The task stream's incarnation that delivered it.
     #[serde(default)]
     pub incarnation: String,
+    /// No execution at all, but the orchestrator's word that there will be none: what may begin once only finds its place taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fence: bool,
 }
 
 /// What the workflow saw that is not a step.

@@ -221,6 +221,7 @@ fn others() -> Vec<Sample> {
         Entry::Begun(Begun {
             by: process(),
             incarnation: incarnation.into(),
+            fence: false,
         })
     };
     let marker = |kind, value: &'static [u8]| {
@@ -232,6 +233,15 @@ fn others() -> Vec<Sample> {
     let resume = |accept_unasked| InboundKind::Resume { accept_unasked };
     vec![
         entry!("begun", "begun.charge.1.1", begun("7f")),
+        entry!(
+            "begun.fence",
+            "begun.charge.1.1",
+            Entry::Begun(Begun {
+                by: process(),
+                incarnation: String::new(),
+                fence: true,
+            })
+        ),
         entry!("local.patch", "local.patched=28vat=29", marker(LocalKind::Patch, b"\xc3")),
         entry!("local.version", "local.version", marker(LocalKind::Version, b"\x03")),
         entry!("begun.no_incarnation", "begun.charge.1.2", begun("")),

@@ -67,6 +67,13 @@ pub enum Command {
         /// When the soonest of its timeouts passes.
         at: Timestamp,
     },
+    /// Create the `begun` entry of the attempt's one execution as a fence, so that its function, which may begin once only, never does.
+    Fence {
+        /// The step.
+        key: StepKey,
+        /// The attempt.
+        attempt: u32,
+    },
     /// The attempt timed out without its worker's word: create its `try` entry, and take its task away.
     FailAttempt {
         /// The step.
@@ -185,6 +192,7 @@ impl Command {
             Self::Dispatch { key, .. }
             | Self::RetryAt { key, .. }
             | Self::Deadline { key, .. }
+            | Self::Fence { key, .. }
             | Self::FailAttempt { key, .. }
             | Self::RunLocal { key, .. }
             | Self::Session { key, .. }
@@ -220,6 +228,7 @@ impl fmt::Display for Command {
             }
             Self::RetryAt { key, attempt, at } => write!(f, "retry {key} attempt {attempt} at {at}"),
             Self::Deadline { key, at } => write!(f, "deadline {key} at {at}"),
+            Self::Fence { key, attempt } => write!(f, "fence {key} attempt {attempt}"),
             Self::FailAttempt {
                 key, attempt, message, ..
             } => write!(f, "fail {key} attempt {attempt}: {message}"),

@@ -48,8 +48,13 @@ pub enum Record {
     },
     /// A failed attempt of a step.
     Try(u32, Box<Attempt>),
-    /// An execution of an attempt began.
-    Begun(u32),
+    /// An execution of an attempt began; or, as a fence, none ever will.
+    Begun {
+        /// Which attempt.
+        attempt: u32,
+        /// Whether the orchestrator wrote it, so that none does.
+        fence: bool,
+    },
     /// What a closure brought.
     Local(LocalKind, Result<Bytes, Failure>),
     /// A timer fired.
@@ -99,7 +104,10 @@ fn body(key: &EntryKey, entry: Entry, stored: Option<Bytes>) -> Option<EventBody
         }
         (EntryKey::Local(key), Entry::Local(local)) => (key, Record::Local(local.kind, result(local.result, stored)?)),
         (EntryKey::Try(key, number), Entry::Try(attempt)) => (key, Record::Try(*number, Box::new(attempt))),
-        (EntryKey::Begun(key, attempt, _), Entry::Begun(_)) => (key, Record::Begun(*attempt)),
+        (EntryKey::Begun(key, attempt, _), Entry::Begun(begun)) => {
+            let (attempt, fence) = (*attempt, begun.fence);
+            (key, Record::Begun { attempt, fence })
+        }
         (EntryKey::Timer(key), Entry::Timer(_)) => (key, Record::Timer),
         (key, entry) => unreachable!("entries are decoded by the kind of their key: {key} holds {entry:?}"),
     };

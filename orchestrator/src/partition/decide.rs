@@ -4,7 +4,7 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, QueueName, RunId};
-use everstep_common::journal::{Attempt, AttemptError, Entry, EntryKey, Fired, Local, LocalKind, StepOutcome, StepResult};
+use everstep_common::journal::{Attempt, AttemptError, Begun, Entry, EntryKey, Fired, Local, LocalKind, StepOutcome, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::subject::TimerSort;
@@ -76,6 +76,20 @@ impl Partition {
             Command::StartTimer { key, due } => self.schedule(run, TimerSort::Sleep, key, due, 0, origin),
             // In memory only: a schedule is made when the run is dropped from memory, and a successor arms it anew.
             Command::Deadline { key, at } => self.wheel.arm(at, WakeUp::new(run, TimerSort::Deadline, &key), 0),
+            Command::Fence { key, attempt } => {
+                let fence = Begun {
+                    by: self.process().clone(),
+                    incarnation: String::new(),
+                    fence: true,
+                };
+                let create = Effect::Create {
+                    run: run.clone(),
+                    // That of the one execution that there may be.
+                    key: EntryKey::Begun(key, attempt, 1),
+                    entry: Entry::Begun(fence),
+                };
+                self.perform(origin.clone(), create);
+            }
             Command::FailAttempt {
                 key,
                 attempt,

@@ -84,9 +84,9 @@ async fn unlucky_trip(ctx: WorkflowContext) -> Result<(), WorkflowError> {
 
 /// A booking is given up while it is being made.
 #[workflow(on_failure = "rollback")]
-async fn hasty_trip(ctx: WorkflowContext, seconds: u64) -> Result<(), WorkflowError> {
-    ctx.parallel((booked(&ctx, "flight", seconds), booked(&ctx, "hotel", 0), async {
-        ctx.sleep(Duration::from_secs(2)).await?;
+async fn hasty_trip(ctx: WorkflowContext, flight: u64, nap: u64) -> Result<(), WorkflowError> {
+    ctx.parallel((booked(&ctx, "flight", flight), booked(&ctx, "hotel", 0), async {
+        ctx.sleep(Duration::from_secs(nap)).await?;
         ctx.step(refuse, ()).await
     }))
     .await?;
@@ -194,7 +194,7 @@ async fn not_all_undone(world: World) {
 
 async fn given_up(world: World) {
     usual(&world);
-    let run = world.start(hasty_trip, 600, "hasty").await;
+    let run = world.start(hasty_trip, (900, 100), "hasty").await;
     let outcome = world.ended(&run).await;
     assert!(matches!(outcome, RunOutcome::Failed(_)), "{outcome:?}");
     world.expect_undone(&["flight", "hotel"]);
@@ -203,7 +203,7 @@ async fn given_up(world: World) {
 /// Whether the booking is made or given up is a matter of milliseconds.
 async fn given_up_late(world: World) {
     usual(&world);
-    let run = world.start(hasty_trip, 2, "hasty").await;
+    let run = world.start(hasty_trip, (2, 2), "hasty").await;
     let outcome = world.ended(&run).await;
     assert!(matches!(outcome, RunOutcome::Failed(_)), "{outcome:?}");
     world.expect_undone(&["flight", "hotel"]);

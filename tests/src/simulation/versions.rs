@@ -1,7 +1,7 @@
 //! Code that changes under runs: every kind of edit, versions, patches; and what a run that stands still over it says.
 
 use everstep::prelude::*;
-use everstep_common::journal::{Entry, EntryKey};
+use everstep_common::journal::{EntryKey, JournalEntry};
 use everstep_core::Definition;
 use everstep_orchestrator::Workflows;
 use futures::FutureExt;
@@ -189,7 +189,7 @@ impl World {
     /// Returns once every run has recorded that entry.
     async fn recorded(&self, key: &str) {
         let key: EntryKey = key.parse().expect("the key of an entry");
-        let has_it = |entries: &[everstep_common::journal::JournalEntry]| entries.iter().any(|entry| entry.key == key);
+        let has_it = |entries: &[JournalEntry]| entries.iter().any(|entry| entry.key == key);
         self.until(|world| world.stories().iter().all(|story| has_it(&story.entries)))
             .await;
         self.pass(Duration::from_secs(5)).await;

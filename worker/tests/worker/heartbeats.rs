@@ -50,6 +50,7 @@ fn an_execution_whose_number_is_taken_by_another_life_of_the_queue_is_recorded_u
         let before = everstep_common::journal::Begun {
             by: everstep_common::ids::ProcessId::new("somebody").unwrap(),
             incarnation: "before".into(),
+            fence: false,
         };
         bench.record(EntryKey::Begun(key("a"), 1, 1), Entry::Begun(before)).await;
         bench.queue(&task).await;

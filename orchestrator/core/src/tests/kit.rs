@@ -240,7 +240,7 @@ pub(super) fn attempt(path: &str, number: u32, error: AttemptError) -> EventBody
 }
 
 pub(super) fn begun(path: &str, attempt: u32) -> EventBody {
-    EventBody::About(key(path), Record::Begun(attempt))
+    EventBody::About(key(path), Record::Begun { attempt, fence: false })
 }
 
 pub(super) fn timer(path: &str) -> EventBody {

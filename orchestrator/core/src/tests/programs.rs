@@ -21,7 +21,7 @@ use futures::stream::{self, FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
 
 use super::kit::{Dice, Returned, function, mix, workflow_of};
-use crate::{Collected, Context, DeadlineError, Definition, Due, SessionRequest, WaitError};
+use crate::{Collected, Context, DeadlineError, Definition, Due, SessionRequest, Undo, WaitError};
 
 /// A piece of a program.
 #[derive(Debug)]
@@ -39,6 +39,10 @@ pub(super) enum Node {
     Scope(&'static str, Box<Node>),
     Repeat(u64, Box<Node>),
     Branch(Box<Node>, Box<Node>),
+    /// A step that can be undone.
+    Undoable(u64),
+    /// Everything is undone that can be.
+    Rollback,
     /// One of two, as the run is before or behind a patch of that number.
     Patched(u64, Box<Node>, Box<Node>),
     /// A step pinned outside a loop, with a pace beside it.
@@ -69,7 +73,7 @@ pub(super) enum Node {
 
 /// A program drawn from `dice`, of at most that depth.
 pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
-    let kinds = if depth == 0 { 6 } else { 24 };
+    let kinds = if depth == 0 { 6 } else { 26 };
     match dice.below(kinds) {
         0..=1 => Node::Step(dice.next() % 4),
         2 => Node::Sleep(dice.next() % 5_000),
@@ -77,6 +81,7 @@ pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
         3 => Node::Local,
         4 => Node::Chance,
         5 if dice.one_in(2) => Node::Fail,
+        5 if dice.one_in(2) => Node::Undoable(dice.next() % 4),
         5 => Node::Step(4),
         6 => Node::Sequence(several(dice, depth)),
         7 => Node::Join(several(dice, depth)),
@@ -106,6 +111,8 @@ pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
             window: 1 + dice.below(4),
             tolerated: dice.below(4),
         },
+        24 if dice.one_in(3) => Node::Rollback,
+        24 => Node::Undoable(dice.next() % 4),
         _ => Node::Branch(Box::new(draw(dice, depth - 1)), Box::new(draw(dice, depth - 1))),
     }
 }
@@ -198,6 +205,8 @@ impl Machine {
             Node::Scope(name, node) => self.ctx.scope(name, self.run(node, seen)).boxed_local(),
             Node::Repeat(times, node) => self.repeat(*times, node, seen).boxed_local(),
             Node::Branch(even, odd) => self.run(if seen.is_multiple_of(2) { even } else { odd }, seen),
+            Node::Undoable(which) => self.undoable(*which, seen).boxed_local(),
+            Node::Rollback => self.rollback(seen).boxed_local(),
             Node::Patched(id, new, old) => {
                 let new_side = self.ctx.patched(&format!("patch {id}"));
                 self.run(if new_side { new } else { old }, and(seen, u64::from(new_side)))
@@ -248,6 +257,30 @@ impl Machine {
             Err(WaitError::Failed(_)) => Ok(and(seen, 13)),
             Err(WaitError::Cancelled) => Err(WaitError::Cancelled),
         }
+    }
+
+    async fn undoable(&self, which: u64, seen: u64) -> Seen {
+        let name = ["reserve", "charge", "ship", "notify"][which as usize];
+        let input = Ok(Bytes::copy_from_slice(&seen.to_be_bytes()));
+        let options = StepOptions {
+            timeout: seen.is_multiple_of(2).then_some(Duration::from_secs(60)),
+            start_timeout: seen.is_multiple_of(3).then_some(Duration::from_secs(30)),
+            heartbeat_timeout: seen.is_multiple_of(5).then_some(Duration::from_secs(20)),
+            ..StepOptions::default()
+        };
+        let undo = Undo {
+            function: function(&format!("un{name}")),
+            options: StepOptions::default(),
+            input: Rc::new(Ok),
+        };
+        let step = self.ctx.step(name, function(name), input, options).undone_by(undo);
+        Ok(and(seen, caught(step.await.map(|value| number(&value)))?))
+    }
+
+    async fn rollback(&self, seen: u64) -> Seen {
+        let report = self.ctx.rollback().await;
+        let undone = report.undone.iter().map(|key| number(&Bytes::from(key.to_string())));
+        Ok(undone.fold(and(seen, report.failed.len() as u64), and))
     }
 
     async fn sleep(&self, milliseconds: u64, seen: u64) -> Seen {

@@ -191,12 +191,26 @@ fn what_may_run_once_is_interrupted_wherever_nobody_knows_how_far_it_came() {
             options.total_timeout = 60 * SECOND;
         })
     };
+    let fence = || {
+        let (attempt, fence) = (1, true);
+        EventBody::About(key("x"), Record::Begun { attempt, fence })
+    };
     let mut driven = Driven::start(&once());
     driven.all();
+    assert_eq!(driven.ring(61), ["fence x attempt 1"], "nobody knows that it will not begin");
+    assert!(driven.ring(62).is_empty());
+    driven.apply(fence());
+    let said = driven.all();
     assert!(
-        driven.ring(61)[0].starts_with("record x: deadline exceeded"),
-        "it never began"
+        said[0].starts_with("record x: not started in time"),
+        "by the time of the entry: {said:?}"
     );
+
+    let mut driven = Driven::start(&once());
+    driven.all();
+    driven.ring(61);
+    driven.apply(begun("x", 1));
+    assert_eq!(driven.all(), ["alarm at 13"], "the worker was first");
 
     let mut driven = Driven::start(&once());
     driven.apply(begun("x", 1));

@@ -221,14 +221,29 @@ impl World<'_> {
             match command {
                 Command::RetryAt { key, attempt, .. } => self.coming.push(Coming::Retry { key, attempt }),
                 Command::Deadline { key, at } => self.coming.push(Coming::Deadline { key, at }),
-                // A cancel may come too late, or not at all before a crash: the result then arrives for nobody.
-                Command::CancelStep { key, .. } | Command::CancelTimer { key } | Command::CancelLocal { key } => {
-                    if self.dice.one_in(2) {
-                        self.coming.retain(|coming| !coming.is_for(&key));
-                    }
+                // A cancel may come too late: the result then arrives for nobody.
+                Command::CancelStep {
+                    key, function, digest, ..
+                } => {
+                    self.call_back(&key);
+                    let result = Err(Failure::new(FailureKind::Cancelled, "given up"));
+                    let cancelled = Record::Step {
+                        function,
+                        digest,
+                        result,
+                    };
+                    self.coming.push(Coming::Entry(EventBody::About(key, cancelled)));
                 }
+                Command::CancelTimer { key } | Command::CancelLocal { key } => self.call_back(&key),
                 other => self.coming.push(Coming::Work(other)),
             }
+        }
+    }
+
+    /// What is under way for a key may end before anything comes of it.
+    fn call_back(&mut self, key: &StepKey) {
+        if self.dice.one_in(2) {
+            self.coming.retain(|coming| !coming.is_for(key));
         }
     }
 
@@ -260,7 +275,7 @@ impl World<'_> {
                         // The execution that began ends later, or the next delivery does.
                         let later = EventBody::About(key.clone(), ended(Ok(value_of(&key))));
                         self.coming.push(Coming::Entry(later));
-                        Record::Begun(attempt)
+                        Record::Begun { attempt, fence: false }
                     }
                     _ => ended(Ok(value_of(&key))),
                 };
@@ -340,7 +355,7 @@ fn name(body: &EventBody) -> String {
         EventBody::Start(..) => "start".to_owned(),
         EventBody::About(key, Record::Step { .. }) => format!("step.{key}"),
         EventBody::About(key, Record::Try(attempt, _)) => format!("try.{key}.{attempt}"),
-        EventBody::About(key, Record::Begun(attempt)) => format!("begun.{key}.{attempt}"),
+        EventBody::About(key, Record::Begun { attempt, .. }) => format!("begun.{key}.{attempt}"),
         EventBody::About(key, Record::Local(..)) => format!("local.{key}"),
         EventBody::About(key, Record::Timer) => format!("timer.{key}"),
         EventBody::In(_) => "in.cancel".to_owned(),

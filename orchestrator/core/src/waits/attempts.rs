@@ -61,6 +61,10 @@ enum Next {
     Waiting {
         at: Timestamp,
     },
+    /// It has run out of time and may begin once only: first it is made sure that it never does.
+    Fence,
+    /// The fence was told; whoever was first says how it goes on.
+    Fenced,
     /// The attempt timed out, and whoever makes it does not say so.
     Fail(TimedOut),
     Record(Failure),
@@ -175,6 +179,9 @@ impl StepWait {
         open.begun.count += 1;
         open.begun.present = true;
         open.alarms.begun = Some(at);
+        if let Next::Fence | Next::Fenced = open.next {
+            open.next = Next::Nothing;
+        }
         // The newest one may be running; those before it are dead.
         if open.begun.count > open.options.max_crashes {
             let message = format!(
@@ -183,6 +190,16 @@ impl StepWait {
             );
             open.next = Next::Record(Failure::new(FailureKind::Crashed, message));
         }
+        Received::Changed
+    }
+
+    /// No execution of the attempt will ever begin: its time was up.
+    pub(super) fn fenced(&mut self, attempt: u32, at: Timestamp) -> Received {
+        let Some(open) = self.open_for(attempt) else {
+            return Received::Nothing;
+        };
+        let is_all = at >= open.alarms.deadline(&open.options);
+        open.next = Next::Record(open.not_begun(if is_all { Alarm::Total } else { Alarm::Start }));
         Received::Changed
     }
 
@@ -216,7 +233,8 @@ impl StepWait {
 
     /// The time of an alarm has come. Says whether there is something to be done.
     pub(crate) fn deadline_passed(&mut self, at: Timestamp) -> bool {
-        let Some(open) = self.open.as_deref_mut().filter(|open| !open.is_over()) else {
+        let waits = |open: &&mut OpenStep| !open.is_over() && !matches!(open.next, Next::Fence | Next::Fenced);
+        let Some(open) = self.open.as_deref_mut().filter(waits) else {
             return false;
         };
         if let Some(alarm) = open.alarms.rung(at, &open.options) {
@@ -274,8 +292,12 @@ impl StepWait {
                 return;
             }
             told @ (Next::Waiting { .. } | Next::Nothing) => open.next = told,
-            Next::Recorded => {
-                open.next = Next::Recorded;
+            Next::Fence => {
+                open.next = Next::Fenced;
+                return commands.push(Command::Fence { key, attempt });
+            }
+            told @ (Next::Fenced | Next::Recorded) => {
+                open.next = told;
                 return;
             }
         }
@@ -352,22 +374,31 @@ impl OpenStep {
         Failure::new(kind, message)
     }
 
+    /// How a step ends that ran out of time before its attempt began.
+    fn not_begun(&self, alarm: Alarm) -> Failure {
+        let Self { options, attempt, .. } = self;
+        if alarm == Alarm::Total {
+            return Failure::new(FailureKind::DeadlineExceeded, self.too_late());
+        }
+        let (timeout, queue) = (options.start_timeout.unwrap_or_default(), &options.queue);
+        let message = format!("no worker of queue {queue} began attempt {attempt} within {timeout:?}");
+        Failure::new(FailureKind::NotStarted, message)
+    }
+
+    fn too_late(&self) -> String {
+        format!(
+            "not done within {:?}, in attempt {}",
+            self.options.total_timeout, self.attempt
+        )
+    }
+
     /// What follows from a timeout that has passed.
     fn timed_out(&mut self, alarm: Alarm) -> Next {
-        let Self { options, attempt, .. } = self;
+        let Self { options, begun, .. } = self;
         let message = match alarm {
-            Alarm::Total => {
-                let message = format!("not done within {:?}, in attempt {attempt}", options.total_timeout);
-                return Next::Record(match self.begun.present && options.at_most_once {
-                    true => interrupted(&message),
-                    false => Failure::new(FailureKind::DeadlineExceeded, message),
-                });
-            }
-            Alarm::Start => {
-                let (timeout, queue) = (options.start_timeout.unwrap_or_default(), &options.queue);
-                let message = format!("no worker of queue {queue} began attempt {attempt} within {timeout:?}");
-                return Next::Record(Failure::new(FailureKind::NotStarted, message));
-            }
+            Alarm::Total if begun.present && options.at_most_once => return Next::Record(interrupted(&self.too_late())),
+            Alarm::Total | Alarm::Start if options.at_most_once => return Next::Fence,
+            Alarm::Total | Alarm::Start => return Next::Record(self.not_begun(alarm)),
             Alarm::Attempt => overdue("its worker did not end it within its timeout", options.timeout),
             Alarm::Heartbeat => overdue("no heartbeat for its timeout", options.heartbeat_timeout),
         };

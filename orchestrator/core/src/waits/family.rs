@@ -112,7 +112,8 @@ impl Family {
                 },
             ) => step.ended(function, digest, result),
             (Self::Step(step), Record::Try(number, attempt)) => step.tried(key, number, *attempt, at),
-            (Self::Step(step), Record::Begun(attempt)) => Ok(step.begun(attempt, at.time)),
+            (Self::Step(step), Record::Begun { attempt, fence: false }) => Ok(step.begun(attempt, at.time)),
+            (Self::Step(step), Record::Begun { attempt, fence: true }) => Ok(step.fenced(attempt, at.time)),
             (Self::Timer(_), Record::Timer) => Ok(Received::Answer(Ok(Bytes::new()))),
             (Self::Local(_), Record::Local(LocalKind::Closure, result))
             | (Self::Session(_), Record::Local(LocalKind::Session, result)) => Ok(Received::Answer(result)),
@@ -184,7 +185,7 @@ impl Family {
 impl Record {
     pub(crate) fn kind(&self) -> WaitKind {
         match self {
-            Self::Step { .. } | Self::Try(..) | Self::Begun(_) => WaitKind::Step,
+            Self::Step { .. } | Self::Try(..) | Self::Begun { .. } => WaitKind::Step,
             Self::Local(LocalKind::Closure, _) => WaitKind::Closure,
             Self::Local(LocalKind::Session, _) => WaitKind::Session,
             Self::Local(LocalKind::Patch | LocalKind::Version, _) => WaitKind::Marker,
@@ -196,7 +197,7 @@ impl Record {
         match self {
             Self::Step { function, .. } => Some(function),
             Self::Try(_, attempt) => Some(&attempt.function),
-            Self::Begun(_) | Self::Local(..) | Self::Timer => None,
+            Self::Begun { .. } | Self::Local(..) | Self::Timer => None,
         }
     }
 }

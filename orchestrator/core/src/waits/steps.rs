@@ -6,6 +6,7 @@
 //!     │            │                     └──attempts used up, or none may follow──▶ Record(exhausted)
 //!     │            ├──too many `begun`──▶ Record(crashed)
 //!     │            ├──a timeout of the step──▶ Record(deadline exceeded, not started)
+//!     │            │        └──it may begin once only──▶ Fence ──`begun` of ours──▶ as above, ──of a worker──▶ it runs
 //!     │            ├──a timeout of the attempt──▶ FailAttempt ──`try`──▶ as above
 //!     │            └──dropped──▶ CancelStep
 //!     └──input unusable──▶ Record(invalid)
@@ -41,7 +42,7 @@ use crate::{Undo, WaitError};
 pub struct Step {
     ask: Ask<Box<NewStep>>,
     /// Until it is asked for.
-    undo: Option<Undo>,
+    undo: Option<Box<Undo>>,
 }
 
 impl Step {
@@ -58,7 +59,7 @@ impl Step {
     /// How it is undone by a rollback once it is done.
     pub fn undone_by(mut self, undo: Undo) -> Self {
         self.ask.revise(|_, request| request.can_be_undone = true);
-        self.undo = Some(undo);
+        self.undo = Some(Box::new(undo));
         self
     }
 
@@ -84,7 +85,7 @@ impl Future for Step {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(undo) = self.undo.take() {
-            self.ask.undone_by(undo);
+            self.ask.undone_by(*undo);
         }
         self.ask.poll(cx)
     }
