@@ -210,33 +210,27 @@ impl Partition {
 
     /// The orchestrator's own word on a step; whatever task it still has is taken back.
     fn record_step(&mut self, run: &RunId, key: StepKey, queue: QueueName, outcome: StepOutcome, origin: &Origin) {
-        let create = Effect::Create {
+        let take_back = Effect::TakeBack {
+            queue,
             run: run.clone(),
-            key: EntryKey::Step(key.clone()),
-            entry: Entry::Step(outcome),
+            key,
+            attempt: None,
+            entry: Some(Box::new(Entry::Step(outcome))),
         };
-        self.perform(origin.clone(), create);
-        let run = run.clone();
-        self.perform(None, Effect::CancelTask { queue, run, key });
+        self.perform(origin.clone(), take_back);
     }
 
     /// The orchestrator's word on one attempt; its task is taken back, and not that of the attempt that follows.
     fn fail_attempt(&mut self, run: &RunId, key: StepKey, attempt: u32, queue: QueueName, failed: Attempt, origin: &Origin) {
         tracing::warn!(%run, %key, attempt, message = failed.message, "an attempt timed out without its worker's word");
-        let cancel = Effect::CancelAttempt {
+        let take_back = Effect::TakeBack {
             queue,
             run: run.clone(),
-            key: key.clone(),
-            function: failed.function.clone(),
-            attempt,
+            key,
+            attempt: Some((failed.function.clone(), attempt)),
+            entry: Some(Box::new(Entry::Try(failed))),
         };
-        let create = Effect::Create {
-            run: run.clone(),
-            key: EntryKey::Try(key, attempt),
-            entry: Entry::Try(failed),
-        };
-        self.perform(origin.clone(), create);
-        self.perform(None, cancel);
+        self.perform(origin.clone(), take_back);
     }
 
     /// Creates a timer's entry; whoever comes first.

@@ -11,7 +11,7 @@ use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::ports::{CoreMessage, Headers, Publish, PublishError, ReadError, Schedule};
 use everstep_common::store::{Backoff, CreateError, Created, PayloadError, RUNS, ReadAt, Store, TaskPublished};
-use everstep_common::subject::{TimerSort, idempotency_key};
+use everstep_common::subject::TimerSort;
 use everstep_common::task::Task;
 use everstep_common::trace::TraceLinks;
 use everstep_common::wire;
@@ -51,15 +51,15 @@ pub(crate) enum Effect {
     },
     /// Take a schedule back.
     Unschedule { run: RunId, sort: TimerSort, key: StepKey },
-    /// Take a step's tasks back and tell the workers.
-    CancelTask { queue: QueueName, run: RunId, key: StepKey },
-    /// Take the task of one attempt back and tell the workers.
-    CancelAttempt {
+    /// Take back the tasks of a step, or that of one attempt, record why, and tell the workers.
+    TakeBack {
         queue: QueueName,
         run: RunId,
         key: StepKey,
-        function: FunctionName,
-        attempt: u32,
+        /// The function and number of the one attempt that is meant.
+        attempt: Option<(FunctionName, u32)>,
+        /// The outcome of the step or the attempt, unless it is recorded, or follows from the end of the run.
+        entry: Option<Box<Entry>>,
     },
     /// Take all schedules of a run back.
     UnscheduleRun { run: RunId },
@@ -158,22 +158,13 @@ impl Performer {
                 let filter = self.store.names().run_timers(&run);
                 Box::pin(async move { self.purge_timers(run, filter).await })
             }
-            Effect::CancelTask { queue, run, key } => {
-                let tasks = self.store.names().step_tasks(&queue, &run, &key);
-                let said = idempotency_key(&run, &key);
-                Box::pin(async move { self.take_back(queue, said, tasks).await })
-            }
-            Effect::CancelAttempt {
+            Effect::TakeBack {
                 queue,
                 run,
                 key,
-                function,
                 attempt,
-            } => {
-                let task = self.store.names().task(&queue, &function, &run, &key, attempt);
-                let said = format!("{run}.{}", EntryKey::Try(key, attempt));
-                Box::pin(async move { self.take_back(queue, said, task).await })
-            }
+                entry,
+            } => Box::pin(async move { self.take_back(queue, run, key, attempt, entry).await }),
             Effect::Unlist { run } => Box::pin(async move { self.unlist(run).await }),
             Effect::Load { run, load, at } => Box::pin(async move {
                 let journal = journal::read(&self.store, &run, at).await;
@@ -366,19 +357,39 @@ impl Performer {
         Performed::Done
     }
 
-    /// Tells the workers what is cancelled and removes its tasks. One that is left over finds that in the journal, so one try is enough.
-    async fn take_back(&self, queue: QueueName, said: String, tasks: String) -> Performed {
+    /// The tasks go first: once the entry stands nobody would look for them, and in a queue that is not served they would wait for a worker
+    /// that does what is over. A successor that finds no entry does all of it again.
+    async fn take_back(
+        &self,
+        queue: QueueName,
+        run: RunId,
+        key: StepKey,
+        attempt: Option<(FunctionName, u32)>,
+        entry: Option<Box<Entry>>,
+    ) -> Performed {
         let names = self.store.names();
-        self.store.broker().send(CoreMessage {
-            subject: names.cancelled(&queue),
-            headers: Headers::new(),
-            payload: Bytes::from(said),
-            reply: None,
-        });
+        let (tasks, over) = match attempt {
+            None => (names.step_tasks(&queue, &run, &key), EntryKey::Step(key)),
+            Some((function, attempt)) => (
+                names.task(&queue, &function, &run, &key, attempt),
+                EntryKey::Try(key, attempt),
+            ),
+        };
         if let Err(error) = self.store.broker().purge(&names.task_stream(&queue), &tasks).await {
             tracing::debug!(tasks, %error, "a task of what is over is left in its queue");
         }
-        Performed::Done
+        let payload = Bytes::from(format!("{run}.{over}"));
+        let performed = match entry {
+            Some(entry) => self.create(run, over, *entry).await,
+            None => Performed::Done,
+        };
+        self.store.broker().send(CoreMessage {
+            subject: names.cancelled(&queue),
+            headers: Headers::new(),
+            payload,
+            reply: None,
+        });
+        performed
     }
 }
 

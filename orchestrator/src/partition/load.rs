@@ -196,10 +196,12 @@ impl Partition {
         for (key, step) in self.in_flight.run_ended(run) {
             self.perform(
                 None,
-                Effect::CancelTask {
+                Effect::TakeBack {
                     queue: step.queue,
                     run: run.clone(),
                     key,
+                    attempt: None,
+                    entry: None,
                 },
             );
         }

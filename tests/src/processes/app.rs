@@ -123,6 +123,47 @@ pub async fn bulk_order(ctx: WorkflowContext, items: Vec<u64>) -> Result<u64, Wo
     Ok(confirmed)
 }
 
+/// Books one part of a trip.
+#[function(retries(max_attempts = 50, backoff = "constant", initial = "50ms"), timeout = "5s")]
+pub async fn book_part(ctx: FunctionContext, part: u64) -> Result<u64, StepError> {
+    book(ctx.resource::<LedgerAt>().0, "book", ctx.idempotency_key()).await?;
+    Ok(part)
+}
+
+/// Cancels it again.
+#[function(retries(max_attempts = 50, backoff = "constant", initial = "50ms"), timeout = "5s")]
+pub async fn cancel_part(ctx: FunctionContext, _part: u64) -> Result<(), StepError> {
+    book(ctx.resource::<LedgerAt>().0, "cancel", ctx.idempotency_key()).await
+}
+
+/// Books three parts, two of them at once, and cannot be paid: six mutations.
+#[workflow(on_failure = "rollback")]
+pub async fn unpaid_trip(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    let part = |number| ctx.step(book_part, number).compensate(cancel_part);
+    ctx.parallel((part(1), part(2))).await?;
+    ctx.sleep(Duration::from_millis(100)).await?;
+    part(3).await?;
+    Err(WorkflowError::new("it cannot be paid"))
+}
+
+/// Says where it is, and blocks its thread in its first attempt; goes on where that was in its second.
+#[function(heartbeat_timeout = "1s", timeout = "120s", retries(max_attempts = 2, initial = "10ms"))]
+#[expect(clippy::disallowed_methods, reason = "what a careless author does")]
+pub async fn freeze(ctx: FunctionContext) -> Result<u64, StepError> {
+    let done = ctx.heartbeat_details().unwrap_or(0);
+    ctx.heartbeat(done + 7_u64);
+    if ctx.attempt() == 1 {
+        std::thread::sleep(Duration::from_secs(60));
+    }
+    Ok(done)
+}
+
+/// A function that hangs.
+#[workflow]
+pub async fn frozen(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    ctx.step(freeze, ()).await
+}
+
 /// What an `order` of 100 cents returns.
 pub fn hundred_cents() -> u64 {
     300
@@ -147,6 +188,11 @@ pub fn application() -> App {
         .workflow(plunge)
         .workflow(visit)
         .workflow(blockade)
+        .workflow(unpaid_trip)
+        .workflow(frozen)
+        .function(book_part)
+        .function(cancel_part)
+        .function(freeze)
         .function(stumble)
         .function(block)
         .function(charge)

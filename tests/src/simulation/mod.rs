@@ -42,5 +42,5 @@ pub use rollback::rollback_scenarios;
 pub use scenarios::{Scenario, scenarios};
 pub use steps::step_scenarios;
 pub use story::{Story, seeds};
-pub use versions::version_scenarios;
+pub use versions::{edit_scenarios, version_scenarios};
 pub use world::{Settings, World};
