@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use everstep_common::journal::{Entry, EntryKey};
+use everstep_common::ids::ProcessId;
+use everstep_common::journal::{Attempt, AttemptError, Begun, Entry, EntryKey};
 use everstep_common::limits::HEARTBEAT_DETAILS_BYTES_MAX;
 use everstep_common::ports::{Clock, CoreMessage, Headers};
 use everstep_common::task::Task;
@@ -12,6 +13,7 @@ use everstep_memory::simulate;
 use everstep_worker::StepError;
 use futures::StreamExt;
 use futures::future::pending;
+use jiff::Timestamp;
 
 use crate::bench::{Bench, Counter, Notes, function, key, queue, slow};
 
@@ -47,8 +49,8 @@ fn an_execution_whose_number_is_taken_by_another_life_of_the_queue_is_recorded_u
     simulate(async {
         let bench = Bench::new().await;
         let task = listened_to(&bench, Duration::from_secs(10));
-        let before = everstep_common::journal::Begun {
-            by: everstep_common::ids::ProcessId::new("somebody").unwrap(),
+        let before = Begun {
+            by: ProcessId::new("somebody").unwrap(),
             incarnation: "before".into(),
             fence: false,
         };
@@ -161,6 +163,18 @@ fn an_attempt_given_up_by_the_owner_is_cancelled_and_the_next_one_is_not() {
             }
         }));
         bench.until("both run", || notes.all().len() == 2).await;
+        let given_up = Attempt {
+            function: second.function.clone(),
+            digest: second.digest,
+            error: AttemptError::Timeout,
+            message: "no heartbeat".into(),
+            name: Some("heartbeat".into()),
+            details: None,
+            retry_after: None,
+            by: ProcessId::new("owner").unwrap(),
+            began: Timestamp::UNIX_EPOCH,
+        };
+        bench.record(EntryKey::Try(key("a"), 1), Entry::Try(given_up)).await;
         let said = format!("{}.{}", bench.run, EntryKey::Try(key("a"), 1));
         bench.owner.broker().send(CoreMessage {
             subject: bench.owner.names().cancelled(&queue()),
@@ -171,6 +185,26 @@ fn an_attempt_given_up_by_the_owner_is_cancelled_and_the_next_one_is_not() {
         bench.until("one hears it", || notes.all().len() == 3).await;
         bench.pass(Duration::from_secs(60)).await;
         assert_eq!(notes.all()[2..], ["attempt 1 is cancelled"]);
+        assert_eq!(bench.queued(), 1, "the first one is done with, and the second one runs");
         worker.abort().await;
+    });
+}
+
+#[test]
+fn what_may_begin_once_and_was_fenced_is_not_begun_and_says_nothing() {
+    simulate(async {
+        let bench = Bench::new().await;
+        let fence = Begun {
+            by: ProcessId::new("owner").unwrap(),
+            incarnation: String::new(),
+            fence: true,
+        };
+        bench.record(EntryKey::Begun(key("a"), 1, 1), Entry::Begun(fence)).await;
+        bench.queue_once("f", "a").await;
+        let calls = Counter::default();
+        let worker = bench.worker(slow(&bench.server, Duration::ZERO, calls.clone()));
+        bench.drained().await;
+        assert_eq!((calls.get(), bench.keys()), (0, vec!["begun.a.1.1".to_owned()]));
+        worker.stop().await;
     });
 }
