@@ -133,7 +133,8 @@ pub async fn book_part(ctx: FunctionContext, part: u64) -> Result<u64, StepError
 /// Cancels it again.
 #[function(retries(max_attempts = 50, backoff = "constant", initial = "50ms"), timeout = "5s")]
 pub async fn cancel_part(ctx: FunctionContext, _part: u64) -> Result<(), StepError> {
-    book(ctx.resource::<LedgerAt>().0, "cancel", ctx.idempotency_key()).await
+    book(ctx.resource::<LedgerAt>().0, "cancel", ctx.idempotency_key()).await?;
+    Ok(())
 }
 
 /// Books three parts, two of them at once, and cannot be paid: six mutations.
