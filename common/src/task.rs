@@ -36,7 +36,7 @@ pub struct Task {
     /// What the heartbeats of the attempts before said last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Bytes>,
-    /// Record that execution begins: the step has a timeout that is measured from there.
+    /// Record that execution begins before it does: the step has a timeout that its owner measures from there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub announce: bool,
     /// When the step as a whole must be over; the orchestrator enforces it.
@@ -90,8 +90,8 @@ impl Default for StepOptions {
 }
 
 impl StepOptions {
-    /// Whether a timeout is measured from the moment at which execution begins, so that this is recorded.
+    /// Whether it must be recorded at once that execution begins, for a timeout that somebody else measures from there.
     pub fn is_announced(&self) -> bool {
-        self.timeout.is_some() || self.start_timeout.is_some() || self.heartbeat_timeout.is_some()
+        self.start_timeout.is_some() || self.heartbeat_timeout.is_some()
     }
 }

@@ -15,6 +15,7 @@ extern crate self as everstep;
 pub mod __private;
 mod app;
 mod client;
+mod code;
 mod combine;
 mod context;
 mod error;

@@ -24,16 +24,22 @@ fn anybody_may_die_at_every_entry() {
     }
 }
 
-#[test]
-fn an_orchestrator_may_die_at_every_call() {
-    for scenario in step_scenarios() {
-        at_every_call(&scenario, "orchestrator-1", 1, 0);
-    }
+macro_rules! at_every_call_of {
+    ($($test:ident: $process:literal, $offset:literal;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                for scenario in step_scenarios() {
+                    at_every_call(&scenario, $process, 2, $offset);
+                }
+            }
+        )*
+    };
 }
 
-#[test]
-fn a_worker_may_die_at_every_call() {
-    for scenario in step_scenarios() {
-        at_every_call(&scenario, "worker-1", 1, 0);
-    }
+at_every_call_of! {
+    an_orchestrator_may_die_at_every_even_call: "orchestrator-1", 0;
+    an_orchestrator_may_die_at_every_odd_call: "orchestrator-1", 1;
+    a_worker_may_die_at_every_even_call: "worker-1", 0;
+    a_worker_may_die_at_every_odd_call: "worker-1", 1;
 }

@@ -11,6 +11,7 @@ use everstep_common::ports::GetLast;
 
 use crate::execution::{Execution, Stage};
 use crate::options::BEATS_PER_ACK_WAIT;
+use crate::perform;
 use crate::worker::{Shared, first};
 
 /// Keeps every held task from being delivered again.
@@ -45,11 +46,15 @@ pub(crate) async fn checks(shared: Arc<Shared>) {
     }
 }
 
-/// Stops what has run out of time.
+/// Stops what has run out of time, and announces what takes some.
 pub(crate) async fn alarms(shared: Arc<Shared>) {
     loop {
         let now = shared.store.clock().now();
-        match shared.held.ring(now) {
+        let (to_announce, next) = shared.held.ring(now);
+        for execution in to_announce {
+            shared.runtime.spawn(perform::announce(shared.clone(), execution));
+        }
+        match next {
             Some(at) => first(shared.held.sooner(), shared.sleep(at.since(now))).await,
             None => shared.held.sooner().await,
         }

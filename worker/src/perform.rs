@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use crate::context::FunctionContext;
 use crate::execution::{Execution, Stage};
 use crate::functions::Handler;
 use crate::held::Alarm;
+use crate::options::ANNOUNCE_AFTER;
 use crate::record::{self, Standing, Unstorable};
 use crate::step_error::StepError;
 use crate::telemetry::{self, Ending};
@@ -100,17 +102,13 @@ async fn look_first(shared: &Shared, execution: &Execution) -> Result<Bytes, Out
 /// whenever the task was delivered before.
 async fn begin(shared: &Shared, execution: &Execution) -> Result<(), Outcome> {
     let task = &execution.task;
-    if !task.at_most_once && !task.announce && execution.delivery == 1 {
+    if !is_recorded(execution) {
         return Ok(());
     }
     if execution.delivery > 1 {
         shared.metrics.crashes.add(1, &execution.binding.labels.queue);
     }
-    let entry = Entry::Begun(Begun {
-        by: shared.options.process.clone(),
-        incarnation: execution.binding.mark.incarnation.clone(),
-        fence: false,
-    });
+    let entry = begun(shared, execution);
     // What may begin once has one key for all deliveries.
     let mut delivery = if task.at_most_once { 1 } else { execution.delivery };
     loop {
@@ -122,6 +120,34 @@ async fn begin(shared: &Shared, execution: &Execution) -> Result<(), Outcome> {
             Ok(_) => return Ok(()),
             Err(Unstorable(reason)) => return Err(Outcome::Unreadable(reason)),
         }
+    }
+}
+
+/// Whether it is recorded before the function runs that it begins.
+fn is_recorded(execution: &Execution) -> bool {
+    let task = &execution.task;
+    task.at_most_once || task.announce || execution.delivery > 1
+}
+
+fn begun(shared: &Shared, execution: &Execution) -> Entry {
+    Entry::Begun(Begun {
+        by: shared.options.process.clone(),
+        incarnation: execution.binding.mark.incarnation.clone(),
+        fence: false,
+    })
+}
+
+/// Records that a function has begun which has a timeout and takes some of it: if this worker dies, its owner speaks for it in time.
+///
+/// One try: what is not recorded is found by the task's redelivery.
+pub(crate) async fn announce(shared: Arc<Shared>, execution: Arc<Execution>) {
+    if execution.stage() != Stage::Running {
+        return;
+    }
+    let task = &execution.task;
+    let key = EntryKey::Begun(task.key.clone(), task.attempt, execution.delivery);
+    if let Err(error) = shared.store.create(&task.run, key, &begun(&shared, &execution)).await {
+        tracing::debug!(parent: &execution.call.span, %error, "that the function began is not recorded");
     }
 }
 
@@ -140,8 +166,13 @@ async fn run(shared: &Shared, execution: &Execution, handler: &Handler, input: B
     let clock = shared.store.clock();
     execution.began.get_or_init(|| clock.wall());
     if let Some(timeout) = execution.task.timeout {
-        let end = Instant(clock.now().0.saturating_add(timeout));
+        let now = clock.now().0;
+        let end = Instant(now.saturating_add(timeout));
         shared.held.set_alarm(execution.serial, end, Alarm::Timeout);
+        if !is_recorded(execution) {
+            let late = Instant(now.saturating_add(ANNOUNCE_AFTER.min(timeout / 2)));
+            shared.held.set_alarm(execution.serial, late, Alarm::Announce);
+        }
     }
     let outcome = match call(shared, execution, handler, input).await {
         Ok(Ok(Ok(value))) => Outcome::Value(value),

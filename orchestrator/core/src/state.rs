@@ -8,12 +8,11 @@ mod done;
 mod kept;
 mod markers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
 use std::task::Waker;
 
-use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::RunId;
 use everstep_common::journal::LocalKind;
@@ -190,29 +189,6 @@ impl State {
         }
     }
 
-    /// A marker that is recorded somewhere in the journal.
-    pub(crate) fn foresee(&mut self, key: StepKey, kind: LocalKind, value: Bytes) {
-        self.markers.foresee(key, kind, value);
-    }
-
-    /// What a marker says. Unless it is known it is chosen now, from whether the journal goes on after the entry being applied.
-    pub(crate) fn meet(&mut self, key: StepKey, kind: LocalKind, choose: impl FnOnce(bool) -> Bytes) -> Bytes {
-        let goes_on = self.sequence < self.known_until;
-        let value = self.markers.meet(key.clone(), kind, || choose(goes_on));
-        (self.sequence, &key, &value).hash(&mut self.fingerprint);
-        value
-    }
-
-    /// Whether nothing but markers may be recorded for now.
-    pub(crate) fn is_holding(&self) -> bool {
-        self.markers.is_holding()
-    }
-
-    /// Whether the run in memory has gone another way than a marker in the journal says.
-    pub(crate) fn has_diverged(&self) -> bool {
-        self.markers.has_diverged()
-    }
-
     /// Compares a record with what was asked. Its answer, if it is one, is handed back to be granted.
     fn receive(&mut self, id: WaitId, record: Record, sequence: u64, time: Timestamp) -> Option<Answer> {
         let moment = Moment { run: &self.run, time };
@@ -371,26 +347,6 @@ impl State {
         if matches!(wait.status, Status::Open) && change(step) {
             self.waits.list(id);
         }
-    }
-
-    /// Whether the outcome of everything is known that can be undone and was given up.
-    pub(crate) fn is_clear(&self) -> bool {
-        self.done.is_clear()
-    }
-
-    /// Whom to wake when it is.
-    pub(crate) fn wait_until_clear(&mut self, waker: Waker) {
-        self.done.wait(waker);
-    }
-
-    /// The newest step that is done and can be undone, but for these.
-    pub(crate) fn take_newest_done(&mut self, except: &BTreeSet<u64>) -> Option<ToUndo> {
-        self.done.take_newest(except)
-    }
-
-    /// It is undone, or is still to be.
-    pub(crate) fn put_back_done(&mut self, sequence: u64, is_undone: bool) {
-        self.done.put_back(sequence, is_undone);
     }
 
     /// Heartbeats of open steps are heard from now on.

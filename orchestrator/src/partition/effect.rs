@@ -9,7 +9,7 @@ use everstep_common::ids::{FunctionName, ProcessId, QueueName, RunId};
 use everstep_common::journal::{Ended, Entry, EntryKey, Local, LocalKind, RunOutcome, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
-use everstep_common::ports::{CoreMessage, Headers, Publish, PublishError, ReadError, Schedule};
+use everstep_common::ports::{Publish, PublishError, ReadError, Schedule};
 use everstep_common::store::{Backoff, CreateError, Created, PayloadError, RUNS, ReadAt, Store, TaskPublished};
 use everstep_common::subject::TimerSort;
 use everstep_common::task::Task;
@@ -252,7 +252,7 @@ impl Performer {
         }
     }
 
-    async fn create(&self, run: RunId, key: EntryKey, entry: Entry) -> Performed {
+    pub(super) async fn create(&self, run: RunId, key: EntryKey, entry: Entry) -> Performed {
         match self.store.create(&run, key, &entry).await {
             Ok(Created::Ours { .. }) | Err(CreateError::Gone { .. }) => Performed::Done,
             Ok(Created::Theirs(_)) => {
@@ -355,41 +355,6 @@ impl Performer {
             tracing::debug!(%run, %error, "the summary of a run that is no more was not taken away yet");
         }
         Performed::Done
-    }
-
-    /// The tasks go first: once the entry stands nobody would look for them, and in a queue that is not served they would wait for a worker
-    /// that does what is over. A successor that finds no entry does all of it again.
-    async fn take_back(
-        &self,
-        queue: QueueName,
-        run: RunId,
-        key: StepKey,
-        attempt: Option<(FunctionName, u32)>,
-        entry: Option<Box<Entry>>,
-    ) -> Performed {
-        let names = self.store.names();
-        let (tasks, over) = match attempt {
-            None => (names.step_tasks(&queue, &run, &key), EntryKey::Step(key)),
-            Some((function, attempt)) => (
-                names.task(&queue, &function, &run, &key, attempt),
-                EntryKey::Try(key, attempt),
-            ),
-        };
-        if let Err(error) = self.store.broker().purge(&names.task_stream(&queue), &tasks).await {
-            tracing::debug!(tasks, %error, "a task of what is over is left in its queue");
-        }
-        let payload = Bytes::from(format!("{run}.{over}"));
-        let performed = match entry {
-            Some(entry) => self.create(run, over, *entry).await,
-            None => Performed::Done,
-        };
-        self.store.broker().send(CoreMessage {
-            subject: names.cancelled(&queue),
-            headers: Headers::new(),
-            payload,
-            reply: None,
-        });
-        performed
     }
 }
 

@@ -42,6 +42,7 @@ mod small_map;
 mod start;
 mod summary;
 mod sweep;
+mod take_back;
 mod upkeep;
 mod views;
 mod wake;

@@ -101,7 +101,7 @@ impl<T> StepFuture<T> {
 
     /// How long one attempt may take from its start; then it fails, and the retry policy says whether there is another one.
     ///
-    /// The worker stops it. If that hangs or died, the orchestrator fails the attempt a second later.
+    /// The worker stops it. If that hangs or died, the orchestrator fails the attempt, one to two seconds later.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|options| options.timeout = Some(timeout))
     }

@@ -194,7 +194,7 @@ async fn not_all_undone(world: World) {
 
 async fn given_up(world: World) {
     usual(&world);
-    let run = world.start(hasty_trip, (900, 100), "hasty").await;
+    let run = world.start(hasty_trip, (900, 40), "hasty").await;
     let outcome = world.ended(&run).await;
     assert!(matches!(outcome, RunOutcome::Failed(_)), "{outcome:?}");
     world.expect_undone(&["flight", "hotel"]);

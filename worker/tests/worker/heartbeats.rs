@@ -208,3 +208,25 @@ fn what_may_begin_once_and_was_fenced_is_not_begun_and_says_nothing() {
         worker.stop().await;
     });
 }
+
+#[test]
+fn a_function_with_a_timeout_is_recorded_as_begun_once_it_takes_a_second_or_half_its_time() {
+    let check = |timeout: Duration, takes: Duration, keys: &'static [&'static str]| {
+        simulate(async move {
+            let bench = Bench::new().await;
+            let task = Task {
+                timeout: Some(timeout),
+                ..bench.task("f", "a")
+            };
+            bench.queue(&task).await;
+            let worker = bench.worker(slow(&bench.server, takes, Counter::default()));
+            bench.outcome("a").await;
+            assert_eq!(bench.keys(), keys, "{takes:?} of {timeout:?}");
+            worker.stop().await;
+        });
+    };
+    let milliseconds = Duration::from_millis;
+    check(milliseconds(10_000), milliseconds(900), &["step.a"]);
+    check(milliseconds(10_000), milliseconds(1_100), &["begun.a.1.1", "step.a"]);
+    check(milliseconds(1_000), milliseconds(600), &["begun.a.1.1", "step.a"]);
+}

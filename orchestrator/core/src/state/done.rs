@@ -12,6 +12,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use everstep_common::key::StepKey;
 
+use super::State;
 use crate::waits::WaitId;
 
 /// What a rollback has to do, and what it waits for.
@@ -108,5 +109,27 @@ impl Done {
         } else if let Some(step) = self.values.get_mut(&sequence) {
             step.taken = false;
         }
+    }
+}
+
+impl State {
+    /// Whether the outcome of everything is known that can be undone and was given up.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.done.is_clear()
+    }
+
+    /// Whom to wake when it is.
+    pub(crate) fn wait_until_clear(&mut self, waker: Waker) {
+        self.done.wait(waker);
+    }
+
+    /// The newest step that is done and can be undone, but for these.
+    pub(crate) fn take_newest_done(&mut self, except: &BTreeSet<u64>) -> Option<ToUndo> {
+        self.done.take_newest(except)
+    }
+
+    /// It is undone, or is still to be.
+    pub(crate) fn put_back_done(&mut self, sequence: u64, is_undone: bool) {
+        self.done.put_back(sequence, is_undone);
     }
 }

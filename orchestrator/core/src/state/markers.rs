@@ -11,11 +11,13 @@
 //! that was lost has changed nothing, and of two owners that choose differently the first one's stands.
 
 use std::collections::BTreeMap;
+use std::hash::Hash as _;
 
 use bytes::Bytes;
 use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 
+use super::State;
 use crate::Command;
 
 /// What the markers of a run say.
@@ -101,5 +103,30 @@ impl Markers {
                 }
             })
             .collect()
+    }
+}
+
+impl State {
+    /// A marker that is recorded somewhere in the journal.
+    pub(crate) fn foresee(&mut self, key: StepKey, kind: LocalKind, value: Bytes) {
+        self.markers.foresee(key, kind, value);
+    }
+
+    /// What a marker says. Unless it is known it is chosen now, from whether the journal goes on after the entry being applied.
+    pub(crate) fn meet(&mut self, key: StepKey, kind: LocalKind, choose: impl FnOnce(bool) -> Bytes) -> Bytes {
+        let goes_on = self.sequence < self.known_until;
+        let value = self.markers.meet(key.clone(), kind, || choose(goes_on));
+        (self.sequence, &key, &value).hash(&mut self.fingerprint);
+        value
+    }
+
+    /// Whether nothing but markers may be recorded for now.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.markers.is_holding()
+    }
+
+    /// Whether the run in memory has gone another way than a marker in the journal says.
+    pub(crate) fn has_diverged(&self) -> bool {
+        self.markers.has_diverged()
     }
 }

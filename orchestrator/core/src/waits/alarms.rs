@@ -88,7 +88,7 @@ impl Alarms {
     }
 
     /// The next one, if the shell has another one set, or none.
-    pub(super) fn to_tell(&mut self, options: &StepOptions) -> Option<Timestamp> {
+    pub(super) fn tell_next(&mut self, options: &StepOptions) -> Option<Timestamp> {
         let (at, _) = self.next(options);
         (self.told.replace(at) != Some(at)).then_some(at)
     }

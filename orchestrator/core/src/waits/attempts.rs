@@ -3,13 +3,12 @@
 //! The transitions stand at the top of [`steps`](super::steps); which timeouts there are, in [`alarms`](super::alarms).
 
 use std::mem;
-use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::FunctionName;
-use everstep_common::journal::{Attempt, AttemptError};
+use everstep_common::journal::Attempt;
 use everstep_common::key::StepKey;
 use everstep_common::retry;
 use everstep_common::task::StepOptions;
@@ -18,11 +17,7 @@ use jiff::Timestamp;
 use super::alarms::{Alarm, Alarms};
 use super::family::{Difference, Moment, Received};
 use super::steps::NewStep;
-use super::timers::later;
 use crate::{Command, OpenKind};
-
-/// What an attempt that timed out for want of heartbeats is called.
-const HEARTBEAT: &str = "heartbeat";
 
 /// A step that was asked for. Function and digest stay for ever, to be compared with whatever comes.
 pub(crate) struct StepWait {
@@ -33,26 +28,26 @@ pub(crate) struct StepWait {
 }
 
 /// What only an open step needs.
-struct OpenStep {
+pub(super) struct OpenStep {
     input: Bytes,
-    options: StepOptions,
-    alarms: Alarms,
+    pub(super) options: StepOptions,
+    pub(super) alarms: Alarms,
     /// The attempt that is being made or waited for.
-    attempt: u32,
-    begun: Begun,
-    next: Next,
+    pub(super) attempt: u32,
+    pub(super) begun: Begun,
+    pub(super) next: Next,
 }
 
 /// Executions that began and have not ended.
 #[derive(Default)]
-struct Begun {
+pub(super) struct Begun {
     count: u32,
     /// One of them is of the present attempt and may be running.
-    present: bool,
+    pub(super) present: bool,
 }
 
 /// What is to be done for a step.
-enum Next {
+pub(super) enum Next {
     Dispatch,
     Retry {
         at: Timestamp,
@@ -75,10 +70,10 @@ enum Next {
 }
 
 /// An attempt for which its owner speaks.
-struct TimedOut {
-    began: Timestamp,
-    message: String,
-    name: Option<String>,
+pub(super) struct TimedOut {
+    pub(super) began: Timestamp,
+    pub(super) message: String,
+    pub(super) name: Option<String>,
 }
 
 impl StepWait {
@@ -301,7 +296,7 @@ impl StepWait {
                 return;
             }
         }
-        if let Some(at) = open.alarms.to_tell(&open.options) {
+        if let Some(at) = open.alarms.tell_next(&open.options) {
             commands.push(Command::Deadline { key, at });
         }
     }
@@ -337,88 +332,6 @@ impl StepWait {
             deadline: open.map(|open| open.alarms.deadline(&open.options)),
         }
     }
-}
-
-impl OpenStep {
-    /// What is to be recorded is settled.
-    fn is_over(&self) -> bool {
-        matches!(self.next, Next::Record(_) | Next::Recorded)
-    }
-
-    /// When the attempt after `number` is due, if there is to be one.
-    fn next_attempt_at(&self, number: u32, failed: &Attempt, entropy: u64, now: Timestamp) -> Option<Timestamp> {
-        let retries = &self.options.retries;
-        let kind = match failed.error {
-            AttemptError::Invalid => return None,
-            AttemptError::Error => None,
-            AttemptError::Timeout => Some("timeout"),
-            AttemptError::Panic => Some("panic"),
-        };
-        let is_final = failed.name.as_deref().or(kind).is_some_and(|name| retries.is_final(name));
-        if self.options.at_most_once || is_final {
-            return None;
-        }
-        let delay = retries.delay_after(number, entropy)?;
-        let at = later(now, failed.retry_after.unwrap_or(delay));
-        let in_time = retries.total.is_none_or(|total| at <= later(self.alarms.asked, total));
-        in_time.then_some(at)
-    }
-
-    /// How the step ends with an attempt that is its last.
-    fn failure_of(&self, error: AttemptError, message: String) -> Failure {
-        let kind = match error {
-            AttemptError::Invalid => FailureKind::Invalid,
-            AttemptError::Timeout if self.options.at_most_once => return interrupted(&message),
-            AttemptError::Timeout | AttemptError::Error | AttemptError::Panic => FailureKind::Exhausted,
-        };
-        Failure::new(kind, message)
-    }
-
-    /// How a step ends that ran out of time before its attempt began.
-    fn not_begun(&self, alarm: Alarm) -> Failure {
-        let Self { options, attempt, .. } = self;
-        if alarm == Alarm::Total {
-            return Failure::new(FailureKind::DeadlineExceeded, self.too_late());
-        }
-        let (timeout, queue) = (options.start_timeout.unwrap_or_default(), &options.queue);
-        let message = format!("no worker of queue {queue} began attempt {attempt} within {timeout:?}");
-        Failure::new(FailureKind::NotStarted, message)
-    }
-
-    fn too_late(&self) -> String {
-        format!(
-            "not done within {:?}, in attempt {}",
-            self.options.total_timeout, self.attempt
-        )
-    }
-
-    /// What follows from a timeout that has passed.
-    fn timed_out(&mut self, alarm: Alarm) -> Next {
-        let Self { options, begun, .. } = self;
-        let message = match alarm {
-            Alarm::Total if begun.present && options.at_most_once => return Next::Record(interrupted(&self.too_late())),
-            Alarm::Total | Alarm::Start if options.at_most_once => return Next::Fence,
-            Alarm::Total | Alarm::Start => return Next::Record(self.not_begun(alarm)),
-            Alarm::Attempt => overdue("its worker did not end it within its timeout", options.timeout),
-            Alarm::Heartbeat => overdue("no heartbeat for its timeout", options.heartbeat_timeout),
-        };
-        self.alarms.give_up();
-        Next::Fail(TimedOut {
-            began: self.alarms.begun.unwrap_or(self.alarms.due),
-            message,
-            name: (alarm == Alarm::Heartbeat).then(|| HEARTBEAT.to_owned()),
-        })
-    }
-}
-
-fn overdue(what: &str, timeout: Option<Duration>) -> String {
-    format!("{what} of {:?}", timeout.unwrap_or_default())
-}
-
-/// The end of what may run once only, and of which nobody knows how far it came.
-fn interrupted(message: &str) -> Failure {
-    let message = format!("{message}; it began, may run once only, and nobody knows how far it came");
-    Failure::new(FailureKind::Interrupted, message)
 }
 
 impl Begun {

@@ -15,6 +15,7 @@ mod sessions;
 mod steps;
 mod table;
 mod timers;
+mod verdicts;
 
 pub(crate) use ask::Ask;
 pub(crate) use attempts::StepWait;
