@@ -1,10 +1,11 @@
 //! Rollbacks under kill -9, and a function that hangs, on a real server.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use everstep::{FailureKind, RunError};
 use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, frozen, unpaid_trip, until};
+use tokio::time::Instant;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
 

@@ -79,31 +79,23 @@ impl Retries {
 
     /// The `RetryPolicy` they stand for; what is not given is as in its default.
     pub(crate) fn policy(&self) -> TokenStream {
-        let max_attempts = self.max_attempts.map(|attempts| quote!(max_attempts: #attempts,));
-        let initial = self.initial.map(|(initial, _)| {
-            let initial = duration::expression(initial);
-            quote!(initial: #initial,)
-        });
-        let growth = self.growth().map(|growth| quote!(growth: #growth,));
-        let max = self.max.map(|max| {
-            let max = duration::expression(max);
-            quote!(max: #max,)
-        });
-        let jitter = self.jitter.map(|jitter| quote!(jitter: #jitter,));
-        let total = self.total.map(|total| {
-            let total = some(total);
-            quote!(total: #total,)
-        });
-        let never = self.never.as_ref().map(|names| {
-            let names = names.iter();
-            quote!(never: ::std::vec![#(::std::string::String::from(#names)),*],)
-        });
-        quote! {
-            ::everstep::RetryPolicy {
-                #max_attempts #initial #growth #max #jitter #total #never
-                ..defaults.retries
-            }
-        }
+        let max_attempts = self.max_attempts.map(|attempts| quote!(policy.max_attempts = #attempts;));
+        let initial = self.initial.map(|(initial, _)| duration::expression(initial));
+        let initial = initial.map(|initial| quote!(policy.initial = #initial;));
+        let growth = self.growth().map(|growth| quote!(policy.growth = #growth;));
+        let max = self.max.map(duration::expression);
+        let max = max.map(|max| quote!(policy.max = #max;));
+        let jitter = self.jitter.map(|jitter| quote!(policy.jitter = #jitter;));
+        let total = self.total.map(some);
+        let total = total.map(|total| quote!(policy.total = #total;));
+        let never = self.never.iter().flatten();
+        quote! {{
+            #[allow(unused_mut)]
+            let mut policy = defaults.retries;
+            #max_attempts #initial #growth #max #jitter #total
+            #(policy.never.push(::std::string::String::from(#never));)*
+            policy
+        }}
     }
 
     fn growth(&self) -> Option<TokenStream> {

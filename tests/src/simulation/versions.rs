@@ -111,7 +111,7 @@ mod edits {
 }
 
 /// Says which version it is.
-mod versions {
+mod releases {
     use super::*;
 
     #[workflow(name = "versioned")]
@@ -164,8 +164,8 @@ pub(super) fn definitions() -> Vec<Definition> {
     vec![
         everstep::definition(original, resources()),
         everstep::definition(edits::bumped, resources()),
-        everstep::definition(versions::first, resources()),
-        everstep::definition(versions::second, resources()),
+        everstep::definition(releases::first, resources()),
+        everstep::definition(releases::second, resources()),
         everstep::definition(patches::after, resources()),
     ]
 }
@@ -310,24 +310,24 @@ async fn a_step_is_patched_in(world: World) {
 
 async fn two_versions(world: World) {
     world.worker("worker-1", &["default"]);
-    world.deploy(1, code!(versions::first));
-    let old = world.start(versions::first, (), "old").await;
+    world.deploy(1, code!(releases::first));
+    let old = world.start(releases::first, (), "old").await;
     world.recorded("step.a").await;
-    world.deploy(2, code!(versions::second));
+    world.deploy(2, code!(releases::second));
     world.parked(&old, "no code").await;
-    let new = world.start(versions::second, (), "new").await;
+    let new = world.start(releases::second, (), "new").await;
     expect_completed(&world, &new).await;
-    world.deploy(3, code!(versions::first, versions::second));
+    world.deploy(3, code!(releases::first, releases::second));
     expect_completed(&world, &old).await;
 }
 
 /// A run that was started by name stays with the version that was the newest then.
 async fn started_by_name(world: World) {
     world.worker("worker-1", &["default"]);
-    world.deploy(1, code!(versions::first));
+    world.deploy(1, code!(releases::first));
     let old = world.start_named("versioned", "old").await;
     world.recorded("step.a").await;
-    world.deploy(2, code!(versions::first, versions::second));
+    world.deploy(2, code!(releases::first, releases::second));
     let new = world.start_named("versioned", "new").await;
     for run in [&old, &new] {
         expect_completed(&world, run).await;

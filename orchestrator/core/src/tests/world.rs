@@ -31,7 +31,7 @@ pub(super) struct Story {
 
 /// Something that may happen next, by itself.
 enum Coming {
-    Work(Command),
+    Work(Box<Command>),
     Retry { key: StepKey, attempt: u32 },
     Deadline { key: StepKey, at: Timestamp },
     Entry(EventBody),
@@ -146,7 +146,7 @@ impl World<'_> {
                 Ok(())
             }
             Coming::Work(command) => {
-                let body = self.work(command);
+                let body = self.work(*command);
                 body.map_or(Ok(()), |body| self.append(body))
             }
         }
@@ -169,7 +169,7 @@ impl World<'_> {
             self.run = reload(self.definition, &self.story.journal);
             // What was under way is lost, but for a choice that may still arrive, and then stands.
             self.coming
-                .retain(|coming| matches!(coming, Coming::Work(Command::RecordMarker { .. })));
+                .retain(|coming| matches!(coming, Coming::Work(command) if matches!(**command, Command::RecordMarker { .. })));
             self.story.said.insert(sequence, None);
             return self.act();
         }
@@ -235,7 +235,7 @@ impl World<'_> {
                     self.coming.push(Coming::Entry(EventBody::About(key, cancelled)));
                 }
                 Command::CancelTimer { key } | Command::CancelLocal { key } => self.call_back(&key),
-                other => self.coming.push(Coming::Work(other)),
+                other => self.coming.push(Coming::Work(Box::new(other))),
             }
         }
     }
