@@ -216,6 +216,7 @@ impl Partition {
             key,
             attempt: None,
             entry: Some(Box::new(Entry::Step(outcome))),
+            under_way: self.slots.live(run).is_some_and(|live| live.effects > 0 || live.read_back),
         };
         self.perform(origin.clone(), take_back);
     }
@@ -229,6 +230,7 @@ impl Partition {
             key,
             attempt: Some((failed.function.clone(), attempt)),
             entry: Some(Box::new(Entry::Try(failed))),
+            under_way: false,
         };
         self.perform(origin.clone(), take_back);
     }

@@ -60,6 +60,8 @@ pub(crate) enum Effect {
         attempt: Option<(FunctionName, u32)>,
         /// The outcome of the step or the attempt, unless it is recorded, or follows from the end of the run.
         entry: Option<Box<Entry>>,
+        /// A task of the run may be about to be published.
+        under_way: bool,
     },
     /// Take all schedules of a run back.
     UnscheduleRun { run: RunId },
@@ -164,7 +166,8 @@ impl Performer {
                 key,
                 attempt,
                 entry,
-            } => Box::pin(async move { self.take_back(queue, run, key, attempt, entry).await }),
+                under_way,
+            } => Box::pin(async move { self.take_back(queue, run, key, attempt, entry, under_way).await }),
             Effect::Unlist { run } => Box::pin(async move { self.unlist(run).await }),
             Effect::Load { run, load, at } => Box::pin(async move {
                 let journal = journal::read(&self.store, &run, at).await;
@@ -246,7 +249,13 @@ impl Performer {
                 self.store.clock().sleep(backoff.delay()).await;
             }
             error = match self.store.publish_task(&queue, &task).await {
-                Ok(published) => return task_published(task, published),
+                Ok(published) => {
+                    // It took its time, and the step may have ended meanwhile.
+                    if self.is_over(&task).await {
+                        self.purge_step(&queue, &task.run, &task.key).await;
+                    }
+                    return task_published(task, published);
+                }
                 Err(error) => error,
             };
         }

@@ -199,6 +199,7 @@ impl Partition {
                     key,
                     attempt: None,
                     entry: None,
+                    under_way: false,
                 },
             );
         }
