@@ -25,12 +25,12 @@ fn anybody_may_die_at_every_entry() {
 }
 
 macro_rules! at_every_call_of {
-    ($($test:ident: $process:literal, $offset:literal;)*) => {
+    ($($test:ident: $process:literal, $stride:literal, $offset:literal;)*) => {
         $(
             #[test]
             fn $test() {
                 for scenario in step_scenarios() {
-                    at_every_call(&scenario, $process, 2, $offset);
+                    at_every_call(&scenario, $process, $stride, $offset);
                 }
             }
         )*
@@ -38,8 +38,10 @@ macro_rules! at_every_call_of {
 }
 
 at_every_call_of! {
-    an_orchestrator_may_die_at_every_even_call: "orchestrator-1", 0;
-    an_orchestrator_may_die_at_every_odd_call: "orchestrator-1", 1;
-    a_worker_may_die_at_every_even_call: "worker-1", 0;
-    a_worker_may_die_at_every_odd_call: "worker-1", 1;
+    an_orchestrator_may_die_at_every_fourth_call: "orchestrator-1", 4, 0;
+    an_orchestrator_may_die_at_every_fourth_call_but_one: "orchestrator-1", 4, 1;
+    an_orchestrator_may_die_at_every_fourth_call_but_two: "orchestrator-1", 4, 2;
+    an_orchestrator_may_die_at_every_fourth_call_but_three: "orchestrator-1", 4, 3;
+    a_worker_may_die_at_every_even_call: "worker-1", 2, 0;
+    a_worker_may_die_at_every_odd_call: "worker-1", 2, 1;
 }

@@ -23,7 +23,7 @@ pub fn step_scenarios() -> Vec<Scenario> {
 /// A step in a queue that nobody serves, and what is done instead.
 #[workflow]
 async fn impatient(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
-    let unserved = ctx.step(square, 3).queue("gpu").start_timeout(Duration::from_secs(20));
+    let unserved = ctx.step(square, 3).queue("gpu").start_timeout(Duration::from_secs(5));
     let error = unserved.await.expect_err("nobody serves that queue");
     let kind = error.failure().map(|failure| failure.kind);
     assert_eq!(kind, Some(FailureKind::NotStarted), "{error}");
