@@ -19,6 +19,9 @@ pub const JOURNAL_ENTRIES_WARN: usize = 8_000;
 /// Steps of one run that may be open at the same time.
 pub const STEPS_IN_FLIGHT_MAX: usize = 1_000;
 
+/// Signals of one run that wait for somebody to take them: what arrives faster than it is taken is held in memory.
+pub const SIGNALS_UNREAD_MAX: usize = 2_000;
+
 /// Characters in the name of a workflow, function, step or queue.
 pub const NAME_CHARS_MAX: usize = 128;
 
@@ -44,6 +47,9 @@ pub const BATCH_MESSAGES_MIN: usize = 8;
 
 /// Subjects in one batched direct get (server limit is 1,024).
 pub const READ_SUBJECTS_MAX: usize = 1_000;
+
+/// Bytes of a question with all that it shows, which stands in the journal and in every list of what is open.
+pub const QUESTION_BYTES_MAX: usize = 256 * 1024;
 
 /// Partitions of one deployment; the partition is the first part of each run id.
 pub const PARTITIONS_MAX: u32 = 1_024;

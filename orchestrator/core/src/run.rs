@@ -98,6 +98,22 @@ pub enum OpenKind {
     },
     /// A closure.
     Closure,
+    /// A signal.
+    Signal {
+        /// Its name.
+        name: String,
+        /// When it is no longer waited for.
+        deadline: Option<Timestamp>,
+    },
+    /// A question to people.
+    Question {
+        /// What they read.
+        text: String,
+        /// Whether it is an approval.
+        is_approval: bool,
+        /// When it is no longer asked.
+        deadline: Option<Timestamp>,
+    },
 }
 
 impl OpenWait {
@@ -242,6 +258,7 @@ impl Run {
             (EventBody::Start(..), _) | (_, Stage::New) => None,
             (EventBody::About(key, record), _) => Some(self.shared.change(|state| state.record(key, record))),
             (EventBody::In(inbound), _) => self.inbound(inbound),
+            (EventBody::Signal(name, value), _) => Some(self.shared.change(|state| state.signal(&name, value))),
         }
     }
 
@@ -287,6 +304,8 @@ impl Run {
                 }
                 None
             }
+            // What is for a wait comes as an event of its own.
+            InboundKind::Signal { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => None,
         }
     }
 
@@ -358,6 +377,11 @@ impl Run {
         if self.entries > self.limits.entries {
             return Some(Parked::TooManySteps(TooMany::Entries {
                 limit: self.limits.entries,
+            }));
+        }
+        if self.shared.with(State::kept_signals) > self.limits.signals_kept {
+            return Some(Parked::TooManySteps(TooMany::Signals {
+                limit: self.limits.signals_kept,
             }));
         }
         (!self.shared.with(State::has_open)).then_some(Parked::Stuck)

@@ -4,12 +4,14 @@
 //! [`crate::shared`], which knows when nothing is borrowed.
 
 mod kept;
+mod mailbox;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
 use std::task::Waker;
 
+use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::RunId;
 use everstep_common::key::StepKey;
@@ -22,6 +24,7 @@ use crate::waits::{Answer, Family, Moment, Received, Status, StepWait, Wait, Wai
 use crate::{Command, Limits, WaitError};
 
 use kept::Kept;
+use mailbox::Mailbox;
 
 /// Of one run: what is asked, what is recorded, and how they agree.
 pub(crate) struct State {
@@ -36,12 +39,21 @@ pub(crate) struct State {
     phase: Phase,
     waits: Waits,
     kept: Kept,
-    /// Recorded answers that were there before they were asked for, by sequence; granted one at a time.
-    grants: BTreeMap<u64, (WaitId, Answer)>,
+    mailbox: Mailbox,
+    /// What was there before it was asked for, by sequence; granted one at a time.
+    grants: BTreeMap<u64, Grant>,
     /// Found while the workflow was polled; the first one counts.
     trouble: Option<Parked>,
     /// Of all that was asked for and given up, in order and by entry.
     fingerprint: DefaultHasher,
+}
+
+/// Something that is to be granted.
+enum Grant {
+    /// A recorded answer, to its wait.
+    Recorded(WaitId, Answer),
+    /// A signal of that name, to the first wait for it then.
+    Signal(Box<str>),
 }
 
 /// Why an ask is not taken.
@@ -71,6 +83,7 @@ impl State {
             phase: Phase::Running,
             waits: Waits::default(),
             kept: Kept::default(),
+            mailbox: Mailbox::default(),
             grants: BTreeMap::new(),
             trouble: None,
             fingerprint: DefaultHasher::new(),
@@ -142,10 +155,14 @@ impl State {
         let id = self.waits.add(key, self.sequence, self.time, Status::Open, family);
         self.waits.list(id);
         for kept in records {
-            match self.receive(id, kept.record, kept.sequence, kept.time) {
-                Some(answer) => self.grants.insert(kept.sequence, (id, answer)),
-                None => continue,
-            };
+            if let Some(answer) = self.receive(id, kept.record, kept.sequence, kept.time) {
+                self.grants.insert(kept.sequence, Grant::Recorded(id, answer));
+            }
+        }
+        if let Family::Signal(signal) = &self.waits[id].family {
+            let name = Box::from(signal.name());
+            self.mailbox.await_one(&name, id);
+            self.grant_signal(name);
         }
         id
     }
@@ -177,6 +194,11 @@ impl State {
                 wait.recorded = true;
                 Some(result.map_err(WaitError::Failed))
             }
+            Ok(Received::Decided(result)) => Some(result.map_err(WaitError::Failed)),
+            Ok(Received::Over) => {
+                wait.recorded = true;
+                None
+            }
             Err(difference) => {
                 let mismatch = difference.at(wait.key.clone(), sequence);
                 self.run_into(Parked::Nondeterministic(mismatch));
@@ -186,7 +208,11 @@ impl State {
     }
 
     fn answer(&mut self, id: WaitId, answer: Answer) -> Aftermath {
-        let closures = self.waits[id].family.settle().into_iter().collect();
+        let wait = &mut self.waits[id];
+        let closures = wait.family.settle().into_iter().collect();
+        // What is answered by the entry in which it was asked has nothing out that could be taken back.
+        wait.recorded |= wait.asked_at == self.sequence;
+        self.waits.list(id);
         let open = self.waits[id].is_open();
         let waker = open.then(|| self.waits.settle(id, Status::Ready(Box::new(answer)))).flatten();
         Aftermath {
@@ -197,8 +223,61 @@ impl State {
 
     /// Grants the next recorded answer that was asked for late, lowest sequence first.
     pub(crate) fn grant_next(&mut self) -> Option<Aftermath> {
-        let (_, (id, answer)) = self.grants.pop_first()?;
-        Some(self.answer(id, answer))
+        match self.grants.pop_first()?.1 {
+            Grant::Recorded(id, answer) => Some(self.answer(id, answer)),
+            Grant::Signal(name) => {
+                let given = self.give(&name);
+                self.grant_signal(name);
+                Some(given)
+            }
+        }
+    }
+
+    /// A signal has come.
+    pub(crate) fn signal(&mut self, name: &str, value: Bytes) -> Aftermath {
+        self.mailbox.keep(name, self.sequence, value);
+        self.give(name)
+    }
+
+    /// Gives the next signal of the name to the first wait for it, if there are both.
+    fn give(&mut self, name: &str) -> Aftermath {
+        let Some((id, sequence, value)) = self.mailbox.take(name, &self.waits) else {
+            return Aftermath::default();
+        };
+        if let Family::Signal(signal) = &mut self.waits[id].family {
+            signal.give(sequence);
+        }
+        self.answer(id, Ok(value))
+    }
+
+    /// If signals of the name are kept and waited for, the next one is granted when its turn comes.
+    fn grant_signal(&mut self, name: Box<str>) {
+        if let Some(sequence) = self.mailbox.next(&name, &self.waits) {
+            self.grants.insert(sequence, Grant::Signal(name));
+        }
+    }
+
+    /// A signal that was given and not taken is there again, for the next wait.
+    fn give_back(&mut self, id: WaitId) {
+        let wait = &mut self.waits[id];
+        let (Family::Signal(signal), Status::Ready(_)) = (&wait.family, &wait.status) else {
+            return;
+        };
+        let (Some(sequence), name) = (signal.given(), Box::from(signal.name())) else {
+            return;
+        };
+        if let Status::Ready(answer) = mem::replace(&mut wait.status, Status::Taken)
+            && let Ok(value) = *answer
+        {
+            (self.sequence, &wait.key, "given back").hash(&mut self.fingerprint);
+            self.mailbox.keep(&name, sequence, value);
+            self.grant_signal(name);
+        }
+    }
+
+    /// How many signals are kept for waits to come.
+    pub(crate) fn kept_signals(&self) -> usize {
+        self.mailbox.kept()
     }
 
     /// Who is to be woken when the answer is granted. Hands back who was before.
@@ -220,7 +299,11 @@ impl State {
 
     /// Nobody waits for it any more.
     pub(crate) fn abandon(&mut self, id: WaitId) -> Aftermath {
-        if matches!(self.phase, Phase::Closed) || !self.waits[id].is_open() {
+        if matches!(self.phase, Phase::Closed) {
+            return Aftermath::default();
+        }
+        if !self.waits[id].is_open() {
+            self.give_back(id);
             return Aftermath::default();
         }
         // What was asked for by this very entry no owner can have acted on: decisions are made between entries.
@@ -228,7 +311,7 @@ impl State {
         let wakers = self.waits.settle(id, Status::Abandoned { sent }).into_iter().collect();
         let Wait { key, family, .. } = &mut self.waits[id];
         (self.sequence, &*key, "given up").hash(&mut self.fingerprint);
-        let closures = if sent { family.take_closure() } else { family.close() };
+        let closures = if sent { family.give_up() } else { family.close() };
         self.waits.list(id);
         Aftermath {
             wakers,
@@ -250,7 +333,7 @@ impl State {
             aftermath
                 .wakers
                 .extend(self.waits.settle(id, Status::Ready(Box::new(Err(WaitError::Cancelled)))));
-            aftermath.closures.extend(self.waits[id].family.take_closure());
+            aftermath.closures.extend(self.waits[id].family.give_up());
             self.waits.list(id);
         }
         aftermath

@@ -32,10 +32,11 @@ pub(crate) enum Effect {
     Dispatch { queue: QueueName, task: Task, input: Bytes },
     /// Create an entry as it stands.
     Create { run: RunId, key: EntryKey, entry: Entry },
-    /// Create a closure's result.
+    /// Create a `local` entry: a closure's result, or a question.
     RecordLocal {
         run: RunId,
         key: StepKey,
+        kind: LocalKind,
         result: Result<Bytes, Failure>,
     },
     /// Create the run's end.
@@ -120,7 +121,9 @@ impl Performer {
                 Box::pin(self.dispatch(queue, task, input).instrument(span))
             }
             Effect::Create { run, key, entry } => Box::pin(async move { self.create(run, key, entry).await }),
-            Effect::RecordLocal { run, key, result } => Box::pin(async move { self.record_local(run, key, result).await }),
+            Effect::RecordLocal { run, key, kind, result } => {
+                Box::pin(async move { self.record_local(run, key, kind, result).await })
+            }
             Effect::End { run, outcome } => Box::pin(async move { self.end(run, outcome).await }),
             Effect::Schedule {
                 run,
@@ -230,7 +233,7 @@ impl Performer {
         }
     }
 
-    async fn record_local(&self, run: RunId, key: StepKey, result: Result<Bytes, Failure>) -> Performed {
+    async fn record_local(&self, run: RunId, key: StepKey, kind: LocalKind, result: Result<Bytes, Failure>) -> Performed {
         let result = match result {
             Ok(value) => match self.store.put_payload(&run, key.token(), value).await {
                 Ok(payload) => StepResult::Value(payload),
@@ -238,10 +241,7 @@ impl Performer {
             },
             Err(failure) => StepResult::Failure(failure),
         };
-        let entry = Entry::Local(Local {
-            kind: LocalKind::Closure,
-            result,
-        });
+        let entry = Entry::Local(Local { kind, result });
         self.create(run, EntryKey::Local(key), entry).await
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstep_common::failure::Failure;
 use everstep_common::ids::RunId;
-use everstep_common::journal::{Entry, JournalEntry, RunOutcome};
+use everstep_common::journal::{Entry, JournalEntry, LocalKind, RunOutcome};
 use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
 use everstep_common::store::{PayloadError, ReadAt, TaskPublished};
@@ -269,7 +269,7 @@ impl Partition {
     pub(super) fn closure_finished(&mut self, run: RunId, key: StepKey, result: Result<Bytes, Failure>) {
         let held = self.closures.finished(&run, &key);
         let origin = held.map(|sequence| (run.clone(), sequence));
-        self.perform(origin, Effect::RecordLocal { run, key, result });
+        self.perform(origin, Effect::RecordLocal { run, key, kind: LocalKind::Closure, result });
         if let Some(held) = held {
             self.watermark.release(held);
         }

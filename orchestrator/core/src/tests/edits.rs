@@ -66,6 +66,7 @@ fn class(decision: Decision) -> String {
         Mismatch::Function { key, .. } => format!("function {key}"),
         Mismatch::Input { key, .. } => format!("input {key}"),
         Mismatch::Kind { key, .. } => format!("kind {key}"),
+        Mismatch::Approval { key, .. } => format!("approval {key}"),
         Mismatch::Unasked { recorded, .. } => {
             let keys: Vec<_> = recorded.iter().map(|recorded| recorded.key.to_string()).collect();
             format!("unasked {}", keys.join(" "))

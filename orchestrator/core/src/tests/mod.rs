@@ -9,6 +9,7 @@ mod edits;
 mod keys;
 mod kit;
 mod order;
+mod outside;
 mod parking;
 mod programs;
 mod replay;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
+use everstep_common::journal::LocalKind;
 use futures::future::join_all;
 use futures::select_biased;
 
@@ -44,10 +45,12 @@ fn random_programs_replay_from_every_prefix() {
 }
 
 /// What the programs must have made the core say between them.
-const EVERY_COMMAND: [&str; 11] = [
+const EVERY_COMMAND: [&str; 14] = [
+    "ask",
     "cancel closure",
     "cancel step",
     "cancel timer",
+    "close",
     "deadline",
     "dispatch",
     "end cancelled",
@@ -56,6 +59,7 @@ const EVERY_COMMAND: [&str; 11] = [
     "retry",
     "run",
     "timer",
+    "withdraw",
 ];
 
 fn kind_of(line: &str) -> String {
@@ -122,6 +126,8 @@ fn check_reload(definition: &Definition, prefix: &[Event], open: &Open) -> Resul
 #[derive(Default)]
 struct Open {
     work: BTreeMap<String, String>,
+    /// Questions that nobody can see yet.
+    questions: BTreeMap<String, String>,
     deadlines: BTreeMap<String, String>,
     end: Option<String>,
 }
@@ -129,6 +135,8 @@ struct Open {
 impl Open {
     fn follow(&mut self, event: &Event, said: Vec<Command>) {
         match &event.body {
+            EventBody::About(key, Record::Local(LocalKind::Question, _)) => drop(self.questions.remove(&key.to_string())),
+            EventBody::About(key, Record::Withdrawn) => self.forget(&key.to_string()),
             EventBody::About(key, Record::Step { .. } | Record::Local(..) | Record::Timer) => self.forget(&key.to_string()),
             EventBody::End => *self = Self::default(),
             _ => {}
@@ -141,6 +149,11 @@ impl Open {
             };
             match command {
                 Command::Deadline { .. } => drop(self.deadlines.insert(key, line)),
+                Command::AskUser { .. } => drop(self.questions.insert(key, line)),
+                Command::CloseWait { .. } => {
+                    self.forget(&key);
+                    self.work.insert(key, line);
+                }
                 Command::Record { .. } | Command::CancelStep { .. } => {
                     self.forget(&key);
                     self.work.insert(key, line);
@@ -153,6 +166,7 @@ impl Open {
     fn forget(&mut self, key: &str) {
         self.work.remove(key);
         self.deadlines.remove(key);
+        self.questions.remove(key);
     }
 
     fn lines(&self) -> Vec<String> {
@@ -160,6 +174,7 @@ impl Open {
             .work
             .values()
             .chain(self.deadlines.values())
+            .chain(self.questions.values())
             .chain(&self.end)
             .cloned()
             .collect();

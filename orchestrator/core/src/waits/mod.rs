@@ -4,11 +4,15 @@
 //!   created ──first poll──▶ Open ──its entry──▶ Ready ──polled──▶ Taken
 //!                            │ └────in.cancel──▶ Ready
 //!                            └──dropped──▶ Abandoned
+//!
+//!   a signal that a wait was given and did not take goes back to the mailbox when the wait is dropped
 //! ```
 
 mod ask;
 mod family;
 mod locals;
+mod questions;
+mod signals;
 mod steps;
 mod table;
 mod timers;
@@ -17,6 +21,10 @@ pub(crate) use ask::Ask;
 pub(crate) use family::{Family, Moment, Received};
 pub(crate) use locals::NewLocal;
 pub use locals::{Closure, Local};
+pub use questions::Asked;
+pub(crate) use questions::NewQuestion;
+pub(crate) use signals::NewSignal;
+pub use signals::Signal;
 pub use steps::Step;
 pub(crate) use steps::{NewStep, StepWait};
 pub(crate) use table::{Status, Wait, WaitId, Waits};
