@@ -248,7 +248,6 @@ fn outside() -> Vec<Sample> {
     let withdrawn = InboundKind::Withdrawn {
         wait: StepKey::from_path("left/approve"),
     };
-    let slot = "in.answer.left=2Fapprove";
     let local = Entry::Local(Local {
         kind: LocalKind::Question,
         result: StepResult::Value(inline()),
@@ -260,16 +259,32 @@ fn outside() -> Vec<Sample> {
             "in.payment-1",
             inbound(signal(stored("in.payment-1")), Some("sent again"))
         ),
-        entry!("in.answer.value", slot, inbound(answer(Reply::Value(inline()), &[]), Some("why not"))),
-        entry!("in.answer.value_stored", slot, inbound(answer(Reply::Value(stored("in")), &[]), None)),
-        entry!("in.answer.skip", slot, inbound(answer(Reply::Skip, &[]), Some("no idea"))),
+        entry!(
+            "in.answer.value",
+            "in.answer.left=2Fapprove",
+            inbound(answer(Reply::Value(inline()), &[]), Some("why not"))
+        ),
+        entry!(
+            "in.answer.value_stored",
+            "in.answer.left=2Fapprove",
+            inbound(answer(Reply::Value(stored("in")), &[]), None)
+        ),
+        entry!(
+            "in.answer.skip",
+            "in.answer.left=2Fapprove",
+            inbound(answer(Reply::Skip, &[]), Some("no idea"))
+        ),
         entry!(
             "in.answer.approve",
             "in.answer.left=2Fapprove.ada",
             inbound(answer(Reply::Approve(hash), &["finance", "board"]), Some("looked at it"))
         ),
-        entry!("in.answer.reject", slot, inbound(answer(Reply::Reject(hash), &[]), Some("too much"))),
-        entry!("in.withdrawn", slot, inbound(withdrawn, None)),
+        entry!(
+            "in.answer.reject",
+            "in.answer.left=2Fapprove",
+            inbound(answer(Reply::Reject(hash), &[]), Some("too much"))
+        ),
+        entry!("in.withdrawn", "in.answer.left=2Fapprove", inbound(withdrawn, None)),
         entry!("local.question", "local.approve", local),
     ]
 }
@@ -280,10 +295,7 @@ fn questions() -> Vec<Sample> {
         text: "Which colour?".into(),
         ..Question::default()
     };
-    let input = |input| Question {
-        input,
-        ..least.clone()
-    };
+    let input = |input| Question { input, ..least.clone() };
     let most = Question {
         text: "Größe?".into(),
         input: InputType::Form {

@@ -195,6 +195,16 @@ impl Run {
         self.shared.with(|state| state.open_waits().map(OpenWait::of).collect())
     }
 
+    /// What of that somebody outside is to answer: signals and questions, in the order asked.
+    pub fn waits_outside(&self) -> Vec<OpenWait> {
+        self.shared.with(|state| state.waits_outside().map(OpenWait::of).collect())
+    }
+
+    /// How often those changed since the run is in memory: cheap to look at after every entry.
+    pub fn outside_changes(&self) -> u64 {
+        self.shared.with(State::outside_changes)
+    }
+
     /// The run.
     pub fn id(&self) -> &RunId {
         &self.shared.run

@@ -120,6 +120,16 @@ impl State {
         self.waits.iter().filter(|wait| wait.is_open())
     }
 
+    /// The open waits that somebody outside is to answer, in the order asked.
+    pub(crate) fn waits_outside(&self) -> impl Iterator<Item = &Wait> {
+        self.waits.outside()
+    }
+
+    /// How often those changed.
+    pub(crate) fn outside_changes(&self) -> u64 {
+        self.waits.outside_changes()
+    }
+
     /// The next entry is being applied.
     pub(crate) fn turn(&mut self, sequence: u64, time: Timestamp) {
         self.sequence = sequence;

@@ -28,7 +28,10 @@ impl Partition {
             live.run.decide()
         };
         match decision {
-            Decision::Go(commands) => commands.into_iter().for_each(|command| self.command(run, command, &origin)),
+            Decision::Go(commands) => {
+                commands.into_iter().for_each(|command| self.command(run, command, &origin));
+                self.tell_waits(run);
+            }
             Decision::Parked(parked) => {
                 let (sequence, about, cancelling) = (live.run.applied(), live.about.clone(), live.run.is_cancelling());
                 self.park(run, sequence, &parked, about, cancelling);

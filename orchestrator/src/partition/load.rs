@@ -119,6 +119,7 @@ impl Partition {
             about: about.clone(),
             effects: 0,
             active: now,
+            told_waits: 0,
             read_back: true,
         };
         self.slots.insert(run.clone(), live);
@@ -269,7 +270,15 @@ impl Partition {
     pub(super) fn closure_finished(&mut self, run: RunId, key: StepKey, result: Result<Bytes, Failure>) {
         let held = self.closures.finished(&run, &key);
         let origin = held.map(|sequence| (run.clone(), sequence));
-        self.perform(origin, Effect::RecordLocal { run, key, kind: LocalKind::Closure, result });
+        self.perform(
+            origin,
+            Effect::RecordLocal {
+                run,
+                key,
+                kind: LocalKind::Closure,
+                result,
+            },
+        );
         if let Some(held) = held {
             self.watermark.release(held);
         }
@@ -295,6 +304,11 @@ impl Partition {
             started: about.started,
             since,
             tags: about.tags.clone(),
+            waits: if status == RunStatus::Running {
+                self.waits_of(run)
+            } else {
+                Vec::new()
+            },
         };
         let now = self.store.clock().now();
         let hold = status.is_final().then_some(sequence);

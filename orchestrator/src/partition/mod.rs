@@ -39,6 +39,7 @@ mod start;
 mod summary;
 mod sweep;
 mod upkeep;
+mod waiting;
 mod wake;
 mod wheel;
 

@@ -226,6 +226,7 @@ mod tests {
             started: Timestamp::UNIX_EPOCH,
             since: Timestamp::UNIX_EPOCH,
             tags: BTreeMap::new(),
+            waits: Vec::new(),
         }
     }
 

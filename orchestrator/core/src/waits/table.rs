@@ -1,6 +1,6 @@
 //! Everything a run has asked for, in the order asked. Asked is for ever: nothing is removed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::mem;
 use std::ops::{Index, IndexMut};
 use std::task::Waker;
@@ -13,7 +13,7 @@ use crate::Closure;
 use crate::parked::WaitKind;
 
 /// Which wait of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WaitId(usize);
 
 /// One wait.
@@ -62,6 +62,10 @@ pub(crate) struct Waits {
     changed: Vec<WaitId>,
     open: usize,
     open_steps: usize,
+    /// The open ones that somebody outside is to answer.
+    outside: BTreeSet<WaitId>,
+    /// How often those changed.
+    outside_changes: u64,
 }
 
 impl Waits {
@@ -69,7 +73,7 @@ impl Waits {
     pub(crate) fn add(&mut self, key: StepKey, asked_at: u64, since: Timestamp, status: Status, family: Family) -> WaitId {
         let id = WaitId(self.all.len());
         if let Status::Open = status {
-            self.count_open(family.kind(), 1);
+            self.count_open(id, family.kind(), 1);
         }
         self.by_key.insert(key.clone(), id.0);
         self.all.push(Wait {
@@ -103,6 +107,16 @@ impl Waits {
         self.open_steps
     }
 
+    /// The open ones that somebody outside is to answer, in the order asked.
+    pub(crate) fn outside(&self) -> impl Iterator<Item = &Wait> {
+        self.outside.iter().map(|id| &self[*id])
+    }
+
+    /// How often those changed.
+    pub(crate) fn outside_changes(&self) -> u64 {
+        self.outside_changes
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Wait> {
         self.all.iter()
     }
@@ -117,7 +131,7 @@ impl Waits {
         debug_assert!(matches!(wait.status, Status::Open), "only open waits are settled");
         wait.status = status;
         let (waker, kind) = (wait.waker.take(), wait.family.kind());
-        self.count_open(kind, -1);
+        self.count_open(id, kind, -1);
         waker
     }
 
@@ -145,10 +159,19 @@ impl Waits {
         (wakers, closures)
     }
 
-    fn count_open(&mut self, kind: WaitKind, change: isize) {
+    fn count_open(&mut self, id: WaitId, kind: WaitKind, change: isize) {
         self.open = self.open.strict_add_signed(change);
-        if kind == WaitKind::Step {
-            self.open_steps = self.open_steps.strict_add_signed(change);
+        match kind {
+            WaitKind::Step => self.open_steps = self.open_steps.strict_add_signed(change),
+            WaitKind::Signal | WaitKind::Question => {
+                self.outside_changes += 1;
+                if change > 0 {
+                    self.outside.insert(id);
+                } else {
+                    self.outside.remove(&id);
+                }
+            }
+            WaitKind::Timer | WaitKind::Closure => {}
         }
     }
 }
