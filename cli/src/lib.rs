@@ -61,6 +61,10 @@ async fn perform(cli: Cli) -> Result<ExitCode, Problem> {
         Verb::Runs(Runs::Tail(arguments)) => runs::tail(&global, arguments).await,
         Verb::Runs(Runs::Cancel(arguments)) => runs::cancel(&global, arguments).await,
         Verb::Runs(Runs::Resume(arguments)) => runs::resume(&global, arguments).await,
+        Verb::Runs(Runs::Signal(arguments)) => runs::answer::signal(&global, arguments).await,
+        Verb::Runs(Runs::Answer(arguments)) => runs::answer::answer(&global, arguments).await,
+        Verb::Runs(Runs::Approve(arguments)) => runs::answer::decide(&global, arguments, true).await,
+        Verb::Runs(Runs::Reject(arguments)) => runs::answer::decide(&global, arguments, false).await,
         Verb::Doctor(arguments) => doctor::doctor(&global, arguments).await,
         Verb::Provision(arguments) => provision::provision(&global, arguments).await,
         Verb::Completions { shell } => {

@@ -66,6 +66,18 @@ pub enum WorkflowErrorKind {
         /// How it ended.
         failure: Failure,
     },
+    /// Nobody sent, answered or decided in time.
+    TimedOut {
+        /// What was waited for.
+        wait: String,
+    },
+    /// A step requires an approval that does not allow it. It has not been asked for.
+    NotApproved {
+        /// Its name.
+        step: String,
+        /// Why not.
+        reason: String,
+    },
     /// The run is being cancelled. Clean up and return this error: then it ends as cancelled.
     Cancelled,
     /// A value cannot be encoded, is not of the type that was expected, or is over a limit.
@@ -124,6 +136,16 @@ impl WorkflowError {
         *self.kind == WorkflowErrorKind::Cancelled
     }
 
+    /// Whether nobody sent, answered or decided in time.
+    ///
+    /// ```
+    /// # use everstep::WorkflowError;
+    /// assert!(!WorkflowError::new("no").is_timed_out());
+    /// ```
+    pub fn is_timed_out(&self) -> bool {
+        matches!(*self.kind, WorkflowErrorKind::TimedOut { .. })
+    }
+
     /// The same error, with what was being done put before its message. The kind stays.
     ///
     /// ```
@@ -158,6 +180,23 @@ impl WorkflowError {
         Self::of_wait(error, |failure| WorkflowErrorKind::Invalid(failure.message))
     }
 
+    /// The error of a wait for something from outside.
+    pub(crate) fn of_outside(wait: &str, error: WaitError) -> Self {
+        Self::of_wait(error, |failure| match failure.kind {
+            FailureKind::DeadlineExceeded => WorkflowErrorKind::TimedOut { wait: wait.to_owned() },
+            _ => WorkflowErrorKind::Invalid(format!("{wait}: {}", failure.message)),
+        })
+    }
+
+    pub(crate) fn timed_out(wait: &str) -> Self {
+        WorkflowErrorKind::TimedOut { wait: wait.to_owned() }.into()
+    }
+
+    pub(crate) fn not_approved(step: &str, reason: String) -> Self {
+        let step = step.to_owned();
+        WorkflowErrorKind::NotApproved { step, reason }.into()
+    }
+
     fn of_wait(error: WaitError, failed: impl FnOnce(Failure) -> WorkflowErrorKind) -> Self {
         match error {
             WaitError::Cancelled => WorkflowErrorKind::Cancelled,
@@ -171,6 +210,8 @@ impl WorkflowError {
         let kind = match self.kind() {
             WorkflowErrorKind::Step { failure, .. } | WorkflowErrorKind::Run { failure, .. } => failure.kind,
             WorkflowErrorKind::Cancelled => FailureKind::Cancelled,
+            WorkflowErrorKind::TimedOut { .. } => FailureKind::DeadlineExceeded,
+            WorkflowErrorKind::NotApproved { .. } => own,
             WorkflowErrorKind::Invalid(_) => FailureKind::Invalid,
             WorkflowErrorKind::Failed(_) => own,
         };
@@ -187,6 +228,8 @@ impl WorkflowError {
         match self.kind() {
             WorkflowErrorKind::Step { step, failure } => format!("{doing}step `{step}` failed: {}", failure_text(failure)),
             WorkflowErrorKind::Run { name, failure } => format!("{doing}closure `{name}` failed: {}", failure_text(failure)),
+            WorkflowErrorKind::TimedOut { wait } => format!("{doing}{wait}: nobody answered in time"),
+            WorkflowErrorKind::NotApproved { step, reason } => format!("{doing}step `{step}` may not run: {reason}"),
             WorkflowErrorKind::Cancelled => format!("{doing}the run is being cancelled"),
             WorkflowErrorKind::Invalid(text) | WorkflowErrorKind::Failed(text) => format!("{doing}{text}"),
         }

@@ -28,20 +28,24 @@ mod workflow;
 pub use everstep_common::failure::{Failure, FailureKind};
 pub use everstep_common::ids::{Prefix, QueueName, RunId, WorkflowName};
 pub use everstep_common::journal;
+pub use everstep_common::question::PayloadHash;
 pub use everstep_common::retry::RetryPolicy;
-pub use everstep_common::summary::{RunStatus, RunSummary};
+pub use everstep_common::summary::{RunStatus, RunSummary, WaitSummary, WaitedFor};
 pub use everstep_common::topology::Durability;
 pub use everstep_nats::ConnectOptions;
 pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
-pub use client::{Client, ClientError, ListFilter, ListedRun, RunError, RunHandle, StartRun};
+pub use client::{Client, ClientError, ListFilter, ListedRun, OpenQuestion, Respondent, RunError, RunHandle, StartRun};
 pub use context::WorkflowContext;
 pub use error::{WorkflowError, WorkflowErrorKind};
 pub use function::{Function, FunctionBody, FunctionCall, FunctionDeclaration, IntoFunction};
 pub use registration::{definition, handler};
 pub use telemetry::{Telemetry, TelemetryError};
-pub use waits::{IntoRetries, RunFuture, SleepFuture, StepFuture};
+pub use waits::{
+    Answer, Approval, ApprovalFuture, Choice, Deadline, Decision, InputType, IntoRetries, OnExpire, OnTimeout, Question,
+    QuestionFuture, RunFuture, Said, SignalFuture, SleepFuture, StepFuture, Verdict,
+};
 pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 
 #[doc = include_str!("function.md")]

@@ -33,4 +33,5 @@ pub use crate::context::WorkflowContext;
 pub use crate::error::{WorkflowError, WorkflowErrorKind};
 pub use crate::function::Function;
 pub use crate::select;
+pub use crate::waits::{Approval, Choice, InputType, OnExpire, OnTimeout, Question};
 pub use crate::workflow::Workflow;

@@ -27,6 +27,15 @@ fn the_same_scenario_is_the_same_story() {
 }
 
 #[test]
+fn an_answer_and_its_timeout_at_the_same_instant_have_one_outcome_a_thousand_times() {
+    let settings = Settings {
+        within: Duration::from_secs(4 * 3_600),
+        ..Settings::default()
+    };
+    play(&Scenario::SAME_INSTANT, settings);
+}
+
+#[test]
 fn many_runs_end_though_few_fit_into_memory() {
     let settings = Settings {
         live_runs_max: 10,

@@ -16,6 +16,7 @@ mod disasters;
 mod driver;
 mod keeping;
 mod ledger;
+mod outside;
 mod owners;
 mod processes;
 mod properties;

@@ -9,6 +9,7 @@ use futures::future::LocalBoxFuture;
 use futures::{FutureExt, join};
 
 use super::disasters::{self, Dice};
+use super::outside::{approvals, questions, signals, unanswered};
 use super::shop;
 use super::world::World;
 
@@ -59,6 +60,10 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario!(without_code_at_first),
         scenario!(stuck_and_cancelled),
         scenario!(two_queues),
+        scenario!(signals),
+        scenario!(questions),
+        scenario!(approvals),
+        scenario!(unanswered),
     ]
 }
 

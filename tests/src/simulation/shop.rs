@@ -56,7 +56,7 @@ pub async fn order(ctx: WorkflowContext, order: String) -> Result<String, Workfl
 }
 
 #[function]
-async fn square(ctx: FunctionContext, number: u64) -> Result<u64, StepError> {
+pub(super) async fn square(ctx: FunctionContext, number: u64) -> Result<u64, StepError> {
     begins(&ctx).effect(&ctx, &format!("square {number} of {}", ctx.run_id()));
     Ok(number * number)
 }
@@ -381,6 +381,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
     for definition in others {
         workflows.register(definition).expect("each is registered once");
     }
+    super::outside::register(&mut workflows);
     workflows
 }
 

@@ -52,6 +52,11 @@ impl Step {
         self.0.request_mut().map(|request| &mut request.options)
     }
 
+    /// Its input, as long as it is not asked for.
+    pub fn input(&mut self) -> Option<Result<Bytes, Failure>> {
+        self.0.request_mut().map(|request| request.input.clone())
+    }
+
     /// The key it asks or has asked under; `None` once it has answered.
     pub fn step_key(&self) -> Option<StepKey> {
         self.0.key()
