@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use everstep::prelude::*;
 use everstep::{App, AppOptions, Client, DevOptions, DevServer, RunningApp};
+use everstep_examples::approval::{approval_workflow, fulfil_order, prepare_order_summary};
+use everstep_examples::onboarding::{onboard_customer, reach_out, research_customer};
 use everstep_examples::order::{
     Charge, PaymentService, Payments, charge_customer, order_workflow, send_confirmation, validate_order,
 };
@@ -24,6 +26,12 @@ impl PaymentService for Pretend {
         let id = format!("ch_{idempotency_key}");
         std::future::ready(Ok(Charge { id, total })).boxed()
     }
+}
+
+/// Returns what it is sent.
+#[workflow]
+async fn paid(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    ctx.signal::<u64>("paid").await
 }
 
 /// A server with a deployment on it.
@@ -98,7 +106,7 @@ impl World {
     }
 }
 
-/// The order pipeline.
+/// The examples.
 pub(crate) fn application() -> App {
     App::new()
         .resource(Payments::new(Pretend))
@@ -106,6 +114,13 @@ pub(crate) fn application() -> App {
         .function(validate_order)
         .function(charge_customer)
         .function(send_confirmation)
+        .workflow(approval_workflow)
+        .function(prepare_order_summary)
+        .function(fulfil_order)
+        .workflow(onboard_customer)
+        .function(research_customer)
+        .function(reach_out)
+        .workflow(paid)
 }
 
 /// The command, which knows of no server.

@@ -1,6 +1,7 @@
 //! The typed context on the real core: what goes in is encoded, what comes out is decoded, and every refusal says what is wrong.
 
 mod kit;
+mod outside;
 
 use std::collections::BTreeMap;
 

@@ -14,6 +14,7 @@ mod clients;
 mod crashes;
 mod disasters;
 mod driver;
+mod examples;
 mod keeping;
 mod ledger;
 mod outside;

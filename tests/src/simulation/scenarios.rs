@@ -9,6 +9,7 @@ use futures::future::LocalBoxFuture;
 use futures::{FutureExt, join};
 
 use super::disasters::{self, Dice};
+use super::examples::{example_approval, example_onboarding};
 use super::outside::{approvals, questions, signals, unanswered};
 use super::shop;
 use super::world::World;
@@ -64,6 +65,8 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario!(questions),
         scenario!(approvals),
         scenario!(unanswered),
+        scenario!(example_approval),
+        scenario!(example_onboarding),
     ]
 }
 

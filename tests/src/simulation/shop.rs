@@ -382,6 +382,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         workflows.register(definition).expect("each is registered once");
     }
     super::outside::register(&mut workflows);
+    super::examples::register(&mut workflows);
     workflows
 }
 
@@ -405,5 +406,6 @@ pub fn functions() -> Functions {
     for (name, handler) in all {
         functions.register(name, handler).expect("each is registered once");
     }
+    super::examples::register_functions(&mut functions);
     functions
 }
