@@ -39,7 +39,7 @@ mod guide {
 pub use everstep_common::failure::{Failure, FailureKind};
 pub use everstep_common::ids::{Prefix, QueueName, RunId, WorkflowName};
 pub use everstep_common::journal;
-pub use everstep_common::question::PayloadHash;
+pub use everstep_common::question::{self, PayloadHash};
 pub use everstep_common::retry::RetryPolicy;
 pub use everstep_common::summary::{RunStatus, RunSummary, WaitSummary, WaitedFor};
 pub use everstep_common::topology::Durability;

@@ -222,7 +222,9 @@ impl State {
         let closures = wait.family.settle().into_iter().collect();
         // What is answered by the entry in which it was asked has nothing out that could be taken back.
         wait.recorded |= wait.asked_at == self.sequence;
-        self.waits.list(id);
+        if !wait.recorded {
+            self.waits.list(id);
+        }
         let open = self.waits[id].is_open();
         let waker = open.then(|| self.waits.settle(id, Status::Ready(Box::new(answer)))).flatten();
         Aftermath {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use everstep::prelude::*;
 use everstep::{Approval, PayloadHash, Verdict};
 use everstep_common::ids::RunId;
-use everstep_common::journal::{Entry, EntryKey};
+use everstep_common::journal::{EntryKey, RunOutcome};
+use everstep_common::payload::Payload;
+use everstep_common::wire;
 use everstep_orchestrator::Workflows;
 use futures::FutureExt;
 use futures::future::join_all;
@@ -14,6 +16,7 @@ use super::clients::Said;
 use super::disasters::Dice;
 use super::scenarios::{Scenario, expect_completed, scenario, usual};
 use super::shop::square;
+use super::story::Story;
 use super::world::World;
 
 /// Longer than any recovery takes.
@@ -21,6 +24,9 @@ const LONG: Duration = Duration::from_secs(3_600);
 
 /// How many runs are answered when their time is up.
 const AT_ONCE: usize = 1_000;
+
+/// How many of them at once.
+const BATCH: usize = 50;
 
 /// Registers the workflows of this file.
 pub(super) fn register(workflows: &mut Workflows) {
@@ -202,52 +208,51 @@ async fn same_instant(world: World) {
     world.orchestrator("orchestrator-1", super::shop::code);
     let mut dice = Dice::new(world.settings().seed);
     let mut answered = 0;
-    for batch in 0..AT_ONCE / 50 {
+    for batch in 0..AT_ONCE / BATCH {
         let mut runs = Vec::new();
-        for number in 0..50 {
+        for number in 0..BATCH {
             runs.push(world.start(hasty, (), &format!("hasty {batch}-{number}")).await);
         }
-        // From three milliseconds before it is up to two after.
-        let said = runs.iter().map(|run| answer_at_the_end(&world, run, dice.below(6)));
+        let stories = world.stories();
+        // From three milliseconds before its time is up to two after.
+        let said = runs.iter().map(|run| {
+            let due = story_of(&stories, run).entries[0].time + Duration::from_secs(60);
+            answer_at(
+                &world,
+                run,
+                due + Duration::from_millis(dice.below(6)) - Duration::from_millis(3),
+            )
+        });
         let said = join_all(said).await;
-        for (run, said) in runs.iter().zip(said) {
+        for run in &runs {
             expect_completed(&world, run).await;
-            assert_eq!(was_answered(&world, run), said, "P6: run {run} and who answered it disagree");
+        }
+        let stories = world.stories();
+        for (run, said) in runs.iter().zip(said) {
+            let counts = was_answered(story_of(&stories, run));
+            assert_eq!(counts, said, "P6: run {run}, and what was told to whoever answered it");
             answered += usize::from(said);
         }
     }
     println!("{answered} of {AT_ONCE} were answered in time");
-    assert!(
-        (AT_ONCE / 20..AT_ONCE * 19 / 20).contains(&answered),
-        "{answered} were answered in time"
-    );
+    let both = AT_ONCE / 20..AT_ONCE * 19 / 20;
+    assert!(both.contains(&answered), "{answered} of {AT_ONCE} were answered in time");
 }
 
-async fn answer_at_the_end(world: &World, run: &RunId, milliseconds: u64) -> bool {
-    let started = |world: &World| {
-        let stories = world.stories();
-        let story = stories.into_iter().find(|story| story.run == *run);
-        story.and_then(|story| story.entries.first().map(|start| start.time))
-    };
-    let due = started(world).expect("it was acknowledged") + Duration::from_secs(60);
-    let wait = due.duration_since(world.server().time()).as_millis() as u64;
-    world
-        .pass(Duration::from_millis(wait + milliseconds).saturating_sub(Duration::from_millis(3)))
-        .await;
+async fn answer_at(world: &World, run: &RunId, time: Timestamp) -> bool {
+    let wait = time.duration_since(world.server().time());
+    world.pass(wait.try_into().unwrap_or_default()).await;
     world.say(run, "now", Said::Answer("ada", "now")).await
 }
 
-fn was_answered(world: &World, run: &RunId) -> bool {
-    let stories = world.stories();
-    let story = stories.iter().find(|story| story.run == *run).expect("it was acknowledged");
-    let ended = story.entries.iter().find_map(|entry| match &entry.entry {
-        Entry::End(ended) => Some(&ended.outcome),
-        _ => None,
-    });
-    match ended {
-        Some(everstep_common::journal::RunOutcome::Completed(everstep_common::payload::Payload::Inline(value))) => {
-            everstep_common::wire::decode_value(value).expect("a bool")
-        }
-        other => panic!("run {run}: {other:?}"),
+fn story_of<'a>(stories: &'a [Story], run: &RunId) -> &'a Story {
+    let story = stories.iter().find(|story| story.run == *run);
+    story.expect("its start was acknowledged")
+}
+
+fn was_answered(story: &Story) -> bool {
+    match story.end() {
+        Some(RunOutcome::Completed(Payload::Inline(value))) => wire::decode_value(value).expect("a bool"),
+        other => panic!("run {}: {other:?}", story.run),
     }
 }
