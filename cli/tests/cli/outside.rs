@@ -94,11 +94,19 @@ async fn a_signal_is_sent_once_under_its_id_and_only_to_a_run_that_is_there() {
     let world = World::start().await;
     let _application = world.application().await;
     let run = world.run(&["run", "paid", "--input", "null"]).await.line();
-    let send = |run: &str, value: &str| ["runs", "signal", run, "paid", "--value", value, "--id", "p/1"].map(str::to_owned);
-    let sent = async |run: &str, value: &str| world.run(&send(run, value).each_ref().map(String::as_str)).await;
-    assert_eq!(sent(&run, "8999").await.code, 0);
-    refused(&sent(&run, "1").await, 4, "another signal was sent");
+    let sent = async |run: &str, id: &str, value: &str| {
+        let arguments = ["runs", "signal", run, "paid", "--value", value, "--id", id];
+        world.run(&arguments).await
+    };
+    assert_eq!(sent(&run, "p/1", "8999").await.code, 0);
+    refused(&sent(&run, "p/1", "1").await, 4, "another signal was sent");
     assert_eq!(world.result(&run).await, json!(8999));
-    refused(&sent(&run, "8999").await, 4, "has ended");
-    refused(&sent("0-00000000000000000000000000000000", "1").await, 3, "there is no run");
+    assert_eq!(
+        sent(&run, "p/1", "8999").await.code,
+        0,
+        "the same again is fine, also when it has done its work"
+    );
+    refused(&sent(&run, "p/2", "1").await, 4, "has ended");
+    let nowhere = "0-00000000000000000000000000000000";
+    refused(&sent(nowhere, "p/1", "1").await, 3, "0-00000000000000000000000000000000");
 }

@@ -186,10 +186,7 @@ mod tests {
             question.admits_beside(&one, "ada", &[], &yes),
             Err(Refused::Again { .. })
         ));
-        assert_eq!(
-            question.verdict(&[one[0].clone(), vote("eve", yes.clone())]),
-            Some(Verdict::Approved)
-        );
+        assert_eq!(question.verdict(&[one[0].clone(), vote("eve", yes)]), Some(Verdict::Approved));
         assert_eq!(question.verdict(&[one[0].clone(), vote("eve", no)]), Some(Verdict::Rejected));
         assert_eq!(approval(0).verdict(&[]), None, "a quorum of nobody is one of somebody");
     }

@@ -24,7 +24,9 @@ impl Client {
         let key = EntryKey::In(named("signal", name).and_then(|()| inbound_id(id))?);
         let what = format!("encoding signal {name:?}");
         let value = wire::encode_value(value).map_err(|source| ClientError::Value { what, source })?;
-        self.must_be_open(run).await?;
+        if self.entry(run, &EntryKey::Start).await?.is_none() {
+            return Err(ClientError::NotFound { run: run.clone() });
+        }
         let owner = StepKey::from_path(&format!("in.{id}"));
         let value = self.bounded(self.store.put_payload(run, owner.token(), value)).await??;
         let entry = Entry::In(Inbound {
@@ -35,20 +37,22 @@ impl Client {
             by: None,
             reason: None,
         });
-        let sequence = match self.create(run, key, &entry).await? {
-            Created::Ours { sequence } => sequence,
-            Created::Theirs(earlier) => {
-                let sequence = earlier.sequence;
-                if self.store.decode_entry(run, *earlier)?.entry != entry {
-                    return Err(ClientError::SignalConflict {
-                        run: run.clone(),
-                        id: id.to_owned(),
-                    });
+        // Looked for first: a run may have ended by the very signal whose acknowledgement was lost.
+        let earlier = match self.entry(run, &key).await? {
+            Some(earlier) => earlier,
+            None => {
+                self.must_be_open(run).await?;
+                match self.create(run, key, &entry).await? {
+                    Created::Ours { sequence } => return self.must_end_after(run, sequence).await,
+                    Created::Theirs(earlier) => self.store.decode_entry(run, *earlier)?,
                 }
-                sequence
             }
         };
-        self.must_end_after(run, sequence).await
+        if earlier.entry != entry {
+            let (run, id) = (run.clone(), id.to_owned());
+            return Err(ClientError::SignalConflict { run, id });
+        }
+        self.must_end_after(run, earlier.sequence).await
     }
 }
 
