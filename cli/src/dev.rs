@@ -33,11 +33,17 @@ pub(crate) async fn dev(global: &Global, arguments: Dev) -> Result<ExitCode, Pro
     let url = server.connect().servers.join(",");
     let code = if arguments.command.is_empty() {
         announce(global, &mut server, &url)?;
-        told.next().await;
-        ExitCode::SUCCESS
+        tokio::select! {
+            _ = told.next() => ExitCode::SUCCESS,
+            error = server.server().ended() => return Err(error.into()),
+        }
     } else {
         eprintln!("nats-server {url}");
-        run(&arguments.command, global, &url, &mut told).await?
+        tokio::select! {
+            code = run(&arguments.command, global, &url, &mut told) => code?,
+            // The command is killed with this: what it works on is gone.
+            error = server.server().ended() => return Err(error.into()),
+        }
     };
     server.server().stop().await?;
     Ok(code)

@@ -29,21 +29,23 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> Result<ExitCode, Pro
     for (name, value) in &arguments.tags {
         start = start.tag(name.clone(), value.clone());
     }
-    let run = start.await?.id().clone();
-    if !arguments.follow {
-        match global.json {
-            true => output::json(&json!({ "run": run }))?,
-            false => output::line(&run)?,
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
+    let started = start.await?;
+    let (run, durability) = (started.id().clone(), started.durability());
     let to = if global.json {
-        output::json(&json!({ "run": run }))?;
+        output::json(&json!({ "run": run, "durability": durability }))?;
         To::Json
     } else {
-        eprintln!("run {run}");
+        // The id alone is what scripts take from standard output, unless the result is.
+        match arguments.follow {
+            true => eprintln!("run {run}"),
+            false => output::line(&run)?,
+        }
+        eprintln!("durability {durability}");
         To::Margin
     };
+    if !arguments.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
     let outcome = follow(&connection, &run, to, arguments.timeout).await?;
     finish(global, &connection, &run, outcome).await
 }

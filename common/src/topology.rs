@@ -2,6 +2,7 @@
 //!
 //! Which streams a deployment has, and why each is as it is, stands in [`Deployment`](crate::store::Deployment).
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -126,4 +127,13 @@ pub enum Durability {
     Strict,
     /// The server runs `sync_interval: 100ms` (or so): a power cut loses what the last interval held.
     Relaxed,
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Strict => "strict",
+            Self::Relaxed => "relaxed",
+        })
+    }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Metrics {
     pub rollbacks: Counter<u64>,
     /// `everstep.orchestrator.entries_orphaned`: runs found to have entries and no start.
     pub orphaned: Counter<u64>,
+    /// `everstep.orchestrator.replays_differing`: runs that have ended and were replayed otherwise.
+    pub differing: Counter<u64>,
     /// `everstep.orchestrator.partitions_owned`: partitions that this process drives.
     pub owned: Gauge<u64>,
     swept: Counter<u64>,
@@ -100,6 +102,10 @@ impl Metrics {
             orphaned: counter(
                 "everstep.orchestrator.entries_orphaned",
                 "runs found to have entries and no start",
+            ),
+            differing: counter(
+                "everstep.orchestrator.replays_differing",
+                "runs that have ended and go another way when replayed",
             ),
             owned: gauge("everstep.orchestrator.partitions_owned", "partitions this process drives"),
             swept: meter

@@ -1,5 +1,5 @@
-//! Which run is being polled, and for how long: a workflow that blocks its thread is named after a second and, after thirty, noted beside the
-//! lease before the process ends. A run that three owners were found polling is parked by the next one.
+//! Which run is being polled, and for how long: a workflow that blocks its thread is named after a second, in the log and beside the lease;
+//! after thirty the process ends. A run that three owners were found polling is parked by the next one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

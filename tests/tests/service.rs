@@ -1,21 +1,29 @@
 //! The orchestrator as a service, where one of its threads does not do what it should.
 
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use everstep_common::ids::{Prefix, ProcessId};
+use everstep::{App, AppOptions, Client, DevOptions, DevServer, Durability, Roles};
+use everstep_common::ids::{Prefix, ProcessId, RunId};
 use everstep_common::ports::{Broker, Clock, Instant};
-use everstep_common::store::Deployment;
+use everstep_common::store::{Deployment, LEASES};
+use everstep_common::wire;
 use everstep_nats::managed::{ManagedServer, Options};
 use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
 use everstep_orchestrator::{Connect, Connected, Error, Options as OrchestratorOptions, Orchestrator};
-use everstep_tests::processes::until;
-use everstep_tests::simulation::shop;
+use everstep_tests::logs::Logs;
+use everstep_tests::processes::{DEADLINE, Fleet, LEDGER_VARIABLE, blockade, until};
+use everstep_tests::simulation::{Ledger, shop};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::oneshot;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
 
 /// How soon a service ends that has nothing to hand over.
 const SOON: Duration = Duration::from_secs(2);
@@ -141,4 +149,111 @@ async fn a_panic_of_the_leases_thread_is_an_error() {
         .expect("it ends")
         .expect("no panic");
     assert!(matches!(ended, Err(Error::LeasesEnded)), "{ended:?}");
+}
+
+/// A lease that nobody who has to wait for it gets in time.
+const LONG_LEASE: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_in_order_hands_over_long_before_the_lease_runs_out() {
+    let server = DevServer::start(DevOptions::default()).await.expect("a server");
+    let client = Client::connect(server.connect()).await.expect("a client");
+    let start = async |roles| {
+        let mut options = AppOptions {
+            roles,
+            ..AppOptions::new(server.connect())
+        };
+        options.leases.ttl = LONG_LEASE;
+        let app = App::new().resource(Ledger::default());
+        shop::application(app).start(options).await.expect("a role")
+    };
+    let _worker = start(Roles::WORKER).await;
+    let owner = start(Roles::ORCHESTRATOR).await;
+    let run = client.start(shop::fan_out, 3).await.expect("a start");
+    assert_eq!(run.result().await.expect("a result"), 5);
+    let _heir = start(Roles::ORCHESTRATOR).await;
+    owner.stop().await.expect("an end in order");
+    let stopped = tokio::time::Instant::now();
+    let run = client.start(shop::fan_out, 3).await.expect("a start");
+    assert_eq!(run.result().await.expect("a result"), 5);
+    assert!(stopped.elapsed() < LONG_LEASE / 2, "{:?}", stopped.elapsed());
+}
+
+/// The part of a lease that tells what its owner was found doing.
+#[derive(serde::Deserialize)]
+struct Lease {
+    polling: Option<RunId>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_that_blocks_its_thread_ends_the_process_after_word_of_it_is_left() {
+    let mut fleet = Fleet::start(Path::new(BINARY), 1, 1).await.expect("a fleet");
+    let run = fleet.client.start(blockade, 100).await.expect("a start").id().clone();
+    let (store, lease) = (fleet.client.store().clone(), format!("lease.{}", run.partition()));
+    until("the run to be noted in the lease", async || {
+        let record = store.get_record(LEASES, &lease).await.ok().flatten();
+        let found = record.and_then(|record| wire::decode::<Lease>(&record.value).ok());
+        found.is_some_and(|lease| lease.polling.as_ref() == Some(&run))
+    })
+    .await;
+    let noted = tokio::time::Instant::now();
+    until("the process to end", async || {
+        let ended = fleet.orchestrators_end().expect("an orchestrator");
+        ended.inspect(|ended| assert_eq!(ended.code(), Some(70), "{ended}")).is_some()
+    })
+    .await;
+    assert!(
+        noted.elapsed() > Duration::from_secs(20),
+        "{:?}: it has half a minute to come back",
+        noted.elapsed()
+    );
+    assert_eq!(fleet.ledger.mutations_of("charge"), 1);
+}
+
+/// Nobody restarts a server of the application's own: without it the application has nothing to live for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_with_a_server_of_its_own_ends_when_that_dies() {
+    let mut application = tokio::process::Command::new(BINARY)
+        .arg("dev")
+        .env(LEDGER_VARIABLE, "127.0.0.1:9")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let mut told = BufReader::new(application.stderr.take().expect("a pipe"));
+    let mut said = String::new();
+    let mut read = async |until: &str| {
+        while !said.contains(until) {
+            let line = tokio::time::timeout(DEADLINE, told.read_line(&mut said)).await;
+            assert_ne!(line.expect("a line in good time").expect("a line"), 0, "{until}: {said}");
+        }
+    };
+    read("ready").await;
+    let children = ["-P", &application.id().expect("it runs").to_string(), "nats-server"];
+    let server = std::process::Command::new("pgrep").args(children).output().expect("pgrep");
+    let server = String::from_utf8_lossy(&server.stdout).trim().to_owned();
+    let killed = std::process::Command::new("kill").args(["-9", &server]).status();
+    assert!(killed.expect("kill").success(), "{server:?}");
+
+    read(&format!("nats-server (process {server}) has ended")).await;
+    let ended = tokio::time::timeout(DEADLINE, application.wait()).await;
+    assert_eq!(ended.expect("an end").expect("a status").code(), Some(1));
+}
+
+/// A power cut in its first half minute would take the files of the new streams otherwise.
+#[tokio::test]
+async fn a_relaxed_server_of_ones_own_is_flushed_once() {
+    for (durability, flushes) in [(Durability::Relaxed, 1), (Durability::Strict, 0)] {
+        let (logs, _gathering) = Logs::gather(tracing::Level::DEBUG);
+        let options = DevOptions {
+            durability,
+            ..DevOptions::default()
+        };
+        let mut server = DevServer::start(options).await.expect("a server");
+        let flushed = logs.with("flushed to the disk");
+        assert_eq!(flushed.len(), flushes, "{durability}: {flushed:?}");
+        let store = server.server().store().display().to_string();
+        assert!(flushed.iter().all(|line| line.contains(&store)), "{flushed:?}");
+    }
 }

@@ -35,6 +35,18 @@ fn a_cluster_may_be_disturbed_in_every_way() {
     }
 }
 
+/// Every four seconds everything that the server holds is compared with what it should.
+#[test]
+fn sweeps_may_come_at_any_moment() {
+    for seed in seeds(5) {
+        let settings = Settings {
+            sweep_every: Duration::from_secs(4),
+            ..settings(seed, Nodes::Three)
+        };
+        play(&Scenario::BUSTLE, settings);
+    }
+}
+
 #[test]
 fn a_journal_may_be_rolled_back_under_relaxed_durability() {
     for seed in seeds(10) {

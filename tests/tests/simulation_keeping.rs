@@ -47,6 +47,35 @@ fn a_run_that_cannot_be_read_is_listed_as_parked_and_can_be_cancelled() {
 }
 
 #[test]
+fn a_run_that_can_be_read_again_is_no_longer_listed_as_parked() {
+    play(&Scenario::UNREADABLE_FOR_A_WHILE, settings());
+}
+
+#[test]
+fn a_run_whose_start_is_rolled_back_is_no_longer_listed() {
+    play(&Scenario::STARTED_IN_VAIN, settings());
+}
+
+#[test]
 fn a_stream_that_is_cut_back_under_its_owner_is_read_anew() {
     play(&Scenario::CUT_BACK, settings());
+}
+
+#[test]
+fn leases_that_are_cut_back_are_held_on() {
+    let settings = Settings {
+        within: Duration::from_secs(60),
+        ..settings()
+    };
+    play(&Scenario::LEASES_CUT_BACK, settings);
+}
+
+#[test]
+fn what_stands_of_a_run_without_a_start_is_left_for_a_whole_period() {
+    play(&Scenario::NEVER_STARTED, settings());
+}
+
+#[test]
+fn a_journal_is_warned_about_once_when_it_comes_near_its_limit() {
+    play(&Scenario::LONG_JOURNAL, Settings::default());
 }

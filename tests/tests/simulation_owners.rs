@@ -24,6 +24,11 @@ fn a_closure_that_ends_its_process_at_once_is_found_too() {
 }
 
 #[test]
+fn closures_do_not_go_on_when_their_partition_is_somebody_elses() {
+    play(&Scenario::CLOSURES_LEFT, settings(2));
+}
+
+#[test]
 fn a_partition_goes_to_the_orchestrator_that_has_the_code() {
     play(&Scenario::CODE_ELSEWHERE, settings(2));
 }

@@ -36,6 +36,15 @@ fn an_answer_and_its_timeout_at_the_same_instant_have_one_outcome_a_thousand_tim
 }
 
 #[test]
+fn nothing_on_the_hot_path_lists_keys_asks_about_a_consumer_or_makes_one() {
+    let settings = Settings {
+        connection_each: true,
+        ..Settings::default()
+    };
+    play(&Scenario::SECOND_ORDER, settings);
+}
+
+#[test]
 fn many_runs_end_though_few_fit_into_memory() {
     let settings = Settings {
         live_runs_max: 10,

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use everstep::prelude::*;
-use everstep::{AppOptions, DevOptions, DevServer, QueueName, Roles, RunningApp, Telemetry};
+use everstep::{AppOptions, DevOptions, DevServer, QueueName, Roles, RunId, RunningApp, Telemetry};
+use everstep_common::ids::{Partition, WorkflowName};
 use everstep_common::journal::{Entry, EntryKey, Local, LocalKind, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
@@ -14,6 +16,7 @@ use everstep_common::wire;
 use everstep_nats::NatsBroker;
 use everstep_tests::processes::until;
 use everstep_tests::telemetry::{Scraped, scrape};
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -58,12 +61,26 @@ async fn held(ctx: WorkflowContext, number: u64) -> Result<u64, WorkflowError> {
 }
 
 #[workflow]
+async fn asleep(ctx: WorkflowContext, _: ()) -> Result<(), WorkflowError> {
+    ctx.sleep(Duration::from_secs(3_600)).await
+}
+
+#[workflow]
 async fn shut(ctx: WorkflowContext, number: u64) -> Result<u64, WorkflowError> {
     ctx.run("shut", move || async move {
         pass_gate().await;
         Ok(number)
     })
     .await
+}
+
+/// How often [`unsteady`] has been begun in this process, which its journal does not know.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+
+#[workflow]
+async fn unsteady(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    let begun = BEGUN.fetch_add(1, Ordering::SeqCst);
+    ctx.step(fickle, begun).await
 }
 
 /// One server, and where the figures of this process are.
@@ -81,7 +98,9 @@ impl Stage {
             ..AppOptions::new(self.server.connect())
         };
         options.partitions.sweep_every = SWEEP_EVERY;
+        options.partitions.compare_one_in = 1;
         let app = App::new().workflow(retried).workflow(held).workflow(shut);
+        let app = app.workflow(unsteady).workflow(asleep);
         app.function(fickle).function(hold).start(options).await.expect("a role")
     }
 
@@ -127,6 +146,7 @@ const LAG_SECONDS: &str = "everstep_orchestrator_feed_lag_seconds";
 const TAKEOVERS: &str = "everstep_orchestrator_takeovers_total";
 const SWEPT: &str = "everstep_orchestrator_sweep_found_total";
 const REFUSED: &str = "everstep_orchestrator_creates_refused_total";
+const DIFFERING: &str = "everstep_orchestrator_replays_differing_total";
 const DISPATCHED: &str = "everstep_orchestrator_steps_dispatched_total";
 const RECORDED: &str = "everstep_orchestrator_steps_recorded_total";
 const STEPS: &str = "everstep_worker_steps_total";
@@ -151,9 +171,19 @@ async fn the_figures_are_what_happened() {
     let worker = a_task_handed_back_is_a_redelivery(&stage, worker).await;
     a_refused_create_is_counted(&stage).await;
     let worker = a_task_that_is_gone_is_found_by_the_sweep(&stage, worker).await;
+    a_run_that_replays_otherwise_is_counted(&stage).await;
+    leftovers_and_lost_schedules_are_found_by_the_sweep(&stage).await;
+    each_process_tells_its_figures_as_a_micro_service(&stage).await;
     a_takeover_is_counted_and_the_feed_lags(&stage, orchestrator).await;
     drop(worker);
     every_figure_is_told_in_the_manual(&stage).await;
+}
+
+async fn a_run_that_replays_otherwise_is_counted(stage: &Stage) {
+    stage.expect(&[(DIFFERING, &[], 0.0)]).await;
+    let run = stage.client.start(unsteady, ()).await.expect("a start");
+    run.result().await.expect("a result");
+    stage.until("the run to be compared", &[(DIFFERING, &[], 1.0)]).await;
 }
 
 /// Each figure that is shown, and no other.
@@ -276,6 +306,94 @@ async fn a_task_that_is_gone_is_found_by_the_sweep(stage: &Stage, worker: Runnin
     GATE.add_permits(1);
     assert_eq!(run.result().await.expect("a result"), 8);
     worker
+}
+
+/// A schedule that the server has lost, and an entry of a run that nobody has started: only the sweep looks for either.
+async fn leftovers_and_lost_schedules_are_found_by_the_sweep(stage: &Stage) {
+    let (store, names) = (stage.client.store(), stage.client.store().names());
+    let never_started = RunId::keyed(&WorkflowName::new("held").expect("a name"), "late", 1);
+    let late = Entry::Local(Local {
+        kind: LocalKind::Closure,
+        result: StepResult::Value(Payload::unit()),
+    });
+    let key = EntryKey::Local(StepKey::from_path("late"));
+    store.create(&never_started, key, &late).await.expect("a create");
+
+    let asleep = stage.client.start(asleep, ()).await.expect("a start");
+    let broker = NatsBroker::connect(stage.server.connect()).await.expect("a connection");
+    let (stream, schedules) = (names.timer_stream(Partition(0)), names.timer_schedules(Partition(0)));
+    until("the schedule", async || {
+        let found = broker.subjects(&stream, &schedules).await;
+        found.is_ok_and(|found| !found.is_empty())
+    })
+    .await;
+    broker.purge(&stream, &schedules).await.expect("a purge");
+    stage
+        .until(
+            "the sweep",
+            &[
+                (SWEPT, &["found=\"wake_up_without_schedule\""], 1.0),
+                (SWEPT, &["found=\"run_without_start\""], 1.0),
+                ("everstep_orchestrator_entries_orphaned_total", &[], 1.0),
+            ],
+        )
+        .await;
+    until("another schedule", async || {
+        let found = broker.subjects(&stream, &schedules).await;
+        found.is_ok_and(|found| !found.is_empty())
+    })
+    .await;
+    stage.client.cancel(asleep.id(), "seen enough").await.expect("a cancel");
+    asleep.result().await.expect_err("it is cancelled");
+    stage.until("no live run", &[(LIVE, &[], 0.0)]).await;
+}
+
+/// What `nats micro stats everstep` shows: the protocol's own counts of the answers given, and in `data` what each role has counted.
+async fn each_process_tells_its_figures_as_a_micro_service(stage: &Stage) {
+    let broker = NatsBroker::connect(stage.server.connect()).await.expect("a connection");
+    let ask = async |subject: &str| -> Vec<Value> {
+        let answers = broker.ask(subject, Bytes::new(), Duration::from_secs(1)).await;
+        let told = answers.iter().map(|answer| serde_json::from_slice(&answer.payload));
+        told.collect::<Result<_, _>>().expect("JSON")
+    };
+    let listed = ask("$SRV.INFO.everstep").await;
+    for process in &listed {
+        ask(&format!("everstep.status.{}", process["id"].as_str().expect("an id"))).await;
+    }
+    let told = ask("$SRV.STATS.everstep").await;
+    assert_eq!((listed.len(), told.len()), (2, 2), "the orchestrator and the worker");
+    for process in &told {
+        let status = &process["endpoints"][0];
+        assert_eq!(
+            (&status["num_requests"], &status["num_errors"]),
+            (&json!(1), &json!(0)),
+            "{process}"
+        );
+        assert!(status["processing_time"].as_u64() > Some(0), "{process}");
+    }
+    let of_role = |role: &str| -> Vec<&Value> {
+        let datas = told.iter().map(|process| &process["endpoints"][0]["data"][role]);
+        datas.filter(|data| !data.is_null()).collect()
+    };
+    let [orchestrator] = of_role("orchestrator")[..] else {
+        panic!("{told:?}")
+    };
+    let [worker] = of_role("worker")[..] else { panic!("{told:?}") };
+    let scraped = stage.scrape().await;
+    for (told, metric) in [
+        (&orchestrator["partitions_owned"], "everstep_orchestrator_partitions_owned"),
+        (&orchestrator["live_runs"], LIVE),
+        (&orchestrator["runs_started"], "everstep_orchestrator_runs_started_total"),
+        (&orchestrator["steps_recorded"], RECORDED),
+        (&worker["steps"], STEPS),
+        (&worker["redeliveries"], REDELIVERIES),
+    ] {
+        assert_eq!(
+            told.as_f64(),
+            scraped.value(metric, &[]),
+            "{metric} in {orchestrator} and {worker}"
+        );
+    }
 }
 
 async fn a_takeover_is_counted_and_the_feed_lags(stage: &Stage, orchestrator: RunningApp) {

@@ -51,12 +51,8 @@ pub(super) async fn check(broker: &Arc<NatsBroker>, deployment: &Deployment, mon
 }
 
 fn judged(recorded: Durability, servers: &[Syncs]) -> Check {
-    let level = match recorded {
-        Durability::Strict => "strict",
-        Durability::Relaxed => "relaxed",
-    };
     let Some(worst) = servers.iter().copied().max_by_key(lost) else {
-        let found = format!("recorded as {level}; what the server does cannot be asked with these credentials");
+        let found = format!("recorded as {recorded}; what the server does cannot be asked with these credentials");
         return Check::new("durability", Verdict::Unknown, found)
             .mend("name the server's monitoring address with --monitor, or look for `sync_interval` in its configuration");
     };
@@ -64,7 +60,7 @@ fn judged(recorded: Durability, servers: &[Syncs]) -> Check {
         Syncs::Always => "every write is synced".to_owned(),
         Syncs::Every(interval) => format!("writes are synced every {interval:?}"),
     };
-    let found = format!("recorded as {level}; {does}");
+    let found = format!("recorded as {recorded}; {does}");
     match recorded {
         Durability::Strict if worst != Syncs::Always => Check::wrong("durability", found)
             .mend("write `sync_interval: always` into the server's `jetstream` block and restart it"),

@@ -1,6 +1,7 @@
 //! The server of one's own, provisioning, and the doctor.
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use everstep::journal::{Entry, EntryKey, Local, LocalKind, StepResult};
@@ -12,8 +13,10 @@ use everstep_common::store::Deployment;
 use everstep_nats::NatsBroker;
 use everstep_nats::managed::{ManagedServer, Options};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Command;
 
-use crate::support::{World, application, command, ended};
+use crate::support::{World, application, command, ended, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_runs_a_command_against_its_server_and_ends_as_the_command_does() {
@@ -25,6 +28,31 @@ async fn dev_runs_a_command_against_its_server_and_ends_as_the_command_does() {
         "{ended:?}"
     );
     assert!(ended.errors.starts_with("nats-server nats://127.0.0.1:"), "{ended:?}");
+}
+
+/// What it is doing when its server dies makes no difference.
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_ends_with_its_servers_last_words_when_that_dies() {
+    for doing in [&["dev"][..], &["dev", "--", "sh", "-c", "while :; do sleep 1; done"]] {
+        let mut dev = command(doing);
+        let mut dev = dev.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut told = BufReader::new(dev.stderr.take().unwrap());
+        // It is ready when it says where it is, or what to do with that.
+        let mut first = String::new();
+        within(told.read_line(&mut first)).await.unwrap();
+        // The server is its child, and so may be the command.
+        let children = ["-P", &dev.id().unwrap().to_string(), "nats-server"];
+        let server = Command::new("pgrep").args(children).output().await.unwrap();
+        let server = String::from_utf8(server.stdout).unwrap();
+        let killed = Command::new("kill").args(["-9", server.trim()]).status().await.unwrap();
+        assert!(killed.success(), "{doing:?}: {server:?}");
+
+        assert_eq!(within(dev.wait()).await.unwrap().code(), Some(1), "{doing:?}");
+        let mut said = String::new();
+        within(told.read_to_string(&mut said)).await.unwrap();
+        let ended = format!("nats-server (process {}) has ended", server.trim());
+        assert!(said.contains(&ended) && said.contains("Server is ready"), "{doing:?}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

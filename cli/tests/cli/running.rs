@@ -87,6 +87,31 @@ async fn a_run_is_started_once_per_key_and_named_by_the_beginning_of_its_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_tells_what_its_acknowledgement_survives() {
+    let world = World::start().await;
+    for level in ["strict", "relaxed"] {
+        let provision = ["provision", "--durability", level];
+        assert_eq!(world.run(&provision).await.code, 0);
+        let start = ["run", "order_workflow", "--input", "\"o\"", "--key", level];
+        let told = world.run(&start).await;
+        assert!(told.errors.contains(&format!("durability {level}\n")), "{told:?}");
+        let told_as_json = world.run(&[&start[..], &["--json"]].concat()).await.json();
+        assert_eq!(told_as_json, json!({ "run": told.line(), "durability": level }));
+        let handle = world
+            .client()
+            .await
+            .start_named("order_workflow", None, &json!("o"))
+            .key(level)
+            .await;
+        let handle = handle.unwrap();
+        assert_eq!(
+            (handle.id().as_str(), handle.durability().to_string()),
+            (&*told.line(), level.to_owned())
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn exit_codes_tell_what_went_wrong() {
     let world = World::start().await;
     let run = world.run(&["run", "order_workflow", "--input", "\"o\""]).await.line();
@@ -159,6 +184,10 @@ async fn a_tail_says_that_and_why_a_run_is_parked() {
         world.run(&["runs", "ls", "--status", "failed", "--json"]).await.json(),
         Value::Array(vec![])
     );
+    for (workflow, count) in [("unheard_of", 1), ("order_workflow", 0)] {
+        let listed = world.run(&["runs", "ls", "--workflow", workflow, "--json"]).await.json();
+        assert_eq!(listed.as_array().map(Vec::len), Some(count), "{workflow}");
+    }
     let shown = world.run(&["runs", "show", &run]).await;
     assert!(
         shown.output.contains("no code") && shown.errors.contains("runs resume"),

@@ -142,6 +142,11 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 /// Runs a command to its end.
 pub(crate) async fn ended(mut command: Command) -> Ended {
-    let output = tokio::time::timeout(ENDS_WITHIN, command.output()).await;
-    output.expect("the command ends").unwrap().into()
+    within(command.output()).await.unwrap().into()
+}
+
+/// What a command is to do in good time.
+pub(crate) async fn within<T>(done: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(ENDS_WITHIN, done).await;
+    done.expect("it is done in good time")
 }

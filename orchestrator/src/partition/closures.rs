@@ -125,19 +125,29 @@ impl Closures {
     }
 }
 
-async fn bounded(closure: Closure, deadline: futures::future::BoxFuture<'static, ()>) -> Result<Bytes, Failure> {
-    let work = AssertUnwindSafe(async move { closure().await }).catch_unwind();
-    match select(Box::pin(work), deadline).await {
-        Either::Left((Ok(result), _)) => result,
-        Either::Left((Err(panic), _)) => Err(Failure::new(
-            FailureKind::Fatal,
-            format!("panicked: {}", panic_message(&*panic)),
-        )),
-        Either::Right(((), _)) => Err(Failure::new(
-            FailureKind::DeadlineExceeded,
-            "the closure took longer than its timeout",
-        )),
+/// Whoever drives the partition next runs them, and nobody would hear of their results.
+impl Drop for Closures {
+    fn drop(&mut self) {
+        self.running.values().for_each(|running| running.abort.abort());
     }
+}
+
+async fn bounded(closure: Closure, deadline: futures::future::BoxFuture<'static, ()>) -> Result<Bytes, Failure> {
+    // What it leaves may panic too, when it is dropped at its timeout.
+    let work = async move {
+        match select(Box::pin(async move { closure().await }), deadline).await {
+            Either::Left((result, _)) => result,
+            Either::Right(((), _)) => Err(Failure::new(
+                FailureKind::DeadlineExceeded,
+                "the closure took longer than its timeout",
+            )),
+        }
+    };
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or_else(|panic| {
+        let message = format!("panicked: {}", panic_message(&*panic));
+        Err(Failure::new(FailureKind::Fatal, message))
+    })
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -146,4 +156,30 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct PanicsWhenDropped;
+
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+
+    #[test]
+    fn a_closure_that_panics_when_its_time_is_over_has_a_result_all_the_same() {
+        let closure: Closure = Box::new(|| {
+            Box::pin(async {
+                let _held = PanicsWhenDropped;
+                std::future::pending().await
+            })
+        });
+        let result = bounded(closure, Box::pin(async {})).now_or_never();
+        let failure = result.expect("its time is over").expect_err("it has no value");
+        assert_eq!(failure.message, "panicked: dropped");
+    }
 }

@@ -73,6 +73,8 @@ struct Open {
     parked: bool,
     /// It is never exempt: the run's journal alone would not tell a successor what is to be done for it.
     pinned: bool,
+    /// It is exempt by name or not at all: the run has ended, and a scan reads open ones only.
+    ended: bool,
 }
 
 impl Watermark {
@@ -94,6 +96,7 @@ impl Watermark {
             run,
             parked: false,
             pinned: false,
+            ended: false,
         });
         open.holds += 1;
     }
@@ -117,6 +120,7 @@ impl Watermark {
             run: run.clone(),
             parked: true,
             pinned: false,
+            ended: false,
         });
         open.holds += 1;
         open.parked = true;
@@ -126,6 +130,13 @@ impl Watermark {
     pub(crate) fn pin(&mut self, sequence: u64) {
         if let Some(open) = self.open.get_mut(&sequence) {
             open.pinned = true;
+        }
+    }
+
+    /// The entry ends its run.
+    pub(crate) fn ends(&mut self, sequence: u64) {
+        if let Some(open) = self.open.get_mut(&sequence) {
+            open.ended = true;
         }
     }
 
@@ -147,10 +158,15 @@ impl Watermark {
             if open.pinned || !open.parked && now.since(open.since) < OPEN_MAX {
                 return (sequence - 1, exempt, more);
             }
+            if exempt.contains(&open.run) {
+                continue;
+            }
             if exempt.len() < EXEMPT_MAX {
                 exempt.insert(open.run.clone());
+            } else if open.ended {
+                return (sequence - 1, exempt, more);
             } else {
-                more |= !exempt.contains(&open.run);
+                more = true;
             }
         }
         (self.newest, exempt, more)
@@ -221,6 +237,22 @@ mod tests {
         watermark.arrived(runs + 2, run(1), at(60));
         let (position, exempt, scan) = watermark.position(at(60));
         assert_eq!((position, exempt.len(), scan), (runs + 1, EXEMPT_MAX, true));
+    }
+
+    #[test]
+    fn a_run_that_has_ended_is_named_or_holds_the_cursor_back() {
+        let runs = EXEMPT_MAX as u64;
+        let mut watermark = Watermark::new(0);
+        for sequence in 1..=runs + 2 {
+            watermark.arrived(sequence, run(sequence as u32), at(0));
+        }
+        watermark.ends(1);
+        watermark.ends(runs + 2);
+        let (position, exempt, scan) = watermark.position(at(60));
+        assert_eq!((position, exempt.len(), scan), (runs + 1, EXEMPT_MAX, true));
+        watermark.release(1);
+        watermark.release(2);
+        assert_eq!(watermark.position(at(60)).0, runs + 2);
     }
 
     #[test]

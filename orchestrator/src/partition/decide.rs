@@ -115,11 +115,11 @@ impl Partition {
     }
 
     fn dispatch(&mut self, queue: QueueName, task: Task, input: Bytes, origin: &Origin) {
-        // Its task is lost, but a worker says that it still runs it.
+        self.in_flight.dispatched(&task.run, &task.key, &queue, task.attempt);
+        // Its task is lost, but a worker says that it still runs it. It is published once none says so any more.
         if self.in_flight.is_running(&task.run, &task.key) {
             return;
         }
-        self.in_flight.dispatched(&task.run, &task.key, &queue, task.attempt);
         self.perform(origin.clone(), Effect::Dispatch { queue, task, input });
     }
 

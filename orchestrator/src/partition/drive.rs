@@ -157,7 +157,7 @@ impl Partition {
     }
 
     /// What an entry says is over is no longer in flight, armed or running.
-    fn settle(&mut self, run: &RunId, key: &EntryKey) {
+    pub(super) fn settle(&mut self, run: &RunId, key: &EntryKey) {
         match key {
             EntryKey::Step(key) => {
                 metrics().recorded.add(1, &[]);
@@ -191,9 +191,14 @@ impl Partition {
         match performed {
             Performed::Done => {}
             Performed::Scheduled { run } => self.scheduled(run),
-            Performed::Dispatched { run, key, published } => self.dispatched(&run, &key, published),
+            Performed::Dispatched { run, key, published } => self.dispatched(run, key, published),
             Performed::Refused { run, reason } => self.refused(&run, &reason),
             Performed::Loaded { run, load, journal } => self.loaded(run, load, journal, now),
+            Performed::Reread {
+                run,
+                fingerprint,
+                journal,
+            } => self.compared(&run, fingerprint, journal),
             Performed::Fetched { run, sequence, value } => self.fetched(&run, sequence, value),
         }
     }

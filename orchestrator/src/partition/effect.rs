@@ -10,7 +10,7 @@ use everstep_common::journal::{Ended, Entry, EntryKey, Local, LocalKind, RunOutc
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::ports::{CoreMessage, Headers, Publish, PublishError, ReadError, Schedule};
-use everstep_common::store::{Backoff, CreateError, Created, PayloadError, ReadAt, Store, TaskPublished};
+use everstep_common::store::{Backoff, CreateError, Created, PayloadError, RUNS, ReadAt, Store, TaskPublished};
 use everstep_common::subject::{TimerSort, idempotency_key};
 use everstep_common::task::Task;
 use everstep_common::trace::TraceLinks;
@@ -55,8 +55,12 @@ pub(crate) enum Effect {
     CancelTask { queue: QueueName, run: RunId, key: StepKey },
     /// Take all schedules of a run back.
     UnscheduleRun { run: RunId },
+    /// Take the summary of a run away that is no more.
+    Unlist { run: RunId },
     /// Read a run's journal, large values included.
     Load { run: RunId, load: Load, at: ReadAt },
+    /// Read the journal of a run that has ended once more, to be compared.
+    Reread { run: RunId, fingerprint: u64, at: ReadAt },
     /// Fetch the large value that an entry refers to.
     Fetch { run: RunId, sequence: u64, payload: Payload },
 }
@@ -79,6 +83,12 @@ pub(crate) enum Performed {
     Loaded {
         run: RunId,
         load: Load,
+        journal: Result<Journal, Unread>,
+    },
+    /// The journal of a run that has ended, and what it left the first time.
+    Reread {
+        run: RunId,
+        fingerprint: u64,
         journal: Result<Journal, Unread>,
     },
     /// The large value of the run's next entry.
@@ -141,6 +151,7 @@ impl Performer {
                 Box::pin(async move { self.purge_timers(run, filter).await })
             }
             Effect::CancelTask { queue, run, key } => Box::pin(async move { self.cancel_task(queue, run, key).await }),
+            Effect::Unlist { run } => Box::pin(async move { self.unlist(run).await }),
             Effect::Load { run, load, at } => Box::pin(async move {
                 let journal = journal::read(&self.store, &run, at).await;
                 if let Err(Unread::Unavailable(_)) = journal {
@@ -148,6 +159,14 @@ impl Performer {
                     self.store.clock().sleep(Backoff::MAX).await;
                 }
                 Performed::Loaded { run, load, journal }
+            }),
+            Effect::Reread { run, fingerprint, at } => Box::pin(async move {
+                let journal = journal::read(&self.store, &run, at).await;
+                Performed::Reread {
+                    run,
+                    fingerprint,
+                    journal,
+                }
             }),
             Effect::Fetch { run, sequence, payload } => Box::pin(async move {
                 let value = self.store.get_payload(&run, &payload).await;
@@ -312,6 +331,16 @@ impl Performer {
                 }
             }
         }
+    }
+
+    /// One try: later it might be the summary of a run that was started anew under the same key. The next sweep finds what is left.
+    async fn unlist(&self, run: RunId) -> Performed {
+        let names = self.store.names();
+        let summary = names.bucket_key(RUNS, run.as_str());
+        if let Err(error) = self.store.broker().purge(&names.bucket_stream(RUNS), &summary).await {
+            tracing::debug!(%run, %error, "the summary of a run that is no more was not taken away yet");
+        }
+        Performed::Done
     }
 
     /// A task that is left over finds the outcome in the journal, so one try is enough.

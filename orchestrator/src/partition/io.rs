@@ -33,8 +33,6 @@ pub(crate) enum Input {
     Performed(Option<(RunId, u64)>, Performed),
     /// The same for a run that stands in the lease until this is dealt with.
     Noted(Noted, Performed),
-    /// A task of a run that was read back is published.
-    Rederived(Performed),
     /// A closure is done.
     Closure(RunId, StepKey, Result<Bytes, Failure>),
     /// Schedules have fired.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use everstep_common::ids::{RunId, WorkflowName};
-use everstep_common::journal::{Entry, EntryKey, InboundKind, JournalEntry, RunOutcome};
+use everstep_common::journal::{Entry, EntryKey, InboundKind, JournalEntry, RunOutcome, Start};
 use everstep_common::payload::Payload;
 use everstep_common::store::{RUNS, ReadAt, ReadRunError, Store};
 use everstep_common::wire;
@@ -32,6 +32,17 @@ impl Journal {
     /// The sequence of the newest entry.
     pub(crate) fn head(&self) -> Option<u64> {
         self.entries.last().map(|(entry, _)| entry.sequence)
+    }
+
+    /// How the run was started, and when.
+    pub(crate) fn start(&self) -> Option<(&Start, Timestamp)> {
+        match self.entries.first() {
+            Some((entry, _)) => match &entry.entry {
+                Entry::Start(start) => Some((start, entry.time)),
+                _ => None,
+            },
+            None => None,
+        }
     }
 
     /// How the run ended, by which entry and when.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstep_common::failure::Failure;
 use everstep_common::ids::RunId;
-use everstep_common::journal::{Entry, JournalEntry, LocalKind, RunOutcome};
+use everstep_common::journal::{LocalKind, RunOutcome};
 use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
 use everstep_common::store::{PayloadError, ReadAt, TaskPublished};
@@ -81,18 +81,10 @@ impl Partition {
         let Some(head) = journal.head() else {
             return self.nothing_left(run, journal.until);
         };
-        let Some((
-            JournalEntry {
-                entry: Entry::Start(start),
-                time: started,
-                ..
-            },
-            _,
-        )) = journal.entries.first()
-        else {
+        let Some((start, started)) = journal.start() else {
             return self.orphaned(run, head);
         };
-        let (begun, about) = self.begin_run(run, start, *started, head);
+        let (begun, about) = self.begin_run(run, start, started, head);
         if let Some((outcome, sequence, time)) = journal.end() {
             // A predecessor may have died before it took the run's schedules back.
             self.perform(None, Effect::UnscheduleRun { run: run.clone() });
@@ -127,8 +119,11 @@ impl Partition {
         self.decide(run, None);
     }
 
-    /// There is nothing of the run: it was purged, or a rollback took it. What the feed brought of it before that is over.
+    /// There is nothing of the run: it was purged, or a rollback took it. What the feed brought of it before that is over, nobody is to be
+    /// woken, and it is no longer listed.
     fn nothing_left(&mut self, run: &RunId, until: u64) {
+        self.perform(None, Effect::UnscheduleRun { run: run.clone() });
+        self.perform(None, Effect::Unlist { run: run.clone() });
         for sequence in self.backlog.drop_until(run, until) {
             self.watermark.release(sequence);
         }
@@ -171,6 +166,7 @@ impl Partition {
         let Some(live) = self.slots.remove(run) else { return };
         metrics().ended.add(1, &[]);
         self.see_off(run, &live.about, &outcome, sequence, time);
+        self.compare(run, live.run.fingerprint(), sequence);
         if live.read_back {
             self.perform(None, Effect::UnscheduleRun { run: run.clone() });
         }
@@ -243,8 +239,13 @@ impl Partition {
     }
 
     /// A task was published, or was there already.
-    pub(super) fn dispatched(&mut self, run: &RunId, key: &StepKey, published: TaskPublished) {
-        if published == TaskPublished::Stored && self.upkeep.is_sweeping() {
+    pub(super) fn dispatched(&mut self, run: RunId, key: StepKey, published: TaskPublished) {
+        if self.upkeep.without_task.is_empty() {
+            return;
+        }
+        let step = (run, key);
+        if self.upkeep.without_task.remove(&step) && published == TaskPublished::Stored {
+            let (run, key) = step;
             tracing::warn!(%run, %key, "the sweep found a step in flight without a task");
             metrics().sweep_found(Found::StepWithoutTask);
         }
@@ -315,6 +316,7 @@ impl Partition {
         if status.is_final() && !self.watermark.hold(sequence) {
             // Its entry was passed by a predecessor, who exempted the run by name; it stays exempt until this is written.
             self.watermark.park(sequence, run, now);
+            self.watermark.ends(sequence);
         }
         self.summaries.changed(run, summary, hold, now);
     }

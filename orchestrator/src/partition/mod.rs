@@ -18,6 +18,7 @@ mod backlog;
 mod caution;
 mod clock;
 mod closures;
+mod compare;
 mod cursor;
 mod cursor_keeping;
 mod decide;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everstep_common::ids::{Partition as PartitionId, ProcessId, RunId};
+use everstep_common::journal::EntryKey;
 use everstep_common::ports::{ConnectionEvent, Followed, Instant, Message};
 use everstep_common::store::Store;
 
@@ -81,6 +83,8 @@ pub struct Options {
     pub cursor_every: Duration,
     /// See `cursor_every`.
     pub marks_every: Duration,
+    /// One in so many runs is replayed when it has ended, and compared with how it was driven; 0: none. Default 1,000; `dev` compares every run.
+    pub compare_one_in: u32,
 }
 
 impl Default for Options {
@@ -90,6 +94,7 @@ impl Default for Options {
             sweep_every: Duration::from_secs(60 * 60),
             cursor_every: Duration::from_secs(1),
             marks_every: Duration::from_secs(5),
+            compare_one_in: 1_000,
         }
     }
 }
@@ -121,8 +126,6 @@ pub(crate) struct Partition {
     polled: Polled,
     /// Runs that owners died over.
     caution: Caution,
-    /// Tasks being published that no entry of the feed asked for just now: a run was read back.
-    rederiving: usize,
     stopping: bool,
 }
 
@@ -161,10 +164,6 @@ impl Partition {
                 self.performed(None, performed, now);
                 self.keep_noted(noted, now);
             }
-            Input::Rederived(performed) => {
-                self.rederiving -= 1;
-                self.performed(None, performed, now);
-            }
             Input::Closure(run, key, result) => self.closure_finished(run, key, result),
             Input::Fired(deliveries) => self.schedules_fired(deliveries, now),
             Input::Upkeep(done) => self.upkept(done, now),
@@ -189,6 +188,9 @@ impl Partition {
         };
         self.upkeep.newest = Some(Newest { sequence, time, subject });
         self.watermark.arrived(sequence, run.clone(), now);
+        if key == EntryKey::End {
+            self.watermark.ends(sequence);
+        }
         let arrived = Arrived {
             key,
             sequence,
@@ -237,11 +239,6 @@ impl Partition {
             && self.caution.is_on()
         {
             return self.load_noted(performer, run.clone(), effect);
-        } else if matches!(effect, Effect::Dispatch { .. }) {
-            self.rederiving += 1;
-            return self
-                .io
-                .begin(Box::pin(async move { Input::Rederived(performer.perform(effect).await) }));
         }
         self.io.begin(Box::pin(
             async move { Input::Performed(origin, performer.perform(effect).await) },

@@ -19,6 +19,8 @@ impl Partition {
     /// A parked run takes no entry in: they stand in the journal for when it goes on. Only a word from outside moves it.
     pub(super) fn drive_parked(&mut self, run: RunId, arrived: Arrived) {
         let sequence = arrived.sequence;
+        // What it ends is over for whoever looks after the run, whenever that goes on.
+        self.settle(&run, &arrived.key);
         let inbound = match Entry::decode(&arrived.key, &arrived.payload) {
             Ok(Entry::In(inbound)) => inbound,
             Ok(Entry::End(ended)) => {
@@ -151,6 +153,9 @@ impl Partition {
             let (sequence, about, cancelling) = (live.run.applied(), live.about.clone(), live.run.is_cancelling());
             let reason = format!("refused by the server: {reason}");
             self.stand_still(run, sequence, reason, about, cancelling);
+        } else if !self.slots.has_ended(run) && self.slots.parked(run).is_none() {
+            // Dropped from memory meanwhile: read back it asks for the same again, and stands still over it.
+            self.load_newest(run);
         }
     }
 }

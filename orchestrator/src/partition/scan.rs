@@ -1,6 +1,7 @@
 //! Reading a whole partition: which runs are open, and whether the stream is still the one it was.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use everstep_common::ids::{Partition, QueueName, RunId};
 use everstep_common::journal::EntryKey;
@@ -13,6 +14,9 @@ use jiff::Timestamp;
 
 use super::cursor::Newest;
 use super::wheel::WakeUp;
+
+/// Until when, after a run has started, it has a summary, unless the server is slow: they are gathered for a moment.
+const LISTED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Which runs a scan is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub(crate) struct Standing {
     pub open: BTreeSet<RunId>,
     /// Runs that have no summary.
     pub unlisted: BTreeSet<RunId>,
+    /// Runs that have a summary and no start.
+    pub baseless: BTreeSet<RunId>,
     /// Steps that have a task.
     pub tasks: BTreeSet<(RunId, StepKey)>,
     /// Wake-ups that the server has a schedule of, or has fired and nobody has taken yet.
@@ -83,12 +89,24 @@ pub(crate) async fn standing(store: &Store, partition: Partition, queues: &BTree
     // Ends before starts: a run that ends in between counts as open, and is found to have ended when it is read.
     let ended = runs_with(store, partition, names.kind_filter(partition, "end")).await?;
     let started = runs_with(store, partition, names.kind_filter(partition, "start")).await?;
+    // Summaries follow their runs at a distance.
+    store.clock().sleep(LISTED_WITHIN).await;
     let prefix = names.bucket_key(RUNS, "");
     let listed = subjects(store, &names.bucket_stream(RUNS), &names.bucket_key(RUNS, "*")).await?;
-    let listed: BTreeSet<&str> = listed.iter().filter_map(|subject| subject.strip_prefix(&prefix)).collect();
+    let listed = listed
+        .iter()
+        .filter_map(|subject| subject.strip_prefix(&prefix)?.parse().ok());
+    let listed: BTreeSet<RunId> = listed.filter(|run: &RunId| run.partition() == partition).collect();
+    let mut baseless: BTreeSet<RunId> = listed.difference(&started).cloned().collect();
+    if !baseless.is_empty() {
+        // Some have only started since.
+        let started = runs_with(store, partition, names.kind_filter(partition, "start")).await?;
+        baseless.retain(|run| !started.contains(run));
+    }
     Some(Standing {
         open: started.difference(&ended).cloned().collect(),
-        unlisted: started.into_iter().filter(|run| !listed.contains(run.as_str())).collect(),
+        unlisted: started.difference(&listed).cloned().collect(),
+        baseless,
         tasks,
         scheduled,
     })
@@ -159,6 +177,7 @@ pub(crate) async fn rolled_back(
     let info = match store.broker().stream_info(&stream).await {
         Ok(Some(info)) => info,
         Ok(None) => {
+            store.clock().sleep(Backoff::MAX).await;
             return Err(format!(
                 "stream {stream} does not exist: restore it from a backup, or run `everstep provision` to begin anew"
             ));

@@ -1,6 +1,7 @@
 //! Reading a partition's runs back: after a takeover, and after a rollback.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use everstep_common::ids::RunId;
 use everstep_common::ports::Instant;
@@ -29,8 +30,15 @@ impl Partition {
     pub(super) fn scanned(&mut self, runs: Option<BTreeSet<RunId>>, now: Instant) {
         self.upkeep.listing = false;
         match (runs, self.upkeep.scan) {
-            (Some(runs), _) => {
-                self.upkeep.next_sweep = Instant(now.0 + self.options.sweep_every);
+            (Some(runs), reason) => {
+                // After a rollback there are summaries and schedules of runs that are no more.
+                let sweeps_at_once = reason == Some(ScanReason::Rollback);
+                let pause = if sweeps_at_once {
+                    Duration::ZERO
+                } else {
+                    self.options.sweep_every
+                };
+                self.upkeep.next_sweep = Instant(now.0 + pause);
                 self.upkeep.to_load.extend(runs);
             }
             (None, Some(reason)) => self.scan(reason),
@@ -38,21 +46,22 @@ impl Partition {
         }
     }
 
-    /// Reads back what a scan found, a few at a time, beside the runs that entries ask for.
+    /// Reads back what a scan found, a few at a time, beside the runs that entries ask for. However many those are, and they may never
+    /// cease, the scan gets on and ends.
     pub(super) fn load_scanned(&mut self) {
-        while self.slots.loads() < LOADS_MAX {
+        let slots = &self.slots;
+        self.upkeep.reading.retain(|run| slots.is_loading(run));
+        while self.upkeep.reading.len() < LOADS_MAX {
             let Some(run) = self.upkeep.to_load.pop_front() else { break };
             if !self.slots.has_ended(&run) && !self.slots.is_live(&run) && self.slots.parked(&run).is_none() {
                 self.load_newest(&run);
+                self.upkeep.reading.insert(run);
             } else {
                 self.upkeep.inherited.remove(&run);
             }
         }
-        let complete = self.upkeep.to_load.is_empty() && !self.upkeep.listing && self.slots.loads() == 0;
-        if complete
-            && self.rederiving == 0
-            && let Some(reason) = self.upkeep.scan.take()
-        {
+        let complete = self.upkeep.to_load.is_empty() && !self.upkeep.listing && self.upkeep.reading.is_empty();
+        if complete && let Some(reason) = self.upkeep.scan.take() {
             tracing::debug!(partition = %self.id, ?reason, "every open run has been read back");
         }
     }

@@ -1,6 +1,6 @@
 //! The runs that the partition knows: in memory, being loaded, parked, lately ended.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -91,8 +91,11 @@ pub(crate) struct Slots {
     parked: BTreeMap<RunId, ParkedRun>,
     /// Large values fetched for the next entry of a run.
     fetched: HashMap<RunId, (u64, Bytes)>,
-    ended: HashSet<RunId>,
-    ended_order: VecDeque<RunId>,
+    /// Each with its number among all that ended.
+    ended: HashMap<RunId, u64>,
+    /// The same by number. A run that was forgotten may stand here still.
+    ended_order: VecDeque<(u64, RunId)>,
+    ended_count: u64,
 }
 
 impl Slots {
@@ -147,11 +150,6 @@ impl Slots {
         self.loading.contains_key(id)
     }
 
-    /// How many journals are being read.
-    pub(crate) fn loads(&self) -> usize {
-        self.loading.len()
-    }
-
     pub(crate) fn park(&mut self, id: RunId, parked: ParkedRun) -> Option<ParkedRun> {
         self.parked.insert(id, parked)
     }
@@ -179,11 +177,15 @@ impl Slots {
 
     /// The run is over.
     pub(crate) fn ended(&mut self, id: RunId) {
-        if self.ended.insert(id.clone()) {
-            self.ended_order.push_back(id);
+        if self.ended.contains_key(&id) {
+            return;
         }
+        self.ended_count += 1;
+        self.ended.insert(id.clone(), self.ended_count);
+        self.ended_order.push_back((self.ended_count, id));
         if self.ended_order.len() > ENDED_MAX
-            && let Some(oldest) = self.ended_order.pop_front()
+            && let Some((number, oldest)) = self.ended_order.pop_front()
+            && self.ended.get(&oldest) == Some(&number)
         {
             self.ended.remove(&oldest);
         }
@@ -191,13 +193,11 @@ impl Slots {
 
     /// The run may begin anew, or its end be looked at again.
     pub(crate) fn forget_ended(&mut self, id: &RunId) {
-        if self.ended.remove(id) {
-            self.ended_order.retain(|ended| ended != id);
-        }
+        self.ended.remove(id);
     }
 
     pub(crate) fn has_ended(&self, id: &RunId) -> bool {
-        self.ended.contains(id)
+        self.ended.contains_key(id)
     }
 
     pub(crate) fn effect_begun(&mut self, id: &RunId) {
@@ -230,5 +230,33 @@ impl Slots {
             idle.truncate(count);
         }
         idle.into_iter().map(|(_, id)| id.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_runs_that_ended_are_remembered_unless_they_are_forgotten() {
+        let run = |number: usize| -> RunId { format!("0-{number:032x}").parse().unwrap() };
+        let mut slots = Slots::default();
+        slots.ended(run(0));
+        slots.ended(run(1));
+        slots.forget_ended(&run(0));
+        assert!(!slots.has_ended(&run(0)) && slots.has_ended(&run(1)));
+        slots.ended(run(0));
+        for number in 2..ENDED_MAX {
+            slots.ended(run(number));
+        }
+        assert!(
+            slots.has_ended(&run(0)),
+            "what stands of its first end does not make it forgotten"
+        );
+        slots.ended(run(ENDED_MAX));
+        slots.ended(run(ENDED_MAX + 1));
+        assert!(!slots.has_ended(&run(1)));
+        assert!(slots.has_ended(&run(ENDED_MAX + 1)));
+        assert!(slots.ended_order.len() <= ENDED_MAX);
     }
 }

@@ -27,6 +27,10 @@ impl<K: Ord, V> SmallMap<K, V> {
         self.find(key).ok().map(|at| self.0.remove(at).1)
     }
 
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        self.find(key).ok().map(|at| &self.0[at].1)
+    }
+
     pub(crate) fn contains(&self, key: &K) -> bool {
         self.find(key).is_ok()
     }

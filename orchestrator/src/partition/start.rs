@@ -256,18 +256,18 @@ impl TakenOver {
             wheel: Wheel::default(),
             in_flight: InFlight::default(),
             closures: Closures::new(starting.runtime, starting.store.clone(), results),
-            summaries: Summaries::new(Author {
-                epoch: starting.epoch,
-                known_until: info.last_sequence,
-            }),
+            summaries: Summaries::new(Author { epoch: starting.epoch }),
             upkeep: Upkeep::new(starting.id, record, revision, &info, poison, now),
             polled: starting.polled,
             caution: Caution::new(starting.tenure, starting.omens, now),
-            rederiving: 0,
             stopping: false,
             store: starting.store,
         };
         partition.upkeep.load_first(exempt);
+        if lost {
+            // It is not there any more: looked for at the next reconnect it would tell of the same loss again.
+            partition.upkeep.newest = None;
+        }
         if inherited || info.last_sequence > 0 {
             partition.scan(if lost { ScanReason::Rollback } else { ScanReason::Takeover });
         }

@@ -34,8 +34,6 @@ pub(crate) struct Summaries {
 pub(crate) struct Author {
     /// The owner's lease revision.
     pub epoch: u64,
-    /// Where the journal stream ended when it took the partition over.
-    pub known_until: u64,
 }
 
 /// A summary that is to be written.
@@ -114,9 +112,9 @@ impl Summaries {
         with_revision.collect()
     }
 
-    /// A summary is written; its revision is kept while there may be another one. Without a revision it was not needed.
-    pub(crate) fn written(&mut self, pending: &Pending) {
-        if pending.summary.status.is_final() || pending.revision == 0 {
+    /// A summary is written; its revision is kept while there may be another one, of a run in memory. Without a revision it was not needed.
+    pub(crate) fn written(&mut self, pending: &Pending, is_live: bool) {
+        if !is_live || pending.summary.status.is_final() || pending.revision == 0 {
             self.revisions.remove(&pending.run);
         } else {
             self.revisions.insert(pending.run.clone(), pending.revision);
@@ -130,6 +128,11 @@ impl Summaries {
 }
 
 impl Pending {
+    /// Whose it is.
+    pub(crate) fn run(&self) -> &RunId {
+        &self.run
+    }
+
     /// Also does what another one was to do.
     fn take_over(&mut self, other: Self) {
         self.holds.extend(other.holds);
@@ -142,7 +145,7 @@ impl Pending {
 
 impl Author {
     /// Whether a summary of ours replaces the one that stands.
-    fn replaces(self, ours: &RunSummary, standing: &RunSummary) -> bool {
+    fn replaces(ours: &RunSummary, standing: &RunSummary) -> bool {
         let says_the_same = RunSummary {
             epoch: standing.epoch,
             ..ours.clone()
@@ -150,8 +153,9 @@ impl Author {
         let is_newer = match ours.epoch.cmp(&standing.epoch) {
             Ordering::Less => ours.sequence > standing.sequence,
             Ordering::Equal => ours.sequence >= standing.sequence,
-            // An earlier owner's that is about entries which were not there any more when we came is of a history that was rolled back.
-            Ordering::Greater => ours.sequence >= standing.sequence || standing.sequence > self.known_until,
+            // What an earlier owner could know we have read, all of it, before we say anything of the run. If his is about a later entry all
+            // the same it is of a history that was rolled back, or he could not read the run and named the newest entry of all.
+            Ordering::Greater => true,
         };
         is_newer && !says_the_same
     }
@@ -191,7 +195,7 @@ impl Author {
                 Ok(Some(record)) => {
                     pending.revision = record.revision;
                     let standing = wire::decode::<RunSummary>(&record.value);
-                    if standing.is_ok_and(|standing| !self.replaces(&pending.summary, &standing)) {
+                    if standing.is_ok_and(|standing| !Self::replaces(&pending.summary, &standing)) {
                         // With the revision of one that is not ours our next one, which may still be older, would replace it unread.
                         pending.revision = 0;
                         return true;
@@ -233,13 +237,8 @@ mod tests {
     #[test]
     fn a_summary_replaces_what_is_older_of_another_owner_or_of_a_history_that_is_gone() {
         use RunStatus::{Completed, Parked, Running};
-        let author = Author {
-            epoch: 5,
-            known_until: 100,
-        };
-        let replaces = |ours, standing| author.replaces(&ours, &standing);
+        let replaces = |ours, standing| Author::replaces(&ours, &standing);
         assert!(replaces(summary(5, 60, Completed), summary(4, 50, Running)));
-        assert!(!replaces(summary(5, 50, Running), summary(4, 60, Completed)));
         assert!(
             replaces(summary(5, 50, Running), summary(4, 50, Parked)),
             "it goes on with the code here"
@@ -248,7 +247,12 @@ mod tests {
             !replaces(summary(5, 50, Running), summary(6, 50, Parked)),
             "a later owner knows better"
         );
-        assert!(replaces(summary(5, 50, Running), summary(4, 101, Completed)), "rolled back");
+        assert!(replaces(summary(5, 50, Running), summary(4, 60, Completed)), "rolled back");
+        assert!(
+            replaces(summary(5, 50, Running), summary(4, 60, Parked)),
+            "he could not read it and named an entry of another run"
+        );
+        assert!(!replaces(summary(4, 50, Running), summary(5, 50, Parked)));
         assert!(!replaces(summary(5, 50, Running), summary(6, 101, Completed)));
         assert!(replaces(summary(5, 50, Parked), summary(5, 50, Running)));
         assert!(!replaces(summary(5, 60, Completed), summary(4, 60, Completed)), "nothing new");
@@ -258,10 +262,7 @@ mod tests {
     fn what_failed_to_be_written_gives_way_to_what_came_since() {
         let run: RunId = format!("0-{:032x}", 1).parse().unwrap();
         let now = Instant(Duration::ZERO);
-        let mut summaries = Summaries::new(Author {
-            epoch: 5,
-            known_until: 0,
-        });
+        let mut summaries = Summaries::new(Author { epoch: 5 });
         summaries.changed(&run, summary(0, 7, RunStatus::Running), None, now);
         let failed = summaries.take(now, true);
         summaries.changed(&run, summary(0, 7, RunStatus::Parked), Some(7), now);

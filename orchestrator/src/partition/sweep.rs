@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 
 use everstep_common::ids::RunId;
-use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
 use everstep_common::subject::TimerSort;
 use everstep_common::summary::RunStatus;
@@ -42,6 +41,7 @@ impl Partition {
         self.upkeep.listing = false;
         // Not answered: the next sweep looks again.
         let Some(standing) = standing else { return };
+        self.upkeep.without_task.clear();
         for run in &standing.open {
             if self.is_deficient(run, since, &standing) {
                 self.discard(run);
@@ -51,10 +51,22 @@ impl Partition {
         for run in standing.unlisted {
             self.list(run);
         }
+        // A read proves that there is nothing of them, and then they are taken off the list.
+        self.upkeep.to_load.extend(standing.baseless);
         let over = standing.scheduled.into_iter().map(|wake_up| wake_up.run);
         let over: BTreeSet<RunId> = over.filter(|run| !standing.open.contains(run)).collect();
         for run in over {
+            self.unschedule_ended(run);
+        }
+    }
+
+    /// There are schedules of a run that is not listed as open. A listing alone proves nothing, for a leader that was deposed may have made
+    /// it: one that is not known to have ended is read.
+    fn unschedule_ended(&mut self, run: RunId) {
+        if self.slots.has_ended(&run) {
             self.perform(None, Effect::UnscheduleRun { run });
+        } else if !self.slots.is_live(&run) && self.slots.parked(&run).is_none() {
+            self.upkeep.to_load.push_back(run);
         }
     }
 
@@ -81,14 +93,16 @@ impl Partition {
     }
 
     /// Whether something that an open run waits for is not there.
-    fn is_deficient(&self, run: &RunId, since: Instant, standing: &Standing) -> bool {
+    fn is_deficient(&mut self, run: &RunId, since: Instant, standing: &Standing) -> bool {
         let is_idle = self.slots.is_idle_since(run, since);
         if self.slots.has_ended(run) || self.slots.parked(run).is_some() || self.slots.is_loading(run) || is_idle == Some(false) {
             return false;
         }
-        let mut in_flight = self.in_flight.of_run(run);
-        let has_task = |key: &StepKey| standing.tasks.contains(&(run.clone(), key.clone())) || self.in_flight.is_running(run, key);
-        if !in_flight.all(has_task) {
+        let steps = self.in_flight.of_run(run).filter(|key| !self.in_flight.is_running(run, key));
+        let steps = steps.map(|key| (run.clone(), key.clone()));
+        let without_task: Vec<_> = steps.filter(|step| !standing.tasks.contains(step)).collect();
+        if !without_task.is_empty() {
+            self.upkeep.without_task.extend(without_task);
             return true;
         }
         if is_idle.is_some() {

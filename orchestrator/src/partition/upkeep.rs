@@ -93,10 +93,16 @@ pub(crate) struct Upkeep {
     pub(super) next_marks: Instant,
     pub(super) checking: bool,
     pub(super) next_sweep: Instant,
+    /// Journals of ended runs that are being read once more.
+    pub(super) comparing: u32,
     /// Open runs that are still to be read back, and why.
     pub(super) to_load: VecDeque<RunId>,
+    /// Those of them that are being read.
+    pub(super) reading: BTreeSet<RunId>,
     pub(super) scan: Option<ScanReason>,
     pub(super) listing: bool,
+    /// Steps that the last sweep found no task of: what is published for them should have been there.
+    pub(super) without_task: BTreeSet<(RunId, StepKey)>,
     /// The last cursor is written.
     pub(super) finished: bool,
 }
@@ -130,9 +136,12 @@ impl Upkeep {
             next_marks: now,
             checking: false,
             next_sweep: now,
+            comparing: 0,
             to_load: VecDeque::new(),
+            reading: BTreeSet::new(),
             scan: None,
             listing: false,
+            without_task: BTreeSet::new(),
             finished: false,
         }
     }
@@ -144,11 +153,6 @@ impl Upkeep {
 
     pub(crate) fn is_poison(&self, run: &RunId) -> bool {
         self.poison.contains(run)
-    }
-
-    /// Whether what is published for the run now should have been there.
-    pub(crate) fn is_sweeping(&self) -> bool {
-        self.scan == Some(ScanReason::Sweep)
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -220,7 +224,9 @@ impl Partition {
 
     fn summaries_written(&mut self, written: Vec<Pending>, failed: Vec<Pending>) {
         self.upkeep.flushing = false;
-        written.iter().for_each(|pending| self.summaries.written(pending));
+        for pending in &written {
+            self.summaries.written(pending, self.slots.is_live(pending.run()));
+        }
         let held = written.into_iter().flat_map(|pending| pending.holds);
         held.for_each(|sequence| self.watermark.release(sequence));
         failed.into_iter().for_each(|pending| self.summaries.put_back(pending));

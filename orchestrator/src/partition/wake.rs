@@ -1,5 +1,7 @@
 //! Time: what memory knows to be due, and what the server's schedules say.
 
+use std::time::Duration;
+
 use everstep_common::ids::RunId;
 use everstep_common::key::StepKey;
 use everstep_common::ports::{Ack, Delivery, Instant};
@@ -10,6 +12,10 @@ use jiff::Timestamp;
 use super::Partition;
 use super::effect::{Effect, Scheduled};
 use super::io::Input;
+use super::upkeep::ScanReason;
+
+/// How long a schedule that fires while a run is being read back after a rollback waits before it is looked at again.
+const READ_BACK_WITHIN: Duration = Duration::from_secs(1);
 
 impl Partition {
     /// Fires what is due by the partition's idea of the server's time.
@@ -54,13 +60,22 @@ impl Partition {
                 broker.ack(&delivery.ack, Ack::Terminate);
                 continue;
             };
-            let was_armed = self.wheel.disarm(&run, sort, &key);
-            // In memory and not armed: it has fired by the clock here, or nobody waits for it any more.
-            if self.slots.has_ended(&run) || self.slots.is_live(&run) && !was_armed {
+            let scheduled = wire::decode::<Scheduled>(&delivery.payload);
+            let armed = self.wheel.due(&run, sort, &key);
+            // In memory and not armed for then: it has fired by the clock here, nobody waits for it any more, or it is of a history that was
+            // rolled back.
+            let is_meant = || armed.is_some_and(|due| scheduled.as_ref().is_ok_and(|scheduled| due <= scheduled.due));
+            if self.slots.has_ended(&run) || self.slots.is_live(&run) && !is_meant() {
                 broker.ack(&delivery.ack, Ack::Done);
                 continue;
             }
-            match (sort, wire::decode::<Scheduled>(&delivery.payload)) {
+            if self.upkeep.scan == Some(ScanReason::Rollback) && !self.slots.is_live(&run) {
+                // Only the run itself can tell whether it is still meant.
+                broker.ack(&delivery.ack, Ack::Retry(READ_BACK_WITHIN));
+                continue;
+            }
+            self.wheel.disarm(&run, sort, &key);
+            match (sort, scheduled) {
                 (TimerSort::Sleep, Ok(scheduled)) => self.fire_scheduled(run, key, scheduled.due, delivery),
                 (_, Ok(scheduled)) => {
                     self.wake(&run, sort, key, scheduled);

@@ -82,6 +82,11 @@ impl Wheel {
         true
     }
 
+    /// When it is due, if it is armed.
+    pub(crate) fn due(&self, run: &RunId, sort: TimerSort, key: &StepKey) -> Option<Timestamp> {
+        self.armed.get(run)?.get(&(sort, key.clone())).map(|armed| armed.due)
+    }
+
     fn forget(&mut self, run: &RunId, sort: TimerSort, key: &StepKey) -> Option<Armed> {
         let of_run = self.armed.get_mut(run)?;
         let armed = of_run.remove(&(sort, key.clone()))?;

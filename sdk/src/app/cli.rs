@@ -187,7 +187,7 @@ impl App {
     }
 
     async fn run_dev(self, store: Option<PathBuf>, durability: Level, work: Work) -> Result<(), AppError> {
-        let server = DevServer::start(DevOptions {
+        let mut server = DevServer::start(DevOptions {
             store,
             durability: durability.into(),
             ..DevOptions::default()
@@ -196,7 +196,14 @@ impl App {
         let connect = server.connect();
         let url = connect.servers.join(",");
         eprintln!("nats-server {url}\n\nIn another terminal:\n  export NATS_URL={url}\n  everstep runs ls\n");
-        self.run_until_told(AppOptions::new(connect), work).await
+        let mut options = AppOptions::new(connect);
+        // Whoever writes a workflow hears of what is not deterministic in it as soon as a run has ended.
+        options.partitions.compare_one_in = 1;
+        tokio::select! {
+            ended = self.run_until_told(options, work) => ended,
+            // Nobody restarts it, and without it there is nothing to hand back and nobody to hand it to.
+            error = server.server().ended() => Err(error.into()),
+        }
     }
 
     async fn run_until_told(self, options: AppOptions, work: Work) -> Result<(), AppError> {

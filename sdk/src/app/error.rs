@@ -25,8 +25,8 @@ pub enum AppError {
     /// A task queue could not be made.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// The server of `dev` could not be started.
-    #[error("starting a nats-server of our own")]
+    /// The server of `dev` could not be started, or has ended.
+    #[error("running a nats-server of our own")]
     Server(#[from] managed::Error),
     /// Logs, traces or metrics could not be set up.
     #[error("setting up telemetry")]

@@ -12,6 +12,7 @@ use everstep_nats::{ConnectOptions, MicroService, NatsBroker, TokioClock};
 use everstep_orchestrator::{Connect, Connected, Orchestrator};
 use everstep_worker::{Functions, Resources, Worker};
 use futures::FutureExt;
+use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -46,6 +47,14 @@ impl Roles {
         orchestrator: false,
         worker: true,
     };
+
+    fn names(self) -> Vec<&'static str> {
+        let names = [(self.orchestrator, "orchestrator"), (self.worker, "worker")];
+        names
+            .into_iter()
+            .filter_map(|(played, name)| played.then_some(name))
+            .collect()
+    }
 }
 
 /// An application that works. Dropping it ends it like a crash; [`RunningApp::stop`] ends it in order.
@@ -148,19 +157,15 @@ async fn load_deployment(options: &AppOptions) -> Result<(Arc<NatsBroker>, Deplo
 /// Shows the process to `nats micro ls`. Where credentials do not permit it the process works all the same, unseen.
 async fn announce(broker: &NatsBroker, options: &AppOptions) -> Option<MicroService> {
     let queues = options.queues.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let roles = match options.roles {
-        Roles::ALL => "orchestrator,worker",
-        Roles::ORCHESTRATOR => "orchestrator",
-        _ => "worker",
-    };
+    let roles = options.roles.names();
     let told = [
         ("process", options.process.to_string()),
         ("prefix", options.prefix.to_string()),
         ("queues", queues),
-        ("roles", roles.to_owned()),
+        ("roles", roles.join(",")),
     ];
     let metadata = told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let statistics = Arc::new(|| serde_json::json!({}));
+    let statistics = Arc::new(move || statistics(&roles));
     let served = broker
         .serve_micro(
             "everstep",
@@ -173,6 +178,12 @@ async fn announce(broker: &NatsBroker, options: &AppOptions) -> Option<MicroServ
     served
         .inspect_err(|error| tracing::warn!(%error, "this process is not shown by `nats micro ls`"))
         .ok()
+}
+
+/// What `nats micro stats` shows of the process beside its answers: what each of its roles has counted.
+fn statistics(roles: &[&'static str]) -> Value {
+    let of_role = roles.iter().map(|role| ((*role).to_owned(), telemetry::figures(role).into()));
+    Value::Object(of_role.collect())
 }
 
 /// Resolves when the shutdown is asked for, or nobody is left to ask for it.

@@ -7,6 +7,7 @@ use everstep_common::ids::RunId;
 use everstep_common::journal::{Ended, Entry, EntryKey, RunOutcome};
 use everstep_common::ports::CoreMessage;
 use everstep_common::store::Backoff;
+use everstep_common::topology::Durability;
 use everstep_common::wire;
 use futures::StreamExt;
 use futures::future::{Either, select};
@@ -58,6 +59,11 @@ impl<T> RunHandle<T> {
     /// The run's id.
     pub fn id(&self) -> &RunId {
         &self.run
+    }
+
+    /// What the acknowledgement of its start survives: the level of the deployment, as its operator provisioned it.
+    pub fn durability(&self) -> Durability {
+        self.client.store.deployment().durability
     }
 
     /// How the run ended, as recorded; waits for it.

@@ -12,7 +12,9 @@ use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::proto::MetricType;
 use prometheus::{Encoder, Registry, TextEncoder};
+use serde_json::{Map, Value};
 
 use super::TelemetryError;
 
@@ -46,6 +48,34 @@ async fn scraped() -> Response {
     match text() {
         Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// The figures of a role as they are now, by name without `everstep_<role>_` and `_total`: those of all queues, partitions and outcomes together,
+/// of times the longest. Without [`Telemetry`](super::Telemetry) nobody counts, and there are none.
+pub(crate) fn figures(role: &str) -> Map<String, Value> {
+    let prefix = format!("everstep_{role}_");
+    let families = REGISTRY.gather();
+    let of_role = families.iter().filter_map(|family| {
+        let name = family.name().strip_prefix(&prefix)?;
+        let values = family.get_metric().iter().map(|metric| match family.get_field_type() {
+            MetricType::COUNTER => metric.get_counter().get_value(),
+            _ => metric.get_gauge().get_value(),
+        });
+        let together = match name.ends_with("_seconds") {
+            true => values.fold(0.0, f64::max),
+            false => values.sum(),
+        };
+        Some((name.trim_end_matches("_total").to_owned(), number(together)))
+    });
+    of_role.collect()
+}
+
+/// A whole number as one.
+fn number(value: f64) -> Value {
+    match value.fract() == 0.0 && value >= 0.0 {
+        true => Value::from(value as u64),
+        false => Value::from(value),
     }
 }
 

@@ -8,7 +8,7 @@ mod metrics;
 mod setup;
 mod trace;
 
-pub(crate) use metrics::serve_metrics;
+pub(crate) use metrics::{figures, serve_metrics};
 pub(crate) use trace::{trace_links, traceparent};
 
 pub use setup::{Telemetry, TelemetryError};

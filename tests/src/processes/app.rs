@@ -87,6 +87,20 @@ fn deeper(depth: u64) -> u64 {
     std::hint::black_box(deeper(depth + 1)) - 1
 }
 
+/// One charge, then a call that blocks the partition's thread.
+#[workflow]
+pub async fn blockade(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
+    let cents = ctx.step(charge, cents).await?;
+    wait_for_ever();
+    Ok(cents)
+}
+
+fn wait_for_ever() {
+    loop {
+        std::thread::park();
+    }
+}
+
 /// What an `order` of 100 cents returns.
 pub fn hundred_cents() -> u64 {
     300
@@ -108,6 +122,7 @@ pub fn application() -> App {
         .workflow(refund)
         .workflow(misbehave)
         .workflow(plunge)
+        .workflow(blockade)
         .function(stumble)
         .function(block)
         .function(charge)

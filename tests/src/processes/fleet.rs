@@ -215,6 +215,11 @@ impl Fleet {
         Ok(revived)
     }
 
+    /// How the first orchestrator has ended, if it has by itself.
+    pub fn orchestrators_end(&mut self) -> anyhow::Result<Option<std::process::ExitStatus>> {
+        Ok(self.orchestrators[0].try_wait()?)
+    }
+
     /// SIGTERM to the first worker (or orchestrator); how it ended.
     pub async fn terminate(&mut self, victim: Victim) -> anyhow::Result<std::process::ExitStatus> {
         let children = if victim == Victim::Worker {

@@ -203,7 +203,7 @@ impl World {
     }
 
     /// Does the job, again with another client whenever one has died over it.
-    async fn client<T>(&self, job: impl AsyncFn(&Client) -> T) -> T {
+    pub(super) async fn client<T>(&self, job: impl AsyncFn(&Client) -> T) -> T {
         loop {
             let name = match self.0.clients.borrow().deaths {
                 0 => CLIENT.to_owned(),

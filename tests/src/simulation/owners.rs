@@ -22,6 +22,8 @@ impl Scenario {
     pub const DEADLY: Self = scenario!(deadly);
     /// The same by a closure.
     pub const DEADLY_CLOSURE: Self = scenario!(deadly_closure);
+    /// A partition changes hands while closures run.
+    pub const CLOSURES_LEFT: Self = scenario!(closures_left);
     /// One of two orchestrators lacks a workflow that the other one has.
     pub const CODE_ELSEWHERE: Self = scenario!(code_elsewhere);
     /// No orchestrator has the code of a run, until one comes that does.
@@ -88,6 +90,27 @@ where
     assert_eq!(world.lease(Partition(0)).strikes, []);
     world.restart("orchestrator-1");
     expect_completed(&world, &run).await;
+}
+
+async fn closures_left(world: World) {
+    usual(&world);
+    let finished = Rc::new(Cell::new(0));
+    let counted = finished.clone();
+    shop::set_deadly(Some(Box::new(move || counted.set(counted.get() + 1))));
+    let mut runs = Vec::new();
+    for number in 0..6 {
+        runs.push(world.start(shop::deadly_closure, (), &format!("closure {number}")).await);
+    }
+    let asked = |world: &World| world.stories().iter().filter(|story| story.entries.len() == 2).count() == 6;
+    world.until(asked).await;
+    let owners = world.owners();
+    world.orchestrator("orchestrator-2", shop::code);
+    for run in &runs {
+        expect_completed(&world, run).await;
+    }
+    assert_ne!(world.owners(), owners);
+    assert_eq!(finished.get(), 6, "who gave a partition away ran its closures to their end");
+    shop::set_deadly(None);
 }
 
 async fn code_elsewhere(world: World) {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use everstep_common::ids::RunId;
-use everstep_common::journal::RunOutcome;
+use everstep_common::journal::{Entry, RunOutcome, StepResult};
 use futures::future::LocalBoxFuture;
 use futures::{FutureExt, join};
 
@@ -52,6 +52,7 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario!(attempts_used_up),
         scenario!(fatal_failure),
         scenario!(closures),
+        scenario!(overtime),
         scenario!(sleeps),
         scenario!(race),
         scenario!(cancelled_midway),
@@ -147,6 +148,19 @@ async fn closures(world: World) {
     usual(&world);
     let run = world.start(shop::local, (), "closures").await;
     expect_completed(&world, &run).await;
+}
+
+async fn overtime(world: World) {
+    usual(&world);
+    let run = world.start(shop::overtime, (), "overtime").await;
+    expect_completed(&world, &run).await;
+    let stories = world.stories();
+    let recorded = stories[0].entries.iter().find_map(|entry| match &entry.entry {
+        Entry::Local(local) => Some(&local.result),
+        _ => None,
+    });
+    let told = matches!(recorded, Some(StepResult::Failure(failure)) if failure.message.contains("longer than its timeout"));
+    assert!(told, "{recorded:?}");
 }
 
 async fn sleeps(world: World) {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use everstep::App;
 use everstep::prelude::*;
 use everstep_common::ports::Clock;
 use everstep_orchestrator::Workflows;
@@ -119,6 +120,16 @@ pub async fn local(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
     let failed = ctx.run("failing", || async { Err::<u64, _>(WorkflowError::new("no")) }).await;
     let more: u64 = more.into_iter().sum::<Result<u64, _>>()?;
     Ok(squared + more + failed.unwrap_or(1_000))
+}
+
+/// A closure that never ends; says what becomes of it.
+#[workflow]
+pub async fn overtime(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+    let endless = ctx.run("endless", std::future::pending::<Result<u64, WorkflowError>>);
+    Ok(match endless.timeout(Duration::from_secs(2)).await {
+        Ok(number) => number.to_string(),
+        Err(error) => error.to_string(),
+    })
 }
 
 /// Sleeps one after the other and at once; whether it all took as long as it should by the workflow's own clock.
@@ -365,6 +376,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(retried, resources()),
         everstep::definition(compensated, resources()),
         everstep::definition(local, resources()),
+        everstep::definition(overtime, resources()),
         everstep::definition(sleeper, resources()),
         everstep::definition(night, resources()),
         everstep::definition(race, resources()),
@@ -408,4 +420,30 @@ pub fn functions() -> Functions {
     }
     super::examples::register_functions(&mut functions);
     functions
+}
+
+/// The application of the usual workflows and functions, for a real server.
+pub fn application(app: App) -> App {
+    app.workflow(order)
+        .workflow(fan_out)
+        .workflow(retried)
+        .workflow(compensated)
+        .workflow(local)
+        .workflow(overtime)
+        .workflow(sleeper)
+        .workflow(race)
+        .workflow(large)
+        .workflow(two_queues)
+        .workflow(endless)
+        .workflow(stuck)
+        .function(validate)
+        .function(charge)
+        .function(confirm)
+        .function(square)
+        .function(flaky)
+        .function(refuse)
+        .function(undo)
+        .function(slow)
+        .function(enlarge)
+        .function(render)
 }

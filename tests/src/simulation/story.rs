@@ -70,11 +70,16 @@ pub(super) fn ends(world: &World) -> BTreeMap<String, Vec<String>> {
     let stories = world.stories();
     let ends = stories.iter().map(|story| {
         let key = story.start().and_then(|start| start.start_key.clone());
-        let mut lines: Vec<String> = story.entries.iter().filter_map(line).collect();
-        lines.sort();
-        (key.unwrap_or_else(|| story.run.to_string()), lines)
+        (key.unwrap_or_else(|| story.run.to_string()), lines(&story.entries))
     });
     ends.collect()
+}
+
+/// What a journal says of outcomes, in an order that does not depend on when they came.
+pub(super) fn lines(journal: &[JournalEntry]) -> Vec<String> {
+    let mut lines: Vec<String> = journal.iter().filter_map(line).collect();
+    lines.sort();
+    lines
 }
 
 /// What an entry says of the outcome; nothing if it only tells of the way there.

@@ -65,6 +65,14 @@ pub enum Error {
         /// Its last words.
         log_tail: String,
     },
+    /// The server ended by itself, or at the hands of somebody else, after JetStream had answered.
+    #[error("nats-server (process {pid}) has ended: {log_tail}")]
+    Ended {
+        /// The process.
+        pid: u32,
+        /// Its last words.
+        log_tail: String,
+    },
     /// JetStream did not answer in time.
     #[error("JetStream did not answer within {within:?}: {log_tail}")]
     NotReady {

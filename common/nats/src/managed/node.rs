@@ -18,6 +18,9 @@ pub(super) const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How often a node that is not ready is asked again.
 pub(super) const READY_POLL: Duration = Duration::from_millis(5);
 
+/// How often a node that is ready is looked after.
+const ALIVE_POLL: Duration = Duration::from_millis(250);
+
 /// How long a terminated server may take to close its store before it is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -141,6 +144,20 @@ impl Node {
             });
         }
         Ok(())
+    }
+
+    /// Returns once the process has ended by itself, with its last words.
+    pub(super) async fn ended(&mut self) -> Error {
+        let mut poll = tokio::time::interval(ALIVE_POLL);
+        loop {
+            poll.tick().await;
+            if let Some(process) = self.process.as_mut()
+                && process.has_ended()
+            {
+                let (pid, log_tail) = (process.id(), self.store.log_tail());
+                return Error::Ended { pid, log_tail };
+            }
+        }
     }
 
     pub(super) fn not_ready(&self) -> Error {

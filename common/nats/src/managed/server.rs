@@ -72,6 +72,12 @@ impl ManagedServer {
         self.node.stop().await
     }
 
+    /// Waits for as long as the server runs, or was killed or stopped by its owner: returns only if it ends otherwise, and then with its last
+    /// words. A server that nobody restarts is to be waited for like this, or its owner goes on without it and never learns why.
+    pub async fn ended(&mut self) -> Error {
+        self.node.ended().await
+    }
+
     /// Kills the server if it runs, starts it on the same port and store, and waits until JetStream answers.
     pub async fn restart(&mut self) -> Result<(), Error> {
         self.node.kill();
@@ -82,6 +88,8 @@ impl ManagedServer {
     /// Writes the file system of the store to the disk. A relaxed server needs this once after provisioning: a power cut before
     /// the files of a new stream are on the disk loses the whole stream, not only its last writes.
     pub async fn flush_store(&self) -> Result<(), Error> {
-        self.node.store().flush().await
+        self.node.store().flush().await?;
+        tracing::debug!(store = %self.store().display(), "flushed to the disk");
+        Ok(())
     }
 }

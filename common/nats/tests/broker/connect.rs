@@ -6,6 +6,7 @@ use everstep_common::ports::Broker;
 use everstep_nats::managed::{ManagedServer, Options};
 use everstep_nats::{ConnectError, ConnectOptions, NatsBroker};
 
+use crate::certificates::Certificates;
 use crate::support::soon;
 
 async fn error(options: ConnectOptions) -> ConnectError {
@@ -53,6 +54,59 @@ async fn wrong_credentials_and_an_unreadable_file_are_told_apart() {
 }
 
 #[tokio::test]
+async fn an_nkey_opens_the_door_by_option_and_by_context() {
+    // Made for this test from the bytes 1 to 32.
+    const SEED: &str = "SUAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB6IC5CQ";
+    const USER: &str = "UB43KVROR7TFJ6KAPCYRF2FJROTZAH4FHLTJLPWX4DRZCC5NASLGJBFE";
+    let server = ManagedServer::start(Options {
+        extra_config: format!("authorization {{ users: [{{ nkey: {USER} }}] }}"),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    assert!(matches!(
+        error(ConnectOptions::to(server.url())).await,
+        ConnectError::Credentials { .. }
+    ));
+    let folder = tempfile::tempdir().unwrap();
+    let (key, context) = (folder.path().join("user.nk"), folder.path().join("context.json"));
+    std::fs::write(&key, format!("# the test's user\n{SEED}\n")).unwrap();
+    let written = serde_json::json!({ "url": server.url(), "nkey": &key });
+    std::fs::write(&context, written.to_string()).unwrap();
+    let by_option = ConnectOptions {
+        nkey: Some(key),
+        ..ConnectOptions::to(server.url())
+    };
+    let by_context = ConnectOptions {
+        context: Some(context.to_str().unwrap().to_owned()),
+        ..ConnectOptions::default()
+    };
+    for options in [by_option, by_context] {
+        soon(NatsBroker::connect(options)).await.expect("the key is the user's");
+    }
+}
+
+#[tokio::test]
+async fn a_credentials_file_opens_the_door() {
+    let server = ManagedServer::start(Options {
+        extra_config: include_str!("credentials/operator.conf").to_owned(),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    assert!(matches!(
+        error(ConnectOptions::to(server.url())).await,
+        ConnectError::Credentials { .. }
+    ));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/broker/credentials/user.creds");
+    let options = ConnectOptions {
+        credentials: Some(file.into()),
+        ..ConnectOptions::to(server.url())
+    };
+    soon(NatsBroker::connect(options)).await.expect("they are the user's");
+}
+
+#[tokio::test]
 async fn who_names_an_authority_is_not_connected_in_the_clear() {
     let server = ManagedServer::start(Options::default()).await.unwrap();
     let authority = server.store().join("authority.pem");
@@ -62,6 +116,41 @@ async fn who_names_an_authority_is_not_connected_in_the_clear() {
         ..ConnectOptions::to(server.url())
     };
     assert!(matches!(error(options).await, ConnectError::Tls { .. }));
+}
+
+/// A server that asks each client for a certificate, which only its own authority may have signed.
+#[tokio::test]
+async fn an_authority_and_a_certificate_make_a_secure_connection() {
+    let files = Certificates::make();
+    let server = ManagedServer::start(Options {
+        extra_config: files.server_config(),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let options = ConnectOptions {
+        tls_ca: Some(files.path("authority.pem")),
+        tls_certificate: Some(files.path("client.pem")),
+        tls_key: Some(files.path("client.key")),
+        ..ConnectOptions::to(server.url())
+    };
+    let broker = soon(NatsBroker::connect(options.clone()))
+        .await
+        .expect("both are who they say");
+    assert_eq!(soon(broker.stream_info("NONE")).await.unwrap(), None, "it answers over TLS");
+
+    let stranger = Certificates::make();
+    let not_the_servers = ConnectOptions {
+        tls_ca: Some(stranger.path("authority.pem")),
+        ..options.clone()
+    };
+    assert!(matches!(error(not_the_servers).await, ConnectError::Tls { .. }));
+    let not_the_clients = ConnectOptions {
+        tls_certificate: Some(stranger.path("client.pem")),
+        tls_key: Some(stranger.path("client.key")),
+        ..options
+    };
+    error(not_the_clients).await;
 }
 
 #[tokio::test]

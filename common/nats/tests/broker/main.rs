@@ -1,5 +1,6 @@
 //! The broker against real servers: what the ports promise, and what happens when the server dies.
 
+mod certificates;
 mod cluster;
 mod connect;
 mod core;
