@@ -140,9 +140,9 @@ fn parse(text: &str) -> Option<EntryKey> {
     let (kind, rest) = text.split_once('.').unwrap_or((text, ""));
     let step = |token: &str| StepKey::from_token(token).ok();
     Some(match kind {
-        "start" if rest.is_empty() => EntryKey::Start,
-        "end" if rest.is_empty() => EntryKey::End,
-        "gone" if rest.is_empty() => EntryKey::Gone,
+        "start" if text == kind => EntryKey::Start,
+        "end" if text == kind => EntryKey::End,
+        "gone" if text == kind => EntryKey::Gone,
         "step" => EntryKey::Step(step(rest)?),
         "local" => EntryKey::Local(step(rest)?),
         "timer" => EntryKey::Timer(step(rest)?),
@@ -196,6 +196,8 @@ mod tests {
     fn texts_that_name_no_entry_are_refused() {
         for text in [
             "",
+            "start.",
+            "end.",
             "start.x",
             "step",
             "step.",
