@@ -36,6 +36,9 @@ pub(crate) enum Verb {
     /// Look at runs, and move them
     #[command(subcommand)]
     Runs(Runs),
+    /// Look at what the runs of a session share
+    #[command(subcommand)]
+    Sessions(Sessions),
     /// Check the server and the deployment on it
     Doctor(Doctor),
     /// Make what a deployment needs on the server
@@ -70,6 +73,9 @@ pub(crate) struct Run {
     /// The same key and input start the same run once
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub key: Option<String>,
+    /// The session whose values the run shares with others
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub session: Option<String>,
     /// A label, as name=value; can be given again
     #[arg(long = "tag", value_parser = parse_tag)]
     pub tags: Vec<(String, String)>,
@@ -126,6 +132,18 @@ pub(crate) struct List {
 pub(crate) struct Which {
     /// The run's id, or as much of its beginning as names no other
     pub run: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sessions {
+    /// Show the values of a session
+    Show(WhichSession),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhichSession {
+    /// The session's id
+    pub session: String,
 }
 
 #[derive(Debug, Args)]

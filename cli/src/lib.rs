@@ -20,13 +20,14 @@ mod problem;
 mod provision;
 mod run;
 mod runs;
+mod sessions;
 mod timeline;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use arguments::{Cli, Runs, Verb};
+use arguments::{Cli, Runs, Sessions, Verb};
 use problem::Problem;
 
 /// Does what the command line says; the exit code tells how it went.
@@ -65,6 +66,7 @@ async fn perform(cli: Cli) -> Result<ExitCode, Problem> {
         Verb::Runs(Runs::Answer(arguments)) => runs::answer::answer(&global, arguments).await,
         Verb::Runs(Runs::Approve(arguments)) => runs::answer::decide(&global, arguments, true).await,
         Verb::Runs(Runs::Reject(arguments)) => runs::answer::decide(&global, arguments, false).await,
+        Verb::Sessions(Sessions::Show(arguments)) => sessions::show(&global, arguments).await,
         Verb::Doctor(arguments) => doctor::doctor(&global, arguments).await,
         Verb::Provision(arguments) => provision::provision(&global, arguments).await,
         Verb::Completions { shell } => {

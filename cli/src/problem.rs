@@ -113,9 +113,11 @@ impl From<ClientError> for Problem {
             ClientError::Unavailable { .. } => Self::of(Exit::TimedOut, &error).hint("`everstep doctor` looks for what is wrong"),
             ClientError::Deployment(DeploymentError::Missing { .. }) => Self::of(Exit::NotFound, &error),
             ClientError::Invalid(_) => Self::of(Exit::Usage, &error),
-            ClientError::Create(_) | ClientError::Read(_) | ClientError::List(_) | ClientError::Payload(_) => {
-                Self::of(Exit::Failed, &error).hint("`everstep doctor` looks for what is wrong")
-            }
+            ClientError::Session { .. }
+            | ClientError::Create(_)
+            | ClientError::Read(_)
+            | ClientError::List(_)
+            | ClientError::Payload(_) => Self::of(Exit::Failed, &error).hint("`everstep doctor` looks for what is wrong"),
             _ => Self::of(Exit::Failed, &error),
         }
     }

@@ -26,6 +26,9 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> Result<ExitCode, Pro
     if let Some(key) = &arguments.key {
         start = start.key(key.clone());
     }
+    if let Some(session) = &arguments.session {
+        start = start.session(session.clone());
+    }
     for (name, value) in &arguments.tags {
         start = start.tag(name.clone(), value.clone());
     }

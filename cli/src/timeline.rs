@@ -119,7 +119,7 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
         (_, Entry::Start(start)) => format!("{}({value})", start.workflow),
         (_, Entry::Step(_)) => format!("→ {value}"),
         (_, Entry::Local(local)) => match local.kind {
-            LocalKind::Closure => format!("→ {value}"),
+            LocalKind::Closure | LocalKind::Session => format!("→ {value}"),
             LocalKind::Question => format!("asks {value}"),
         },
         (_, Entry::Try(failed)) => format!("✗ {}: {}", attempt_error(failed.error), shortened(&failed.message)),

@@ -23,6 +23,9 @@
 //! | fence | a number that rejects a stale holder |
 //! | idempotency key | the caller's name for "the same request" |
 //! | owner | the orchestrator that holds a partition's lease |
+//! | session | what runs started under the same session id share: values by name |
+//! | mark | in the record of such a value: a write that is applied, and its result, until its journal holds it |
+//! | view | how a run looks from inside, told by whoever drives it |
 //! | parked | a run that is not driven further until someone acts, with the reason |
 //! | nondeterminism | code and journal disagree |
 
@@ -36,10 +39,12 @@ pub mod payload;
 pub mod ports;
 pub mod question;
 pub mod retry;
+pub mod session;
 pub mod store;
 pub mod subject;
 pub mod summary;
 pub mod task;
 pub mod topology;
 pub mod trace;
+pub mod view;
 pub mod wire;

@@ -10,11 +10,18 @@ pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// One chunk of a stored payload, in bytes: a quarter of the server's default `max_payload`, so that it fits whatever the headers.
 pub const PAYLOAD_CHUNK_BYTES: usize = 256 * 1024;
 
-/// Entries in one run's journal; replay cost grows with it. Work that needs more is split over several runs.
-pub const JOURNAL_ENTRIES_MAX: usize = 10_000;
+/// Entries in one run's journal; replay cost grows with it. A batch of the largest size fits, each item tried twice, and the workflow
+/// round it. Work that needs more is split over several runs.
+pub const JOURNAL_ENTRIES_MAX: usize = 25_000;
 
 /// Entries from which on a run's growth is warned about.
-pub const JOURNAL_ENTRIES_WARN: usize = 8_000;
+pub const JOURNAL_ENTRIES_WARN: usize = 20_000;
+
+/// Items of one batch.
+pub const BATCH_ITEMS_MAX: usize = 10_000;
+
+/// Items of a batch that run at a time unless the workflow says otherwise: gentle to what they call.
+pub const BATCH_CONCURRENCY: usize = 20;
 
 /// Steps of one run that may be open at the same time.
 pub const STEPS_IN_FLIGHT_MAX: usize = 1_000;
@@ -50,6 +57,29 @@ pub const READ_SUBJECTS_MAX: usize = 1_000;
 
 /// Bytes of a question with all that it shows, which stands in the journal and in every list of what is open.
 pub const QUESTION_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of what a run holds in `ctx.state()`, names and values together: it stands in memory with the run, and one answer to a query holds it.
+pub const STATE_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of what a run shows in its view ([`STATE_BYTES_MAX`] and this fit into one message of the server's default size).
+pub const VIEW_BYTES_MAX: usize = 256 * 1024;
+
+/// Characters in the id of a session.
+pub const SESSION_ID_CHARS_MAX: usize = 256;
+
+/// Characters in the name of a value of a session, so that the key of a step that speaks of it is a name of at most [`NAME_CHARS_MAX`].
+pub const SESSION_KEY_CHARS_MAX: usize = 100;
+
+/// Bytes of one value of a session. It is written whole at each change, and its record is one message.
+pub const SESSION_VALUE_BYTES_MAX: usize = 256 * 1024;
+
+/// Names that a session may have used. One that was deleted still counts: its record stays.
+pub const SESSION_KEYS_MAX: usize = 1_000;
+
+/// Bytes of the result that a mark of a session's record holds itself; a larger one goes to the payload stream under its run.
+pub const SESSION_MARK_BYTES_MAX: usize = 1024;
+
+/// Writes of one value whose result no journal holds yet: with the largest value their marks fit into one message.
+pub const SESSION_MARKS_MAX: usize = 512;
 
 /// Partitions of one deployment; the partition is the first part of each run id.
 pub const PARTITIONS_MAX: u32 = 1_024;

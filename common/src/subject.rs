@@ -230,6 +230,31 @@ impl Names {
         format!("{}payload.{run}.>", self.subject)
     }
 
+    /// The key of a session's value in the bucket of sessions.
+    pub fn session_value(&self, session: &str, key: &str) -> String {
+        format!("{}.{}", StepKey::from_path(session).token(), StepKey::from_path(key).token())
+    }
+
+    /// The keys of all values of a session in the bucket of sessions.
+    pub fn session_values(&self, session: &str) -> String {
+        format!("{}.*", StepKey::from_path(session).token())
+    }
+
+    /// Where whoever drives a run is asked how it looks from inside: core NATS, answered from memory.
+    pub fn view(&self, run: &RunId) -> String {
+        format!("{}view.{}.{run}", self.subject, run.partition())
+    }
+
+    /// The questions of [`Names::view`] about all runs of a partition.
+    pub fn views(&self, partition: Partition) -> String {
+        format!("{}view.{partition}.*", self.subject)
+    }
+
+    /// The run that such a question is about.
+    pub fn parse_view(&self, subject: &str) -> Option<RunId> {
+        subject.rsplit_once('.')?.1.parse().ok()
+    }
+
     /// Progress and logs of a step: core NATS, stored by nobody.
     pub fn live(&self, run: &RunId, key: &StepKey) -> String {
         format!("{}live.{run}.{}", self.subject, key.token())

@@ -19,7 +19,9 @@ use uuid::Uuid;
 
 use crate::error::WorkflowError;
 use crate::function::{Function, IntoFunction};
-use crate::waits::{Approval, ApprovalFuture, Question, QuestionFuture, RunFuture, SignalFuture, SleepFuture, StepFuture};
+use crate::session::Session;
+use crate::state::{RunState, full};
+use crate::waits::{Approval, ApprovalFuture, Question, QuestionFuture, RunFuture, SignalFuture, SleepFuture, StepFuture, encode};
 
 /// A workflow's way to everything outside itself. A cheap clone, by value; helpers and branches may borrow it.
 ///
@@ -55,6 +57,10 @@ pub struct WorkflowContext {
 impl WorkflowContext {
     pub(crate) fn new(core: everstep_core::Context, resources: Arc<Resources>) -> Self {
         Self { core, resources }
+    }
+
+    pub(crate) fn core(&self) -> &everstep_core::Context {
+        &self.core
     }
 
     /// Has a worker run `function` with `input`; its outcome is recorded once and never replaced.
@@ -202,6 +208,56 @@ impl WorkflowContext {
     /// ```
     pub fn await_approval(&self, approval: Approval) -> ApprovalFuture {
         ApprovalFuture::new(&self.core, approval)
+    }
+
+    /// Values by name that live as long as the run, and that operators can see. They cost no write and are not awaited.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn stateful(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    ///     ctx.state().set("phase", "started")
+    /// }
+    /// ```
+    pub fn state(&self) -> RunState {
+        RunState::new(self.core.clone())
+    }
+
+    /// What the run shares with the other runs that were started in the same session.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn visit(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    ///     ctx.session().state().update("visit_count", 0, |visits: u64| visits + 1).await
+    /// }
+    /// ```
+    pub fn session(&self) -> Session {
+        Session::new(self.core.clone())
+    }
+
+    /// Shows `view` to whoever asks with [`Client::view`](crate::Client::view), in place of what was shown before. It costs no write: who
+    /// asks is answered from memory. Gone with the run.
+    ///
+    /// Fails if the view cannot be encoded or is over 256 KiB; the one before is shown then.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn import(ctx: WorkflowContext, pages: u32) -> Result<(), WorkflowError> {
+    ///     for page in 1..=pages {
+    ///         ctx.publish_view(&format!("page {page} of {pages}"))?;
+    ///         ctx.sleep(Duration::from_secs(1)).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn publish_view<T: Serialize + ?Sized>(&self, view: &T) -> Result<(), WorkflowError> {
+        let view = encode(format_args!("the view"), view).map_err(|failure| WorkflowError::invalid(failure.message))?;
+        self.core.publish_view(view).map_err(full)
     }
 
     /// The time of what the workflow last saw: that of a journal entry, the same on every replay. Never goes back.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_core::{WaitError, WorkflowFailure};
@@ -66,8 +67,15 @@ pub enum WorkflowErrorKind {
         /// How it ended.
         failure: Failure,
     },
-    /// Nobody sent, answered or decided in time.
-    TimedOut {
+    /// An operation on the session ended without a value.
+    Session {
+        /// Which: `update(visit_count)`.
+        operation: String,
+        /// How it ended.
+        failure: Failure,
+    },
+    /// Nobody sent, answered or decided before the deadline of the wait itself.
+    Unanswered {
         /// What was waited for.
         wait: String,
     },
@@ -78,8 +86,14 @@ pub enum WorkflowErrorKind {
         /// Why not.
         reason: String,
     },
-    /// The run is being cancelled. Clean up and return this error: then it ends as cancelled.
+    /// The run is being cancelled, or the block of branches that this was asked for in. Clean up under
+    /// [`ctx.shield`](crate::WorkflowContext::shield) and return this error: then a run that was asked to cancel ends as cancelled.
     Cancelled,
+    /// The time given by [`ctx.timeout`](crate::WorkflowContext::timeout) was up first.
+    TimedOut {
+        /// How long that was.
+        after: Duration,
+    },
     /// A value cannot be encoded, is not of the type that was expected, or is over a limit.
     Invalid(String),
     /// Something of the workflow's own.
@@ -113,7 +127,7 @@ impl WorkflowError {
         &self.kind
     }
 
-    /// How the step or closure ended that this error is about.
+    /// How the step, the closure or the operation on the session ended that this error is about.
     ///
     /// ```
     /// # use everstep::WorkflowError;
@@ -121,12 +135,14 @@ impl WorkflowError {
     /// ```
     pub fn failure(&self) -> Option<&Failure> {
         match self.kind() {
-            WorkflowErrorKind::Step { failure, .. } | WorkflowErrorKind::Run { failure, .. } => Some(failure),
+            WorkflowErrorKind::Step { failure, .. }
+            | WorkflowErrorKind::Run { failure, .. }
+            | WorkflowErrorKind::Session { failure, .. } => Some(failure),
             _ => None,
         }
     }
 
-    /// Whether the run is being cancelled.
+    /// Whether the run is being cancelled, or the block of branches that this was asked for in.
     ///
     /// ```
     /// # use everstep::WorkflowError;
@@ -136,14 +152,18 @@ impl WorkflowError {
         *self.kind == WorkflowErrorKind::Cancelled
     }
 
-    /// Whether nobody sent, answered or decided in time.
+    /// Whether a time was up first: that of a wait for people or signals, or that given by
+    /// [`ctx.timeout`](crate::WorkflowContext::timeout).
     ///
     /// ```
     /// # use everstep::WorkflowError;
     /// assert!(!WorkflowError::new("no").is_timed_out());
     /// ```
     pub fn is_timed_out(&self) -> bool {
-        matches!(*self.kind, WorkflowErrorKind::TimedOut { .. })
+        matches!(
+            *self.kind,
+            WorkflowErrorKind::TimedOut { .. } | WorkflowErrorKind::Unanswered { .. }
+        )
     }
 
     /// The same error, with what was being done put before its message. The kind stays.
@@ -175,6 +195,14 @@ impl WorkflowError {
         })
     }
 
+    /// The error of an operation on the session.
+    pub(crate) fn of_session(operation: &str, error: WaitError) -> Self {
+        Self::of_wait(error, |failure| WorkflowErrorKind::Session {
+            operation: operation.to_owned(),
+            failure,
+        })
+    }
+
     /// The error of a wait for a timer, which cannot fail but only be refused.
     pub(crate) fn of_timer(error: WaitError) -> Self {
         Self::of_wait(error, |failure| WorkflowErrorKind::Invalid(failure.message))
@@ -183,13 +211,13 @@ impl WorkflowError {
     /// The error of a wait for something from outside.
     pub(crate) fn of_outside(wait: &str, error: WaitError) -> Self {
         Self::of_wait(error, |failure| match failure.kind {
-            FailureKind::DeadlineExceeded => WorkflowErrorKind::TimedOut { wait: wait.to_owned() },
+            FailureKind::DeadlineExceeded => WorkflowErrorKind::Unanswered { wait: wait.to_owned() },
             _ => WorkflowErrorKind::Invalid(format!("{wait}: {}", failure.message)),
         })
     }
 
-    pub(crate) fn timed_out(wait: &str) -> Self {
-        WorkflowErrorKind::TimedOut { wait: wait.to_owned() }.into()
+    pub(crate) fn unanswered(wait: &str) -> Self {
+        WorkflowErrorKind::Unanswered { wait: wait.to_owned() }.into()
     }
 
     pub(crate) fn not_approved(step: &str, reason: String) -> Self {
@@ -208,9 +236,11 @@ impl WorkflowError {
     /// What the journal keeps of it; `own` is the kind of what the workflow's author failed with.
     pub(crate) fn into_failure(self, own: FailureKind) -> Failure {
         let kind = match self.kind() {
-            WorkflowErrorKind::Step { failure, .. } | WorkflowErrorKind::Run { failure, .. } => failure.kind,
+            WorkflowErrorKind::Step { failure, .. }
+            | WorkflowErrorKind::Run { failure, .. }
+            | WorkflowErrorKind::Session { failure, .. } => failure.kind,
             WorkflowErrorKind::Cancelled => FailureKind::Cancelled,
-            WorkflowErrorKind::TimedOut { .. } => FailureKind::DeadlineExceeded,
+            WorkflowErrorKind::TimedOut { .. } | WorkflowErrorKind::Unanswered { .. } => FailureKind::DeadlineExceeded,
             WorkflowErrorKind::NotApproved { .. } => own,
             WorkflowErrorKind::Invalid(_) => FailureKind::Invalid,
             WorkflowErrorKind::Failed(_) => own,
@@ -228,9 +258,13 @@ impl WorkflowError {
         match self.kind() {
             WorkflowErrorKind::Step { step, failure } => format!("{doing}step `{step}` failed: {}", failure_text(failure)),
             WorkflowErrorKind::Run { name, failure } => format!("{doing}closure `{name}` failed: {}", failure_text(failure)),
-            WorkflowErrorKind::TimedOut { wait } => format!("{doing}{wait}: nobody answered in time"),
+            WorkflowErrorKind::Session { operation, failure } => {
+                format!("{doing}session `{operation}` failed: {}", failure_text(failure))
+            }
+            WorkflowErrorKind::Unanswered { wait } => format!("{doing}{wait}: nobody answered in time"),
             WorkflowErrorKind::NotApproved { step, reason } => format!("{doing}step `{step}` may not run: {reason}"),
-            WorkflowErrorKind::Cancelled => format!("{doing}the run is being cancelled"),
+            WorkflowErrorKind::Cancelled => format!("{doing}{}", WaitError::Cancelled),
+            WorkflowErrorKind::TimedOut { after } => format!("{doing}not done within {after:?}"),
             WorkflowErrorKind::Invalid(text) | WorkflowErrorKind::Failed(text) => format!("{doing}{text}"),
         }
     }

@@ -15,12 +15,15 @@ extern crate self as everstep;
 pub mod __private;
 mod app;
 mod client;
+mod combine;
 mod context;
 mod error;
 mod function;
 pub mod prelude;
 mod registration;
 mod select;
+mod session;
+mod state;
 mod telemetry;
 mod waits;
 mod workflow;
@@ -47,15 +50,22 @@ pub use everstep_nats::ConnectOptions;
 pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
-pub use client::{Client, ClientError, ListFilter, ListedRun, OpenQuestion, Respondent, RunError, RunHandle, StartRun};
+pub use client::{
+    Client, ClientError, ListFilter, ListedRun, OpenQuestion, Respondent, RunError, RunHandle, SessionEntry, StartRun,
+};
+pub use combine::{
+    BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
+};
 pub use context::WorkflowContext;
 pub use error::{WorkflowError, WorkflowErrorKind};
 pub use function::{Function, FunctionBody, FunctionCall, FunctionDeclaration, IntoFunction};
 pub use registration::{definition, handler};
+pub use session::{Session, SessionState};
+pub use state::RunState;
 pub use telemetry::{Telemetry, TelemetryError};
 pub use waits::{
     Answer, Approval, ApprovalFuture, Choice, Deadline, Decision, InputType, IntoRetries, OnExpire, OnTimeout, Question,
-    QuestionFuture, RunFuture, Said, SignalFuture, SleepFuture, StepFuture, Verdict,
+    QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture, SleepFuture, StepFuture, Verdict,
 };
 pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 
@@ -63,3 +73,14 @@ pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 pub use everstep_macros::function;
 #[doc = include_str!("workflow.md")]
 pub use everstep_macros::workflow;
+
+/// The guide's pages, for their code to be compiled and run.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../docs/guide/parallel.md")]
+    mod parallel {}
+    #[doc = include_str!("../../docs/guide/batch.md")]
+    mod batch {}
+    #[doc = include_str!("../../docs/guide/state.md")]
+    mod state {}
+}

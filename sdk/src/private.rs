@@ -5,6 +5,7 @@ pub use everstep_common::task::StepOptions;
 pub use futures::future::{BoxFuture, LocalBoxFuture};
 pub use tokio;
 
+pub use crate::combine::{gather, settled};
 pub use crate::function::FunctionReturn;
 pub use crate::workflow::WorkflowReturn;
 

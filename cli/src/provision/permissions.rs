@@ -72,7 +72,7 @@ fn orchestrator(words: &Words) -> Value {
     let mut publish = plain(&["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>"]);
     publish.extend(words.subjects(&["task.>", "mark.>", "timer.>", "payload.>", "live.>", "cancel.>", "running.>"]));
     let mut subscribe = plain(&["_INBOX.>", "$SRV.>", "everstep.status.*"]);
-    subscribe.extend(words.subjects(&["done.>"]));
+    subscribe.extend(words.subjects(&["done.>", "view.>"]));
     permissions(publish, plain(&["$JS.API.STREAM.DELETE.*"]), subscribe)
 }
 
@@ -98,7 +98,7 @@ fn worker(words: &Words, queues: &[QueueName]) -> Value {
 
 fn client(words: &Words) -> Value {
     let mut publish = plain(&["$KV.*.*.start", "$KV.*.*.in.>"]);
-    publish.extend(words.subjects(&["payload.>"]));
+    publish.extend(words.subjects(&["payload.>", "view.>"]));
     let runs = format!("KV_{}runs", words.bucket);
     publish.extend([
         format!("$JS.API.CONSUMER.CREATE.{runs}.>"),

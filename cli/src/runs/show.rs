@@ -1,5 +1,6 @@
 //! `everstep runs show`: where a run stands, why, and its timeline.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use everstep::journal::{Entry, JournalEntry, Start};
@@ -22,7 +23,12 @@ struct Shown {
     lines: Vec<Line>,
     waits: Vec<Wait>,
     questions: Vec<OpenQuestion>,
+    /// What its owner tells of it; nothing if it is over, stands still, or nobody answers.
+    inside: Option<Inside>,
 }
+
+/// The published view, if there is one, and the state.
+type Inside = (Option<Value>, BTreeMap<String, Value>);
 
 /// Shows one run.
 pub(crate) async fn show(global: &Global, arguments: Which) -> Result<ExitCode, Problem> {
@@ -48,6 +54,10 @@ async fn gather(connection: &Connection, run: RunId) -> Result<Shown, Problem> {
         RunStatus::Running | RunStatus::Parked => connection.client.questions(&run).await?,
         _ => Vec::new(),
     };
+    let inside = match summary.status {
+        RunStatus::Running => connection.client.look_inside(&run).await.ok(),
+        _ => None,
+    };
     let mut lines = Vec::with_capacity(journal.len());
     for entry in &journal {
         lines.push(Line::read(&connection.client, &run, entry).await?);
@@ -59,6 +69,7 @@ async fn gather(connection: &Connection, run: RunId) -> Result<Shown, Problem> {
         lines,
         waits,
         questions,
+        inside,
     })
 }
 
@@ -76,6 +87,9 @@ impl Shown {
             "summary": self.summary,
             "start_key": self.start.as_ref().and_then(|start| start.start_key.as_ref()),
             "traceparent": self.start.as_ref().and_then(|start| start.traceparent.as_ref()),
+            "session": self.start.as_ref().and_then(|start| start.session.as_ref()),
+            "view": self.inside.as_ref().and_then(|(view, _)| view.as_ref()),
+            "state": self.inside.as_ref().map(|(_, state)| state),
             "waits": self.waits,
             "questions": self.questions,
             "journal": self.lines,
@@ -99,8 +113,19 @@ impl Shown {
         if let Some(key) = self.start.as_ref().and_then(|start| start.start_key.as_deref()) {
             field("key", &shortened(key))?;
         }
+        if let Some(session) = self.start.as_ref().and_then(|start| start.session.as_deref()) {
+            field("session", &shortened(session))?;
+        }
         for (name, value) in &summary.tags {
             field("tag", &shortened(&format!("{name}={value}")))?;
+        }
+        if let Some((view, state)) = &self.inside {
+            if let Some(view) = view {
+                field("view", &shortened(&view.to_string()))?;
+            }
+            for (name, value) in state {
+                field("state", &shortened(&format!("{name}={value}")))?;
+            }
         }
         for wait in &self.waits {
             field("waits for", &wait_text(wait))?;

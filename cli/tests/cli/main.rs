@@ -3,4 +3,5 @@
 mod operating;
 mod outside;
 mod running;
+mod sessions;
 mod support;

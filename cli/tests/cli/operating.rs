@@ -60,7 +60,7 @@ async fn provisioning_again_changes_nothing_and_keeps_what_was_chosen() {
     let world = World::start().await;
     let shop = |more: &[&'static str]| [&["provision", "--prefix", "shop", "--json"], more].concat();
     let would = world.run(&shop(&["--partitions", "2", "--dry-run"])).await.json();
-    assert_eq!(would["would_create"].as_array().unwrap().len(), 8);
+    assert_eq!(would["would_create"].as_array().unwrap().len(), 9);
     let did = |answer: Value| -> Vec<Value> {
         answer["streams"]
             .as_array()
@@ -70,9 +70,9 @@ async fn provisioning_again_changes_nothing_and_keeps_what_was_chosen() {
             .collect()
     };
     let first = world.run(&shop(&["--partitions", "2", "--ack-wait", "5s"])).await.json();
-    assert_eq!(did(first.clone()), vec![json!("created"); 8]);
+    assert_eq!(did(first.clone()), vec![json!("created"); 9]);
     let second = world.run(&shop(&[])).await.json();
-    assert_eq!(did(second.clone()), vec![json!("existed"); 8]);
+    assert_eq!(did(second.clone()), vec![json!("existed"); 9]);
     assert_eq!(second["deployment"], first["deployment"]);
     assert_eq!(second["deployment"]["partitions"], 2);
 }
@@ -293,6 +293,11 @@ async fn the_shipped_permissions_are_enough_for_every_role() {
         let looked = as_role("client", look).await;
         assert_eq!(looked.code, 0, "{looked:?}");
     }
+    let visit = ["run", "stateful_workflow", "--input", "\"ada\"", "--session", "s", "--follow"];
+    let visited = as_role("client", &visit).await;
+    assert_eq!(visited.code, 0, "{visited:?}");
+    let shown = as_role("client", &["sessions", "show", "s"]).await;
+    assert!(shown.output.contains("visit_count"), "{shown:?}");
     worker.stop().await.unwrap();
     orchestrator.stop().await.unwrap();
 

@@ -10,6 +10,7 @@ use everstep_examples::onboarding::{onboard_customer, reach_out, research_custom
 use everstep_examples::order::{
     Charge, PaymentService, Payments, charge_customer, order_workflow, send_confirmation, validate_order,
 };
+use everstep_examples::stateful::stateful_workflow;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -106,11 +107,21 @@ impl World {
     }
 }
 
-/// The examples.
+/// Shows how far it is, and waits.
+#[workflow]
+async fn lingering(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    ctx.publish_view(&["half", "way"])?;
+    ctx.state().set("phase", "waiting")?;
+    ctx.sleep(Duration::from_secs(3_600)).await
+}
+
+/// The examples, and a workflow that lingers.
 pub(crate) fn application() -> App {
     App::new()
         .resource(Payments::new(Pretend))
         .workflow(order_workflow)
+        .workflow(stateful_workflow)
+        .workflow(lingering)
         .function(validate_order)
         .function(charge_customer)
         .function(send_confirmation)

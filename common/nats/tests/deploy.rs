@@ -103,6 +103,8 @@ async fn a_client_starts_runs_and_speaks_to_them_and_never_says_how_a_step_went(
         format!("{RUN}.in.x"),
         format!("{RUN}.in.answer.wait.somebody"),
         "payload.r.start.d.0".to_owned(),
+        "view.3.r".to_owned(),
+        "$JS.API.DIRECT.GET.KV_sessions".to_owned(),
         "$JS.API.CONSUMER.CREATE.KV_runs.x".to_owned(),
         "$JS.API.DIRECT.GET.KV_runs".to_owned(),
     ];
@@ -113,6 +115,7 @@ async fn a_client_starts_runs_and_speaks_to_them_and_never_says_how_a_step_went(
         format!("{RUN}.end"),
         "$KV.runs.r.start".to_owned(),
         "$KV.leases.r.in.x".to_owned(),
+        "$KV.sessions.r.start".to_owned(),
         "task.default.f.r.charge.1".to_owned(),
         "live.r.charge".to_owned(),
         "$JS.API.CONSUMER.MSG.NEXT.TASKS_default.workers_1".to_owned(),
@@ -137,6 +140,7 @@ async fn an_orchestrator_drives_and_provisions_and_deletes_no_stream() {
         format!("{RUN}.timer.t"),
         "$KV.leases.lease.0".to_owned(),
         "$KV.runs.r".to_owned(),
+        "$KV.sessions.s.k".to_owned(),
         "task.default.f.r.charge.1".to_owned(),
         "mark.default".to_owned(),
         "timer.3.r.sleep.t".to_owned(),
@@ -147,7 +151,14 @@ async fn an_orchestrator_drives_and_provisions_and_deletes_no_stream() {
         "$JS.ACK.TIMERS_3.owner.1.1.1.1.0".to_owned(),
     ];
     let may_not = ["$JS.API.STREAM.DELETE.KV_runs".to_owned(), "anything.else".to_owned()];
-    check("orchestrator", &may, &may_not, &["_INBOX.x", "done.3.*"], &["task.>", ">"]).await;
+    check(
+        "orchestrator",
+        &may,
+        &may_not,
+        &["_INBOX.x", "done.3.*", "view.3.*"],
+        &["task.>", ">"],
+    )
+    .await;
 }
 
 /// Not what we would like, but what `deploy/README.md` warns of: whoever is not trusted that far needs an account of his own.

@@ -165,6 +165,8 @@ pub enum LocalKind {
     Closure,
     /// A [`Question`](crate::question::Question) that is open from here on.
     Question,
+    /// What reading or changing a value of the session brought.
+    Session,
 }
 
 /// A timer fired.

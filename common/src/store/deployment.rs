@@ -17,6 +17,9 @@ pub const LEASES: &str = "leases";
 /// The bucket of run summaries.
 pub const RUNS: &str = "runs";
 
+/// The bucket of the values that the runs of a session share.
+pub const SESSIONS: &str = "sessions";
+
 /// The key of the deployment record in [`LEASES`].
 pub const DEPLOYMENT_KEY: &str = "deployment";
 
@@ -157,6 +160,7 @@ impl Deployment {
         let mut streams = vec![
             self.bucket(&names, LEASES, "leases, cursors, the deployment record"),
             self.bucket(&names, RUNS, "run summaries"),
+            self.bucket(&names, SESSIONS, "values shared by the runs of a session"),
         ];
         streams.push(self.payload_stream(&names));
         for partition in self.all_partitions() {

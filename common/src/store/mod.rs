@@ -1,7 +1,7 @@
 //! How the journal, the records and the task queues are kept in JetStream; written on the [ports](crate::ports) alone.
 //!
 //! Here live the rules that a lost acknowledgement, a stale read or a second writer must not break:
-//! `create` (a refusal is a question), `read` (a read proves itself complete), `record` (compare-and-set), `queue` (marks and tasks),
+//! `create` (a refusal is a question), `read` (a read proves itself complete), `record` (compare-and-set), `session` (values that runs share), `queue` (marks and tasks),
 //! `payload` (large values), `group` (creates that share an fsync), `full` (no room), `deployment` (which streams there are),
 //! `provision` (making them).
 
@@ -14,6 +14,7 @@ mod provision;
 mod queue;
 mod read;
 mod record;
+mod session;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -24,11 +25,14 @@ use crate::subject::Names;
 use futures::future::BoxFuture;
 
 pub use create::{Create, CreateError, Created};
-pub use deployment::{ACK_WAIT, ACK_WAIT_MIN, DEPLOYMENT_KEY, Deployment, DeploymentError, LEASES, RUNS, TASK_STREAM_BYTES_MAX};
+pub use deployment::{
+    ACK_WAIT, ACK_WAIT_MIN, DEPLOYMENT_KEY, Deployment, DeploymentError, LEASES, RUNS, SESSIONS, TASK_STREAM_BYTES_MAX,
+};
 pub use payload::PayloadError;
 pub use queue::{Mark, QueueError, TaskPublished};
 pub use read::{ReadAt, ReadRunError};
 pub use record::{PutError, Record};
+pub use session::{SessionError, SessionValue};
 
 /// A handle on one deployment's storage. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -51,6 +51,11 @@ impl Store {
             Err(value) if value.len() > PAYLOAD_BYTES_MAX => return Err(TooLarge { bytes: value.len() }.into()),
             Err(value) => value,
         };
+        self.put_stored(run, owner, value).await
+    }
+
+    /// The same for a value that is to stand in the payload stream whatever its size.
+    pub(super) async fn put_stored(&self, run: &RunId, owner: &str, value: Bytes) -> Result<Payload, PayloadError> {
         let digest = hex(&Sha256::digest(&value));
         for (number, start) in (0..value.len()).step_by(PAYLOAD_CHUNK_BYTES).enumerate() {
             let chunk = value.slice(start..value.len().min(start + PAYLOAD_CHUNK_BYTES));

@@ -97,7 +97,7 @@ impl Store {
     }
 
     /// The end of the run's stream as its leader knows it.
-    async fn last_sequence(&self, run: &RunId) -> Result<u64, ReadRunError> {
+    pub(super) async fn last_sequence(&self, run: &RunId) -> Result<u64, ReadRunError> {
         let stream = self.names().journal_stream(run.partition());
         let mut backoff = Backoff::new();
         let mut tries = 0;
@@ -134,6 +134,11 @@ impl Store {
     }
 
     async fn read_complete(&self, run: &RunId, filter: String, at: ReadAt) -> Result<Vec<Message>, ReadRunError> {
+        self.read_each(run, vec![filter], at).await
+    }
+
+    /// The last messages of several subjects in the stream of a run.
+    pub(super) async fn read_each(&self, run: &RunId, subjects: Vec<String>, at: ReadAt) -> Result<Vec<Message>, ReadRunError> {
         let stream = self.names().journal_stream(run.partition());
         let up_to = match at {
             ReadAt::Entry(sequence) => Some(sequence),
@@ -145,13 +150,13 @@ impl Store {
             let leader = tries >= REPLICA_TRIES;
             let request = GetLast {
                 stream: stream.clone(),
-                subjects: vec![filter.clone()],
+                subjects: subjects.clone(),
                 up_to,
                 leader,
             };
-            let answer = match self.broker().get_last(request).await {
-                Err(ReadError::TooMany) => self.broker().get_all(&stream, &filter, up_to).await,
-                answer => answer,
+            let answer = match (self.broker().get_last(request).await, subjects.as_slice()) {
+                (Err(ReadError::TooMany), [filter]) => self.broker().get_all(&stream, filter, up_to).await,
+                (answer, _) => answer,
             };
             let failed = match answer {
                 Ok(snapshot) if is_proven(&snapshot, at) => return Ok(snapshot.messages),

@@ -17,10 +17,12 @@ use everstep_common::journal::{
 use everstep_common::key::StepKey;
 use everstep_common::payload::{Payload, StoredPayload};
 use everstep_common::question::{Choice, InputType, PayloadHash, Question, Reply, Terms};
+use everstep_common::session::{SessionMark, SessionRecord};
 use everstep_common::store::{Deployment, Mark};
 use everstep_common::summary::{RunStatus, RunSummary, WaitSummary, WaitedFor};
 use everstep_common::task::Task;
 use everstep_common::topology::Durability;
+use everstep_common::view::{RunView, ViewAnswer};
 use everstep_common::wire;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -52,6 +54,8 @@ pub fn samples() -> Vec<Sample> {
     all.extend(questions());
     all.extend(tasks());
     all.extend(records());
+    all.extend(sessions());
+    all.extend(views());
     all
 }
 
@@ -216,6 +220,14 @@ fn others() -> Vec<Sample> {
             "local.failure",
             "local.total",
             local(StepResult::Failure(failure(FailureKind::Fatal)))
+        ),
+        entry!(
+            "local.session",
+            "local.session=2Eupdate=28visits=29",
+            Entry::Local(Local {
+                kind: LocalKind::Session,
+                result: StepResult::Value(inline()),
+            })
         ),
         entry!("timer", "timer.settle", Entry::Timer(Fired { due: time() })),
         entry!("in.cancel", "in.cancel", inbound(InboundKind::Cancel, Some("a mistake"))),
@@ -419,6 +431,38 @@ fn records() -> Vec<Sample> {
                 incarnation: "7f0c".into(),
             },
         ),
+    ]
+}
+
+fn sessions() -> Vec<Sample> {
+    let mark = |result| SessionMark {
+        run: run(),
+        step: StepKey::from_path("session.update(visits)"),
+        result,
+    };
+    let set = SessionRecord {
+        value: Some(wire::encode_value(&3).unwrap()),
+        marks: vec![mark(inline()), mark(stored("session=2Eupdate=28visits=29"))],
+        ..SessionRecord::absent("customer-7", "visits")
+    };
+    vec![
+        value("session.deleted", SessionRecord::absent("customer-7", "visits")),
+        value("session.set", set),
+    ]
+}
+
+fn views() -> Vec<Sample> {
+    let live = RunView {
+        sequence: 70_000,
+        view: Some(wire::encode_value("half").unwrap()),
+        state: BTreeMap::from([("phase".into(), wire::encode_value("started").unwrap())]),
+    };
+    vec![
+        value("view.live", ViewAnswer::Live(live)),
+        value("view.live.minimal", ViewAnswer::Live(RunView::default())),
+        value("view.parked", ViewAnswer::Parked),
+        value("view.ended", ViewAnswer::Ended),
+        value("view.unknown", ViewAnswer::Unknown),
     ]
 }
 

@@ -28,7 +28,8 @@ fn main() {
     // Memory first, and nothing given back in between: the allocator would hand it out again.
     let first = memory("waiting for the first of 10 steps", 0);
     let last = memory("waiting for the last of 10 steps", 9);
-    drop((first, last));
+    let batches = per_item("settled item of a batch of 10,000, 20 at a time", 10_000, 20);
+    drop((first, last, batches));
     println!();
     println!("{:<44} {:>12} {:>12}", "", "apply", "with decide");
     for length in [10, 1_000, 9_000] {
@@ -45,6 +46,20 @@ fn main() {
             width,
         );
     }
+    for width in [10, 1_000, 10_000] {
+        report_of(
+            &format!("fan, {width} wide"),
+            &definition(move |ctx| fan(ctx, width, width).boxed_local()),
+            items(width),
+        );
+    }
+    for window in [20, 1_000] {
+        report_of(
+            &format!("fan of 10,000, {window} at a time"),
+            &definition(move |ctx| fan(ctx, 10_000, window).boxed_local()),
+            items(10_000),
+        );
+    }
 }
 
 async fn chain(ctx: Context, length: usize) -> Returned {
@@ -59,6 +74,14 @@ async fn fan_out(ctx: Context, width: usize) -> Returned {
     while let Some(outcome) = steps.next().await {
         outcome?;
     }
+    Ok(Bytes::from_static(VALUE))
+}
+
+/// What `ctx.parallel` and `ctx.batch` sit on.
+async fn fan(ctx: Context, width: usize, window: usize) -> Returned {
+    let branches = (0..width).map(|number| (number.to_string(), || step(&ctx)));
+    let all = ctx.block("batch").fan(branches).window(window).collect_outcomes(0).await;
+    assert_eq!(all.outcomes.len(), width);
     Ok(Bytes::from_static(VALUE))
 }
 
@@ -81,11 +104,15 @@ fn definition(code: impl Fn(Context) -> LocalBoxFuture<'static, Returned> + Send
     }
 }
 
-/// On-CPU nanoseconds per outcome applied, without and with a decision after each; the start is not counted.
 fn report(name: &str, definition: &Definition, steps: usize) {
+    report_of(name, definition, outcomes(steps));
+}
+
+/// On-CPU nanoseconds per outcome applied, without and with a decision after each; the start is not counted.
+fn report_of(name: &str, definition: &Definition, events: Vec<Event>) {
+    let steps = events.len();
     let rounds = (200_000 / steps).max(1);
     let cost = |decide: bool| {
-        let events = outcomes(steps);
         let mut prepared: Vec<_> = (0..rounds).map(|_| (started(definition), events.clone())).collect();
         let began = on_cpu_nanoseconds();
         for (run, events) in &mut prepared {
@@ -123,6 +150,23 @@ fn memory(name: &str, outcomes_applied: usize) -> Vec<Run> {
     let runs: Vec<_> = (0..RUNS).map(|_| waiting(&definition, outcomes_applied)).collect();
     let each = (resident_bytes() - before) / runs.len();
     println!("{name:<44} {each:>6} bytes a run, of {} runs", runs.len());
+    runs
+}
+
+/// Resident bytes per item of runs whose items are done, but for the last one: what the core keeps of an item, with its outcome.
+fn per_item(name: &str, items_all: usize, window: usize) -> Vec<Run> {
+    let definition = definition(move |ctx| fan(ctx, items_all, window).boxed_local());
+    let events = items(items_all);
+    let before = resident_bytes();
+    let mut runs: Vec<_> = (0..10).map(|_| started(&definition)).collect();
+    for event in &events[..items_all - 1] {
+        for run in &mut runs {
+            run.apply(event.clone());
+            decided(run);
+        }
+    }
+    let each = (resident_bytes() - before) / runs.len() / items_all;
+    println!("{name:<44} {each:>6} bytes an item");
     runs
 }
 
@@ -169,15 +213,22 @@ fn decided(run: &mut Run) {
     }
 }
 
+/// The outcomes of the items of a fan, in order.
+fn items(count: usize) -> Vec<Event> {
+    outcomes_of((0..count).map(|item| format!("batch/{item}/charge_customer")))
+}
+
 fn outcomes(count: usize) -> Vec<Event> {
+    outcomes_of((1..=count).map(|number| match number {
+        1 => "charge_customer".to_owned(),
+        _ => format!("charge_customer~{number}"),
+    }))
+}
+
+fn outcomes_of(paths: impl Iterator<Item = String>) -> Vec<Event> {
     let function = FunctionName::new("charge_customer").expect("a name");
     let digest = InputDigest::of(INPUT);
-    let outcome = |number: usize| {
-        let path = if number == 1 {
-            "charge_customer".to_owned()
-        } else {
-            format!("charge_customer~{number}")
-        };
+    let outcome = |(number, path): (usize, String)| {
         let record = Record::Step {
             function: function.clone(),
             digest,
@@ -185,12 +236,12 @@ fn outcomes(count: usize) -> Vec<Event> {
         };
         let body = EventBody::About(StepKey::from_path(&path), record);
         Event {
-            sequence: number as u64 + 1,
+            sequence: number as u64 + 2,
             time: Timestamp::UNIX_EPOCH,
             body,
         }
     };
-    (1..=count).map(outcome).collect()
+    paths.enumerate().map(outcome).collect()
 }
 
 fn resident_bytes() -> usize {

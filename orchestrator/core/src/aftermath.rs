@@ -22,11 +22,16 @@ impl Aftermath {
         }
     }
 
+    /// What follows from something else, too.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.wakers.extend(other.wakers);
+        self.closures.extend(other.closures);
+    }
+
     /// Both: what an engine would wake that applies two entries at once.
     #[cfg(test)]
     pub(crate) fn and(mut self, other: Self) -> Self {
-        self.wakers.extend(other.wakers);
-        self.closures.extend(other.closures);
+        self.add(other);
         self
     }
 
@@ -35,6 +40,13 @@ impl Aftermath {
         let Self { wakers, closures } = self;
         let woken = guarded(|| wakers.into_iter().for_each(Waker::wake));
         woken.and(drop_each(closures))
+    }
+
+    /// Wakes and drops in the middle of a poll; a panic is the workflow's own.
+    pub(crate) fn act_in_poll(self) {
+        let Self { wakers, closures } = self;
+        wakers.into_iter().for_each(Waker::wake);
+        drop(closures);
     }
 
     /// Drops all of it and wakes nobody. An error is what a panic said.

@@ -14,7 +14,7 @@ use everstep_common::question::Question;
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 
-use crate::{Closure, Parked};
+use crate::{Closure, Parked, SessionRequest};
 
 /// What follows from all that has been applied.
 #[derive(Debug)]
@@ -72,6 +72,15 @@ pub enum Command {
         /// How long it may take, if the workflow said so.
         timeout: Option<Duration>,
     },
+    /// Do it to the values of the session off the partition's thread, once however often it is asked for, and create its `local` entry.
+    Session {
+        /// The operation's key.
+        key: StepKey,
+        /// The session that the run was started in.
+        session: String,
+        /// What to do.
+        request: SessionRequest,
+    },
     /// Create the `timer` entry when it is due, never earlier.
     StartTimer {
         /// The timer.
@@ -113,9 +122,9 @@ pub enum Command {
         /// It is a question that nobody asks any more: say so where its answer would stand, so that none is taken.
         withdraw: bool,
     },
-    /// Nobody waits for the closure any more.
+    /// Nobody waits for the closure, or the operation on the session, any more.
     CancelLocal {
-        /// The closure's key.
+        /// Its key.
         key: StepKey,
     },
     /// The step failed without a worker's word: create its outcome.
@@ -159,6 +168,7 @@ impl Command {
             | Self::RetryAt { key, .. }
             | Self::Deadline { key, .. }
             | Self::RunLocal { key, .. }
+            | Self::Session { key, .. }
             | Self::StartTimer { key, .. }
             | Self::CancelStep { key, .. }
             | Self::CancelTimer { key }
@@ -198,6 +208,7 @@ impl fmt::Display for Command {
                 timeout: Some(timeout),
                 ..
             } => write!(f, "run {key} within {timeout:?}"),
+            Self::Session { key, session, request } => write!(f, "session {session}: {request} for {key}"),
             Self::StartTimer { key, due } => write!(f, "timer {key} due {due}"),
             Self::CancelStep { key, .. } => write!(f, "cancel step {key}"),
             Self::CancelTimer { key } => write!(f, "cancel timer {key}"),

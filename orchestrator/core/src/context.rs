@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::failure::Failure;
@@ -13,12 +14,15 @@ use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::board::Full;
 use crate::chance;
-use crate::scope::{SIGNAL_PREFIX, Scoped};
+use crate::combine;
+use crate::scope::SIGNAL_PREFIX;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::waits::{Ask, NewLocal, NewQuestion, NewSignal, NewStep, NewTimer};
-use crate::{Asked, Closure, Due, Local, Signal, Step, Timer};
+use crate::waits::{Ask, NewLocal, NewQuestion, NewSession, NewSignal, NewStep, NewTimer};
+use crate::within::{Domain, Scoped};
+use crate::{Asked, Block, Closure, DeadlineError, Due, Local, Session, SessionRequest, Shield, Signal, Step, Timer};
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
 ///
@@ -111,9 +115,71 @@ impl Context {
         Asked(Ask::new(self.0.clone(), name, request))
     }
 
+    /// An operation on a value of the session that the run was started in; it fails if there is none.
+    pub fn session(&self, request: SessionRequest) -> Session {
+        let name = format!("session.{request}");
+        let (asked, refused) = NewSession::of(self.start(), request);
+        Session::new(Ask::new(self.0.clone(), &name, asked), refused)
+    }
+
+    /// A value of the run's own state.
+    pub fn state(&self, key: &str) -> Option<Bytes> {
+        self.0.board.borrow().get(key)
+    }
+
+    /// Sets or removes a value of the run's own state; what it was before.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if all values together would be too large; nothing is changed then.
+    pub fn set_state(&self, key: &str, value: Option<Bytes>) -> Result<Option<Bytes>, Full> {
+        self.0.board.borrow_mut().set(key, value)
+    }
+
+    /// The names of the values of the run's own state, in order.
+    pub fn state_keys(&self) -> Vec<String> {
+        self.0.board.borrow().keys()
+    }
+
+    /// Shows `view` to whoever asks how the run stands, in place of what it showed before.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if it is too large; the one before stands then.
+    pub fn publish_view(&self, view: Bytes) -> Result<(), Full> {
+        self.0.board.borrow_mut().publish(view)
+    }
+
     /// `future` in a scope of its own: keys made while it is polled begin with the scope's path, numbered there.
     pub fn scope<F: Future>(&self, name: &str, future: F) -> Scoped<F> {
         Scoped::new(self.0.clone(), name, future)
+    }
+
+    /// A place for branches that run at once: a scope that takes the next number of `name`, in which each branch has one of its own.
+    pub fn block(&self, name: &str) -> Block {
+        Block::new(self.0.clone(), name)
+    }
+
+    /// `future` in a scope of its own, for as long as `duration` from the first poll on. When its time is up it is cancelled and awaited.
+    ///
+    /// The timer's key is the scope itself: `timeout~2`, beside what is in it, such as `timeout~2/charge`.
+    pub fn timeout<F: Future>(
+        &self,
+        duration: Duration,
+        future: F,
+    ) -> impl Future<Output = Result<F::Output, DeadlineError>> + use<F> {
+        let scope = self.0.scope().child("timeout");
+        combine::within_time(self.0.clone(), scope, duration, future)
+    }
+
+    /// `future` out of reach of every cancel from outside, the run's own included.
+    pub fn shield<F: Future>(&self, future: F) -> Shield<F> {
+        Shield::new(Domain::shield(self.0.clone()), future)
+    }
+
+    /// Whether what is asked for here brings that it is cancelled: the run is, or the block of branches that this is in.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.with(|state| state.is_cancelled(self.0.domain()))
     }
 }
 

@@ -47,8 +47,8 @@ pub enum WaitError {
     /// The step or closure failed for good, or could not be asked for.
     #[error("{0}")]
     Failed(Failure),
-    /// The run was asked to cancel; every wait from then on brings this.
-    #[error("the run is being cancelled")]
+    /// The run, or the block of branches that it belongs to, was cancelled; every wait there brings this from then on.
+    #[error("cancelled with the run or branch that asked for it")]
     Cancelled,
 }
 

@@ -142,6 +142,8 @@ pub enum WaitKind {
     Signal,
     /// A question to people.
     Question,
+    /// An operation on a value of the session.
+    Session,
 }
 
 /// Something recorded under a key.
@@ -257,7 +259,7 @@ impl fmt::Display for TooMany {
             Self::Open { open, limit } => write!(
                 f,
                 "{open} steps are open at the same time and the limit of one run is {limit}. Bound the fan-out, for instance with \
-                 buffer_unordered, deploy, and resume the run; nothing has been sent",
+                 ctx.batch, deploy, and resume the run; nothing has been sent",
             ),
             Self::Signals { limit } => write!(
                 f,
@@ -346,6 +348,7 @@ impl fmt::Display for WaitKind {
             Self::Closure => "closure",
             Self::Signal => "signal",
             Self::Question => "question",
+            Self::Session => "session operation",
         })
     }
 }

@@ -19,6 +19,7 @@ use everstep_common::journal::{Inbound, InboundKind, Start};
 use everstep_common::key::StepKey;
 use everstep_common::limits::PAYLOAD_BYTES_MAX;
 use everstep_common::payload::TooLarge;
+use everstep_common::view::RunView;
 use futures::future::LocalBoxFuture;
 use jiff::Timestamp;
 
@@ -27,9 +28,12 @@ use crate::guard::guarded;
 use crate::parked::{Parked, TooMany};
 use crate::root::Root;
 use crate::shared::Shared;
-use crate::state::State;
+use crate::state::{DomainId, State};
 use crate::waits::{StepWait, Wait};
 use crate::{Command, Context, Decision, Definition, Event, EventBody, Limits, RunEnd, WorkflowFailure};
+
+/// What is said of a run that returns that it is cancelled, and is not.
+const CANCELLED_BY_ITSELF: &str = "the workflow returned that it was cancelled, and only a part of it was";
 
 type WorkflowFuture = LocalBoxFuture<'static, Result<Bytes, WorkflowFailure>>;
 
@@ -114,6 +118,8 @@ pub enum OpenKind {
         /// When it is no longer asked.
         deadline: Option<Timestamp>,
     },
+    /// An operation on a value of the session.
+    Session,
 }
 
 impl OpenWait {
@@ -205,6 +211,11 @@ impl Run {
         self.shared.with(State::outside_changes)
     }
 
+    /// How it looks from inside: what the workflow keeps in its state and what it published.
+    pub fn view(&self) -> RunView {
+        self.shared.board.borrow().view(self.applied)
+    }
+
     /// The run.
     pub fn id(&self) -> &RunId {
         &self.shared.run
@@ -251,6 +262,12 @@ impl Run {
     /// Whether its end is applied.
     pub fn is_ended(&self) -> bool {
         matches!(self.stage, Stage::Ended)
+    }
+
+    /// How many domains there are, its own included.
+    #[cfg(test)]
+    pub(crate) fn domains(&self) -> usize {
+        self.shared.with(State::domains)
     }
 
     /// Takes an entry in without polling; what is to be woken is handed back.
@@ -306,7 +323,7 @@ impl Run {
         match inbound.kind {
             InboundKind::Cancel => {
                 self.cancelled.get_or_insert(inbound.reason.unwrap_or_default());
-                Some(self.shared.change(State::cancel))
+                Some(self.shared.change(|state| state.cancel(DomainId::RUN)))
             }
             InboundKind::Resume { accept_unasked } => {
                 if accept_unasked {
@@ -363,10 +380,11 @@ impl Run {
             )),
             Ok(value) => RunEnd::Completed(value),
             Err(WorkflowFailure::Failed(failure)) => RunEnd::Failed(failure),
-            Err(WorkflowFailure::Cancelled) => RunEnd::Cancelled(Failure::new(
-                FailureKind::Cancelled,
-                self.cancelled.clone().unwrap_or_default(),
-            )),
+            Err(WorkflowFailure::Cancelled) => match &self.cancelled {
+                Some(reason) => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone())),
+                // Nobody asked the run to: it returned what a branch that it had cancelled itself brought.
+                None => RunEnd::Failed(Failure::new(FailureKind::Cancelled, CANCELLED_BY_ITSELF)),
+            },
         }
     }
 

@@ -1,21 +1,16 @@
 //! Scopes: the paths in step keys, and the numbers that tell equal names apart.
 //!
-//! A scope is dynamic: while a [`Scoped`] future is polled it is the run's current one, so helpers and captured contexts are
-//! right whatever they were made with. What is made outside keeps the scope it was made in.
+//! A scope is dynamic: while a [`crate::Scoped`] future is polled it is the run's current one, so helpers and captured contexts are
+//! right whatever they were made with. What is made outside keeps the scope it was made in. Which scope is current is in
+//! [`crate::within`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{self, Poll};
 
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::key::StepKey;
 use everstep_common::limits::NAME_CHARS_MAX;
-
-use crate::shared::Shared;
 
 /// What the keys of waits for signals begin with, so that a wait for `paid` takes no number from a step `paid`.
 pub(crate) const SIGNAL_PREFIX: &str = "signal:";
@@ -37,6 +32,11 @@ impl Scope {
     pub(crate) fn child(&self, name: &str) -> Rc<Self> {
         let number = self.take_number(name);
         Self::at(self.path_of(name, number))
+    }
+
+    /// A scope inside this one under a label that nothing else here is called by, and that takes no number.
+    pub(crate) fn branch(&self, label: &str) -> Rc<Self> {
+        Self::at(self.path_of(label, 1))
     }
 
     fn at(path: String) -> Rc<Self> {
@@ -130,59 +130,4 @@ fn check_name(name: &str) -> Result<(), Failure> {
         return Err(Failure::new(FailureKind::Invalid, message));
     }
     Ok(())
-}
-
-/// A future whose polls happen in a scope of their own.
-pub struct Scoped<F> {
-    shared: Rc<Shared>,
-    scope: Rc<Scope>,
-    future: Pin<Box<F>>,
-}
-
-impl<F> Scoped<F> {
-    pub(crate) fn new(shared: Rc<Shared>, name: &str, future: F) -> Self {
-        let scope = shared.scope().child(name);
-        Self {
-            shared,
-            scope,
-            future: Box::pin(future),
-        }
-    }
-}
-
-impl<F: Future> Future for Scoped<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
-        let this = &mut *self;
-        let _entered = Entered::enter(&this.shared, this.scope.clone());
-        this.future.as_mut().poll(cx)
-    }
-}
-
-impl<F> fmt::Debug for Scoped<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Scoped({})", self.scope.path())
-    }
-}
-
-/// Puts the scope that was current before back when dropped, also by a panic.
-struct Entered<'a> {
-    shared: &'a Shared,
-    outer: Rc<Scope>,
-}
-
-impl<'a> Entered<'a> {
-    fn enter(shared: &'a Shared, scope: Rc<Scope>) -> Self {
-        Self {
-            shared,
-            outer: shared.swap_scope(scope),
-        }
-    }
-}
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        self.shared.swap_scope(self.outer.clone());
-    }
 }

@@ -3,7 +3,7 @@
 //! *Invariant:* while the state is borrowed no user code runs. No waker is cloned, woken or dropped, and no closure or future of the
 //! user's dropped, since any of these may use the context and so borrow the state again.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::thread;
@@ -13,8 +13,9 @@ use everstep_common::journal::Start;
 use everstep_common::key::StepKey;
 
 use crate::Limits;
+use crate::board::Board;
 use crate::scope::Scope;
-use crate::state::{Refusal, State};
+use crate::state::{DomainId, Refusal, State};
 use crate::waits::{Answer, Family, WaitId};
 
 /// What a run and the contexts of its workflow share.
@@ -23,7 +24,11 @@ pub(crate) struct Shared {
     pub(crate) start: OnceCell<Box<Start>>,
     /// The scope in which new keys are numbered.
     scope: RefCell<Rc<Scope>>,
+    /// The domain that new waits belong to.
+    domain: Cell<DomainId>,
     state: RefCell<State>,
+    /// What the workflow keeps and shows; plain data, borrowed for a moment only.
+    pub(crate) board: RefCell<Board>,
 }
 
 impl Shared {
@@ -33,7 +38,9 @@ impl Shared {
             run,
             start: OnceCell::new(),
             scope: RefCell::new(Scope::root()),
+            domain: Cell::new(DomainId::RUN),
             state,
+            board: RefCell::default(),
         })
     }
 
@@ -43,6 +50,14 @@ impl Shared {
 
     pub(crate) fn swap_scope(&self, scope: Rc<Scope>) -> Rc<Scope> {
         self.scope.replace(scope)
+    }
+
+    pub(crate) fn domain(&self) -> DomainId {
+        self.domain.get()
+    }
+
+    pub(crate) fn swap_domain(&self, domain: DomainId) -> DomainId {
+        self.domain.replace(domain)
     }
 
     /// Reads the state. `read` is the core's own and runs no user code.
@@ -57,10 +72,10 @@ impl Shared {
 
     /// The workflow asks. A closure that is refused is dropped after the borrow.
     pub(crate) fn ask(&self, key: StepKey, family: Family) -> Result<WaitId, Refusal> {
-        if let Some(refusal) = self.change(|state| state.refuse(&key)) {
+        if let Some(refusal) = self.change(|state| state.refuse(&key, self.domain())) {
             return Err(refusal);
         }
-        Ok(self.change(|state| state.open(key, family)))
+        Ok(self.change(|state| state.open(key, family, self.domain())))
     }
 
     /// The answer if it is granted; otherwise the task of `cx` is woken when it is.

@@ -3,6 +3,7 @@
 //! Nothing here runs user code. Wakers and closures, which are the user's, are handed out as an [`Aftermath`] to
 //! [`crate::shared`], which knows when nothing is borrowed.
 
+mod domains;
 mod kept;
 mod mailbox;
 
@@ -23,6 +24,8 @@ use crate::parked::{AskedKey, Mismatch, Parked, TooMany};
 use crate::waits::{Answer, Family, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
 use crate::{Command, Limits, WaitError};
 
+pub(crate) use domains::DomainId;
+use domains::Domains;
 use kept::Kept;
 use mailbox::Mailbox;
 
@@ -36,8 +39,11 @@ pub(crate) struct State {
     sequence: u64,
     /// The last entry that some owner may have acted on before.
     known_until: u64,
-    phase: Phase,
+    /// Nothing is asked for or cancelled any more: the run is parked, evicted or over.
+    closed: bool,
     waits: Waits,
+    /// Which waits are cancelled together.
+    domains: Domains,
     kept: Kept,
     mailbox: Mailbox,
     /// What was there before it was asked for, by sequence; granted one at a time.
@@ -64,14 +70,6 @@ pub(crate) enum Refusal {
     Never,
 }
 
-enum Phase {
-    Running,
-    /// Asked to cancel: every wait brings that.
-    Cancelling,
-    /// Nothing is asked for or cancelled any more.
-    Closed,
-}
-
 impl State {
     pub(crate) fn new(run: RunId, limits: Limits, known_until: u64) -> Self {
         Self {
@@ -80,8 +78,9 @@ impl State {
             time: Timestamp::MIN,
             sequence: 0,
             known_until,
-            phase: Phase::Running,
+            closed: false,
             waits: Waits::default(),
+            domains: Domains::default(),
             kept: Kept::default(),
             mailbox: Mailbox::default(),
             grants: BTreeMap::new(),
@@ -100,6 +99,16 @@ impl State {
 
     pub(crate) fn key_of(&self, id: WaitId) -> StepKey {
         self.waits[id].key.clone()
+    }
+
+    /// How many attempts a step has had, the present one included.
+    pub(crate) fn attempts_of(&self, id: WaitId) -> u32 {
+        let wait = &self.waits[id];
+        if wait.is_open() {
+            wait.family.attempt()
+        } else {
+            wait.attempts
+        }
     }
 
     pub(crate) fn has_open(&self) -> bool {
@@ -136,16 +145,16 @@ impl State {
         self.time = self.time.max(time);
     }
 
-    /// Why `key` cannot be asked for, if it cannot.
-    pub(crate) fn refuse(&mut self, key: &StepKey) -> Option<Refusal> {
-        if let Phase::Closed = self.phase {
+    /// Why `key` cannot be asked for in the domain, if it cannot.
+    pub(crate) fn refuse(&mut self, key: &StepKey, domain: DomainId) -> Option<Refusal> {
+        if self.closed {
             return Some(Refusal::Never);
         }
         if self.waits.find(key).is_some() {
             let message = format!("key {key} is asked for twice in this run; give each step, timer and closure a key of its own");
             return Some(Refusal::Error(WaitError::Failed(Failure::new(FailureKind::Invalid, message))));
         }
-        if let Phase::Cancelling = self.phase {
+        if self.domains.is_cancelled(domain) {
             self.kept.take(key);
             return Some(Refusal::Error(WaitError::Cancelled));
         }
@@ -158,12 +167,13 @@ impl State {
         None
     }
 
-    /// A key is asked for. Whatever is recorded under it already is taken in.
-    pub(crate) fn open(&mut self, key: StepKey, family: Family) -> WaitId {
+    /// A key is asked for in a domain. Whatever is recorded under it already is taken in.
+    pub(crate) fn open(&mut self, key: StepKey, family: Family, domain: DomainId) -> WaitId {
         (self.sequence, &key, family.kind(), family.function(), family.digest()).hash(&mut self.fingerprint);
         let records = self.kept.take(&key);
         let id = self.waits.add(key, self.sequence, self.time, Status::Open, family);
         self.waits.list(id);
+        self.domains.add(domain, id, |wait| self.waits[wait].is_revocable());
         for kept in records {
             if let Some(answer) = self.receive(id, kept.record, kept.sequence, kept.time) {
                 self.grants.insert(kept.sequence, Grant::Recorded(id, answer));
@@ -218,6 +228,8 @@ impl State {
     }
 
     fn answer(&mut self, id: WaitId, answer: Answer) -> Aftermath {
+        let open = self.waits[id].is_open();
+        let waker = open.then(|| self.waits.settle(id, Status::Ready(Box::new(answer)))).flatten();
         let wait = &mut self.waits[id];
         let closures = wait.family.settle().into_iter().collect();
         // What is answered by the entry in which it was asked has nothing out that could be taken back.
@@ -225,8 +237,6 @@ impl State {
         if !wait.recorded {
             self.waits.list(id);
         }
-        let open = self.waits[id].is_open();
-        let waker = open.then(|| self.waits.settle(id, Status::Ready(Box::new(answer)))).flatten();
         Aftermath {
             wakers: waker.into_iter().collect(),
             closures,
@@ -269,22 +279,17 @@ impl State {
         }
     }
 
-    /// A signal that was given and not taken is there again, for the next wait.
-    fn give_back(&mut self, id: WaitId) {
+    /// A signal that the wait holds is there again, for the next wait. This one has the status then.
+    fn give_back(&mut self, id: WaitId, status: Status) {
         let wait = &mut self.waits[id];
-        let (Family::Signal(signal), Status::Ready(_)) = (&wait.family, &wait.status) else {
+        let Some((name, sequence, value)) = wait.held_signal() else {
             return;
         };
-        let (Some(sequence), name) = (signal.given(), Box::from(signal.name())) else {
-            return;
-        };
-        if let Status::Ready(answer) = mem::replace(&mut wait.status, Status::Taken)
-            && let Ok(value) = *answer
-        {
-            (self.sequence, &wait.key, "given back").hash(&mut self.fingerprint);
-            self.mailbox.keep(&name, sequence, value);
-            self.grant_signal(name);
-        }
+        let (name, value) = (Box::from(name), value.clone());
+        wait.status = status;
+        (self.sequence, &wait.key, "given back").hash(&mut self.fingerprint);
+        self.mailbox.keep(&name, sequence, value);
+        self.grant_signal(name);
     }
 
     /// How many signals are kept for waits to come.
@@ -311,18 +316,24 @@ impl State {
 
     /// Nobody waits for it any more.
     pub(crate) fn abandon(&mut self, id: WaitId) -> Aftermath {
-        if matches!(self.phase, Phase::Closed) {
+        if self.closed {
             return Aftermath::default();
         }
         if !self.waits[id].is_open() {
-            self.give_back(id);
+            self.give_back(id, Status::Taken);
             return Aftermath::default();
         }
+        self.give_up(id, Status::Abandoned, "given up")
+    }
+
+    /// An open wait ends without an outcome: what was sent out for it is to be called back.
+    fn give_up(&mut self, id: WaitId, status: Status, why: &str) -> Aftermath {
         // What was asked for by this very entry no owner can have acted on: decisions are made between entries.
         let sent = self.waits[id].asked_at < self.sequence;
-        let wakers = self.waits.settle(id, Status::Abandoned { sent }).into_iter().collect();
-        let Wait { key, family, .. } = &mut self.waits[id];
-        (self.sequence, &*key, "given up").hash(&mut self.fingerprint);
+        let wakers = self.waits.settle(id, status).into_iter().collect();
+        let Wait { key, family, unsent, .. } = &mut self.waits[id];
+        *unsent = !sent;
+        (self.sequence, &*key, why).hash(&mut self.fingerprint);
         let closures = if sent { family.give_up() } else { family.close() };
         self.waits.list(id);
         Aftermath {
@@ -331,24 +342,50 @@ impl State {
         }
     }
 
-    /// Every open wait brings that the run is cancelled, and every later one.
-    pub(crate) fn cancel(&mut self) -> Aftermath {
-        let mut aftermath = Aftermath::default();
-        if !matches!(self.phase, Phase::Running) {
-            return aftermath;
+    /// Every open wait of the domain brings that it is cancelled, and every later one. So does one that holds a signal which the workflow
+    /// has not taken: the signal goes to the next wait for it.
+    pub(crate) fn cancel(&mut self, domain: DomainId) -> Aftermath {
+        if self.closed {
+            return Aftermath::default();
         }
-        self.phase = Phase::Cancelling;
-        for id in self.waits.ids() {
-            if !self.waits[id].is_open() {
-                continue;
+        let reached = self.domains.cancel(domain);
+        self.cancel_each(reached)
+    }
+
+    fn cancel_each(&mut self, waits: Vec<WaitId>) -> Aftermath {
+        let mut aftermath = Aftermath::default();
+        for id in waits {
+            let cancelled = Status::Ready(Box::new(Err(WaitError::Cancelled)));
+            if self.waits[id].is_open() {
+                aftermath.add(self.give_up(id, cancelled, "cancelled"));
+            } else {
+                self.give_back(id, cancelled);
             }
-            aftermath
-                .wakers
-                .extend(self.waits.settle(id, Status::Ready(Box::new(Err(WaitError::Cancelled)))));
-            aftermath.closures.extend(self.waits[id].family.give_up());
-            self.waits.list(id);
         }
         aftermath
+    }
+
+    /// A domain inside another one begins. A shield is out of reach of cancels from further out.
+    pub(crate) fn open_domain(&mut self, parent: DomainId, shield: bool) -> DomainId {
+        self.domains.open(parent, shield)
+    }
+
+    /// A domain is over. What a cancel can still reach in it passes to the one round it, and is cancelled if that is.
+    pub(crate) fn close_domain(&mut self, domain: DomainId) -> Aftermath {
+        let reached = self.domains.close(domain, |wait| self.waits[wait].is_revocable());
+        if self.closed {
+            return Aftermath::default();
+        }
+        self.cancel_each(reached)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn domains(&self) -> usize {
+        self.domains.len()
+    }
+
+    pub(crate) fn is_cancelled(&self, domain: DomainId) -> bool {
+        self.domains.is_cancelled(domain)
     }
 
     fn run_into(&mut self, parked: Parked) {
@@ -362,7 +399,7 @@ impl State {
 
     /// From now on nothing is asked for or cancelled. Hands out all that is the user's.
     pub(crate) fn close(&mut self) -> Aftermath {
-        self.phase = Phase::Closed;
+        self.closed = true;
         let (wakers, closures) = self.waits.take_foreign();
         Aftermath { wakers, closures }
     }
@@ -409,14 +446,11 @@ impl State {
         for id in self.waits.take_changed() {
             let wait = &mut self.waits[id];
             match wait.status {
-                _ if wait.recorded => {}
+                _ if wait.recorded || wait.unsent => {}
                 Status::Open => wait
                     .family
                     .commands(&wait.key, wait.asked_at > self.known_until, &mut commands),
-                Status::Abandoned { sent: false } => {}
-                Status::Abandoned { sent: true } | Status::Ready(_) | Status::Taken => {
-                    commands.extend(wait.family.cancel(&wait.key))
-                }
+                Status::Abandoned | Status::Ready(_) | Status::Taken => commands.extend(wait.family.cancel(&wait.key)),
             }
         }
         commands

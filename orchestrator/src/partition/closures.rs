@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::RunId;
+use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 use everstep_common::store::Store;
 use everstep_core::Closure;
@@ -18,7 +19,24 @@ use futures::future::{AbortHandle, Abortable, Either, select};
 pub(crate) const CLOSURE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a closure's end is told with.
-pub(crate) type Results = mpsc::UnboundedSender<(RunId, StepKey, Result<Bytes, Failure>)>;
+pub(crate) type Results = mpsc::UnboundedSender<Finished>;
+
+/// Something to be done off the partition's thread.
+pub(crate) struct Work {
+    /// As what its result is recorded.
+    pub kind: LocalKind,
+    pub closure: Closure,
+    /// How long it may take, if not [`CLOSURE_TIMEOUT`].
+    pub timeout: Option<Duration>,
+}
+
+/// It is done.
+pub(crate) struct Finished {
+    pub run: RunId,
+    pub key: StepKey,
+    pub kind: LocalKind,
+    pub result: Result<Bytes, Failure>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Closures {
@@ -48,14 +66,7 @@ impl Closures {
     }
 
     /// Runs a closure, unless that very one is running already; whether it was begun.
-    pub(crate) fn run(
-        &mut self,
-        run: RunId,
-        key: StepKey,
-        closure: Closure,
-        timeout: Option<Duration>,
-        sequence: Option<u64>,
-    ) -> bool {
+    pub(crate) fn run(&mut self, run: RunId, key: StepKey, work: Work, sequence: Option<u64>) -> bool {
         let id = (run.clone(), key.clone());
         if self.running.contains_key(&id) {
             return false;
@@ -70,12 +81,13 @@ impl Closures {
             },
         );
         let results = self.results.clone();
-        let deadline = self.store.clock().sleep(timeout.unwrap_or(CLOSURE_TIMEOUT));
-        let work = Abortable::new(bounded(closure, deadline), registration);
+        let kind = work.kind;
+        let deadline = self.store.clock().sleep(work.timeout.unwrap_or(CLOSURE_TIMEOUT));
+        let work = Abortable::new(bounded(work.closure, deadline), registration);
         drop(self.runtime.spawn(async move {
             // An aborted closure has nobody who waits; the receiver is gone only when the partition is.
             if let Ok(result) = work.await {
-                let _ = results.unbounded_send((run, key, result));
+                let _ = results.unbounded_send(Finished { run, key, kind, result });
             }
         }));
         true
@@ -150,7 +162,8 @@ async fn bounded(closure: Closure, deadline: futures::future::BoxFuture<'static,
     })
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

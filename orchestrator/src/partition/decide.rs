@@ -15,6 +15,7 @@ use everstep_core::{Command, Decision};
 use jiff::Timestamp;
 
 use super::Partition;
+use super::closures::Work;
 use super::drive::Origin;
 use super::effect::Effect;
 use super::wheel::WakeUp;
@@ -80,7 +81,15 @@ impl Partition {
                     self.unschedule(run, TimerSort::Sleep, key, origin);
                 }
             }
-            Command::RunLocal { key, closure, timeout } => self.run_closure(run.clone(), key, closure, timeout, origin),
+            Command::RunLocal { key, closure, timeout } => {
+                let work = Work {
+                    kind: LocalKind::Closure,
+                    closure,
+                    timeout,
+                };
+                self.run_closure(run.clone(), key, work, origin);
+            }
+            Command::Session { key, session, request } => self.run_session(run.clone(), key, session, request, origin),
             Command::CancelLocal { key } => self.cancel_closure(run, &key),
             Command::CancelStep {
                 key,

@@ -8,16 +8,14 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use everstep_common::failure::Failure;
 use everstep_common::ids::RunId;
-use everstep_common::key::StepKey;
-use everstep_common::ports::{ConnectionEvent, Delivery, Followed};
+use everstep_common::ports::{ConnectionEvent, CoreMessage, Delivery, Followed};
 use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 
+use super::closures::Finished;
 use super::effect::Performed;
 use super::upkeep::UpkeepDone;
 use crate::ownership::Noted;
@@ -34,7 +32,9 @@ pub(crate) enum Input {
     /// The same for a run that stands in the lease until this is dealt with.
     Noted(Noted, Performed),
     /// A closure is done.
-    Closure(RunId, StepKey, Result<Bytes, Failure>),
+    Closure(Finished),
+    /// Somebody asks how a run looks from inside.
+    Asked(CoreMessage),
     /// Schedules have fired.
     Fired(Vec<Delivery>),
     /// A piece of upkeep is done.
@@ -55,7 +55,9 @@ pub(crate) struct Io {
     /// Told to stop.
     pub stop: mpsc::UnboundedReceiver<()>,
     /// Results of closures, which run elsewhere.
-    pub closures: mpsc::UnboundedReceiver<(RunId, StepKey, Result<Bytes, Failure>)>,
+    pub closures: mpsc::UnboundedReceiver<Finished>,
+    /// Questions about how runs look from inside.
+    pub asked: BoxStream<'static, CoreMessage>,
     /// Effects and upkeep under way.
     pub under_way: FuturesUnordered<BoxFuture<'static, Input>>,
     /// What has come and is not handled yet.
@@ -105,10 +107,16 @@ impl Io {
             self.inbox.push_back(input);
         }
         for _ in 0..GATHERED_MAX {
-            let Poll::Ready(Some((run, key, result))) = self.closures.poll_next_unpin(context) else {
+            let Poll::Ready(Some(finished)) = self.closures.poll_next_unpin(context) else {
                 break;
             };
-            self.inbox.push_back(Input::Closure(run, key, result));
+            self.inbox.push_back(Input::Closure(finished));
+        }
+        for _ in 0..GATHERED_MAX {
+            let Poll::Ready(Some(question)) = self.asked.poll_next_unpin(context) else {
+                break;
+            };
+            self.inbox.push_back(Input::Asked(question));
         }
         if let Poll::Ready(Some(deliveries)) = self.fired.poll_next_unpin(context) {
             self.inbox.push_back(Input::Fired(deliveries));

@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use everstep_common::failure::Failure;
 use everstep_common::ids::RunId;
-use everstep_common::journal::{LocalKind, RunOutcome};
+use everstep_common::journal::RunOutcome;
 use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
 use everstep_common::store::{PayloadError, ReadAt, TaskPublished};
 use everstep_common::subject::TimerSort;
 use everstep_common::summary::{RunStatus, RunSummary};
-use everstep_core::{Closure, Event};
+use everstep_core::Event;
 use jiff::Timestamp;
 
 use super::Partition;
+use super::closures::{Finished, Work};
 use super::drive::Origin;
 use super::effect::Effect;
 use super::journal::{Journal, Unread};
@@ -74,6 +74,7 @@ impl Partition {
             Err(Unread::Unreadable(error, about)) => self.park_unreadable(&run, self.watermark.newest(), &error, Arc::new(about)),
         }
         self.upkeep.inherited.remove(&run);
+        self.answer_waiting(&run);
         self.backlog.unblock(&run);
     }
 
@@ -252,9 +253,9 @@ impl Partition {
     }
 
     /// The entry stays open until the closure's result is recorded: nothing else brings it back after a crash.
-    pub(super) fn run_closure(&mut self, run: RunId, key: StepKey, closure: Closure, timeout: Option<Duration>, origin: &Origin) {
+    pub(super) fn run_closure(&mut self, run: RunId, key: StepKey, work: Work, origin: &Origin) {
         let sequence = origin.as_ref().map(|(_, sequence)| *sequence);
-        if self.closures.run(run, key, closure, timeout, sequence)
+        if self.closures.run(run, key, work, sequence)
             && let Some(sequence) = sequence
         {
             self.watermark.hold(sequence);
@@ -268,18 +269,11 @@ impl Partition {
     }
 
     /// A closure has brought its result: record it.
-    pub(super) fn closure_finished(&mut self, run: RunId, key: StepKey, result: Result<Bytes, Failure>) {
+    pub(super) fn closure_finished(&mut self, finished: Finished) {
+        let Finished { run, key, kind, result } = finished;
         let held = self.closures.finished(&run, &key);
         let origin = held.map(|sequence| (run.clone(), sequence));
-        self.perform(
-            origin,
-            Effect::RecordLocal {
-                run,
-                key,
-                kind: LocalKind::Closure,
-                result,
-            },
-        );
+        self.perform(origin, Effect::RecordLocal { run, key, kind, result });
         if let Some(held) = held {
             self.watermark.release(held);
         }

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! One motion: load the journal, replay it to a `Run`, decide, create entries, perform effects, move the cursor. A crash anywhere is
-//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`decide`] begins what follows, [`park`] is about runs that stand still, [`load`] brings runs back and drops them, [`wake`] is about
+//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`decide`] begins what follows, [`park`] is about runs that stand still, [`sessions`] is about what runs share, [`views`] about who asks, [`load`] brings runs back and drops them, [`wake`] is about
 //! time, [`upkeep`] about cursor, marks and scans; the rest are parts.
 
 mod backlog;
@@ -34,12 +34,14 @@ mod queue_keeping;
 mod queues;
 mod scan;
 mod scanning;
+mod sessions;
 mod slots;
 mod small_map;
 mod start;
 mod summary;
 mod sweep;
 mod upkeep;
+mod views;
 mod waiting;
 mod wake;
 mod wheel;
@@ -60,6 +62,7 @@ use self::cursor::{Newest, Watermark};
 use self::effect::{Effect, Performer};
 use self::inflight::InFlight;
 use self::io::{Input, Io, PAUSE_MAX};
+use self::sessions::Sessions;
 use self::slots::Slots;
 use self::summary::Summaries;
 use self::upkeep::Upkeep;
@@ -120,6 +123,10 @@ pub(crate) struct Partition {
     wheel: Wheel,
     in_flight: InFlight,
     closures: Closures,
+    /// Operations on what runs of a session share.
+    sessions: Sessions,
+    /// Who waits to be told how a run looks from inside.
+    views: views::Waiting,
     summaries: Summaries,
     upkeep: Upkeep,
     /// What the watchdog looks at.
@@ -164,7 +171,8 @@ impl Partition {
                 self.performed(None, performed, now);
                 self.keep_noted(noted, now);
             }
-            Input::Closure(run, key, result) => self.closure_finished(run, key, result),
+            Input::Closure(finished) => self.closure_finished(finished),
+            Input::Asked(question) => self.asked(question),
             Input::Fired(deliveries) => self.schedules_fired(deliveries, now),
             Input::Upkeep(done) => self.upkept(done, now),
             Input::Connection(ConnectionEvent::Reconnected) => self.reconnected(),

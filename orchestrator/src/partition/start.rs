@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everstep_common::ids::{Partition as PartitionId, ProcessId};
-use everstep_common::ports::{Delivery, PullError, Puller, StreamInfo};
+use everstep_common::ports::{CoreMessage, Delivery, PullError, Puller, StreamInfo};
 use everstep_common::store::{Backoff, LEASES, PutError, Store};
 use everstep_common::trace::TraceLinks;
 use everstep_common::wire;
@@ -23,6 +23,7 @@ use super::effect::Performer;
 use super::inflight::InFlight;
 use super::io::Io;
 use super::queues::Queues;
+use super::sessions::Sessions;
 use super::slots::Slots;
 use super::summary::{Author, Summaries};
 use super::upkeep::{ScanReason, Upkeep};
@@ -70,6 +71,8 @@ pub(crate) struct TakenOver {
     /// The stream is not what the predecessor saw.
     lost: bool,
     server_clock: ServerClock,
+    /// Questions about how runs look from inside.
+    asked: BoxStream<'static, CoreMessage>,
 }
 
 /// Why a partition was not taken over.
@@ -111,6 +114,7 @@ impl Starting {
         let (found, revision) = self.claim(&info).await?;
         let lost = self.lost(&found.record).await;
         let server_clock = self.server_clock().await;
+        let asked = self.store.broker().subscribe(&self.store.names().views(self.id)).await;
         Ok(TakenOver {
             starting: self,
             info,
@@ -119,6 +123,7 @@ impl Starting {
             inherited: !found.fresh,
             lost,
             server_clock,
+            asked,
         })
     }
 
@@ -220,6 +225,7 @@ impl TakenOver {
             inherited,
             lost,
             server_clock,
+            asked,
         } = self;
         let position = if lost { info.last_sequence } else { record.position };
         metrics().takeovers.add(1, &[]);
@@ -233,6 +239,7 @@ impl TakenOver {
             connection: starting.store.broker().connection_events(),
             stop,
             closures,
+            asked,
             under_way: FuturesUnordered::new(),
             inbox: Default::default(),
         };
@@ -255,7 +262,9 @@ impl TakenOver {
             server_clock,
             wheel: Wheel::default(),
             in_flight: InFlight::default(),
-            closures: Closures::new(starting.runtime, starting.store.clone(), results),
+            closures: Closures::new(starting.runtime.clone(), starting.store.clone(), results),
+            sessions: Sessions::new(starting.runtime, starting.store.clone()),
+            views: Vec::new(),
             summaries: Summaries::new(Author { epoch: starting.epoch }),
             upkeep: Upkeep::new(starting.id, record, revision, &info, poison, now),
             polled: starting.polled,

@@ -35,7 +35,7 @@ fn told(wait: OpenWait) -> Option<WaitSummary> {
             deadline,
         } => (WaitedFor::Approval, text, deadline),
         OpenKind::Question { text, deadline, .. } => (WaitedFor::Question, text, deadline),
-        OpenKind::Step { .. } | OpenKind::Timer { .. } | OpenKind::Closure => return None,
+        OpenKind::Step { .. } | OpenKind::Timer { .. } | OpenKind::Closure | OpenKind::Session => return None,
     };
     Some(WaitSummary {
         key: wait.key,

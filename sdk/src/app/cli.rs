@@ -196,7 +196,11 @@ impl App {
         let connect = server.connect();
         let url = connect.servers.join(",");
         eprintln!("nats-server {url}\n\nIn another terminal:\n  export NATS_URL={url}\n  everstep runs ls\n");
-        let mut options = AppOptions::new(connect);
+        let mut options = AppOptions::new(ConnectOptions {
+            // If it dies while a role connects, that is the word to end with, and not that the role could not.
+            wait_for_server: true,
+            ..connect
+        });
         // Whoever writes a workflow hears of what is not deterministic in it as soon as a run has ended.
         options.partitions.compare_one_in = 1;
         tokio::select! {

@@ -38,6 +38,26 @@ pub enum ClientError {
         /// The run.
         run: RunId,
     },
+    /// The run stands still, so nothing computes how it looks from inside.
+    #[error("run {run} is parked, so what it keeps in memory cannot be told")]
+    Parked {
+        /// The run.
+        run: RunId,
+    },
+    /// No orchestrator answers for the run.
+    #[error("no orchestrator answers for run {run}; does one of its application run?")]
+    NotDriven {
+        /// The run.
+        run: RunId,
+    },
+    /// The values of a session could not be read.
+    #[error("reading session {session:?}")]
+    Session {
+        /// The session.
+        session: String,
+        /// Why.
+        source: ports::ReadError,
+    },
     /// The start key was used before, with another input or version.
     #[error("workflow {workflow} was started before under key {key:?} with another input; the earlier run is {run}")]
     Conflict {

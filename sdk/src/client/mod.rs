@@ -8,11 +8,13 @@ mod history;
 mod list;
 mod questions;
 mod result;
+mod session;
 mod signal;
 mod standing;
 mod start;
 mod tail;
 mod value;
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,7 @@ pub use error::{ClientError, RunError};
 pub use list::{ListFilter, ListedRun};
 pub use questions::{OpenQuestion, Respondent};
 pub use result::RunHandle;
+pub use session::SessionEntry;
 pub use start::StartRun;
 
 use crate::workflow::IntoWorkflow;

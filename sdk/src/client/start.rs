@@ -35,6 +35,7 @@ struct Request {
     version: Option<u32>,
     input: Bytes,
     key: Option<String>,
+    session: Option<String>,
     tags: BTreeMap<String, String>,
 }
 
@@ -52,6 +53,7 @@ impl<T> StartRun<T> {
                 version,
                 input,
                 key: None,
+                session: None,
                 tags: BTreeMap::new(),
             })
         });
@@ -74,6 +76,14 @@ impl<T> StartRun<T> {
     /// Another input under the same key is [`ClientError::Conflict`].
     pub fn key(self, key: impl Into<String>) -> Self {
         self.with(|request| request.key = Some(key.into()))
+    }
+
+    /// The session whose values the run shares with all other runs started in it ([`ctx.session()`](crate::WorkflowContext::session)):
+    /// any text of 1 to 256 characters. A session begins with its first run and does not end.
+    ///
+    /// A start that is repeated under its key stays in the session that it was made in first.
+    pub fn session(self, session: impl Into<String>) -> Self {
+        self.with(|request| request.session = Some(session.into()))
     }
 
     /// A label, for people and filters.
@@ -103,7 +113,7 @@ impl<T> StartRun<T> {
             input,
             digest,
             start_key: request.key,
-            session: None,
+            session: request.session,
             parent: None,
             tags: request.tags,
             traceparent: telemetry::traceparent(),

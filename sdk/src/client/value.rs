@@ -16,13 +16,18 @@ impl Client {
     /// finite number becomes null.
     pub async fn value(&self, run: &RunId, payload: &Payload) -> Result<Json, ClientError> {
         let bytes = self.store.get_payload(run, payload).await?;
-        // Each value may cost the decoder two levels, as in `wire`.
-        let value = rmpv::decode::read_value_with_max_depth(&mut &bytes[..], 2 * VALUE_DEPTH_MAX);
-        value.map(json_of).map_err(|error| ClientError::Value {
-            what: format!("a value of run {run} is not MessagePack"),
-            source: wire::Error::Malformed(error.to_string()),
-        })
+        json(&bytes, || format!("a value of run {run} is not MessagePack"))
     }
+}
+
+/// A user's value as JSON; `what` says which one it is.
+pub(super) fn json(bytes: &[u8], what: impl FnOnce() -> String) -> Result<Json, ClientError> {
+    // Each value may cost the decoder two levels, as in `wire`.
+    let value = rmpv::decode::read_value_with_max_depth(&mut &bytes[..], 2 * VALUE_DEPTH_MAX);
+    value.map(json_of).map_err(|error| ClientError::Value {
+        what: what(),
+        source: wire::Error::Malformed(error.to_string()),
+    })
 }
 
 fn json_of(value: Value) -> Json {

@@ -73,7 +73,7 @@ pub enum OnExpire {
     /// A [`Decision`] that says [`Verdict::Expired`].
     #[default]
     Refuse,
-    /// [`WorkflowErrorKind::TimedOut`](crate::WorkflowErrorKind::TimedOut).
+    /// [`WorkflowErrorKind::Unanswered`](crate::WorkflowErrorKind::Unanswered).
     Fail,
 }
 
@@ -236,7 +236,7 @@ impl Decision {
 ///
 /// # Errors
 ///
-/// [`WorkflowErrorKind::TimedOut`](crate::WorkflowErrorKind::TimedOut) with [`OnExpire::Fail`].
+/// [`WorkflowErrorKind::Unanswered`](crate::WorkflowErrorKind::Unanswered) with [`OnExpire::Fail`].
 /// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if the payload has no canonical JSON (integers beyond 2^53, map keys that
 /// are no texts), or is over 256 KiB: then show its hash.
 #[must_use = "an approval is asked for when it is awaited"]
@@ -345,7 +345,7 @@ impl Future for ApprovalFuture {
             Ok(votes) => self.read(&votes),
             Err(WaitError::Failed(failure)) if failure.kind == FailureKind::DeadlineExceeded => match self.on_expire {
                 OnExpire::Refuse => Ok(self.decided(Verdict::Expired, Vec::new())),
-                OnExpire::Fail => Err(WorkflowError::timed_out(&format!("approval `{}`", self.name))),
+                OnExpire::Fail => Err(WorkflowError::unanswered(&format!("approval `{}`", self.name))),
             },
             Err(error) => Err(WorkflowError::of_outside(&format!("approval `{}`", self.name), error)),
         })

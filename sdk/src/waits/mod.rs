@@ -9,6 +9,7 @@ mod canonical;
 mod deadline;
 mod question;
 mod run;
+mod session;
 mod signal;
 mod sleep;
 mod step;
@@ -26,6 +27,7 @@ pub use approval::{Approval, ApprovalFuture, Decision, OnExpire, Said, Verdict};
 pub use deadline::Deadline;
 pub use question::{Answer, Choice, InputType, OnTimeout, Question, QuestionFuture};
 pub use run::RunFuture;
+pub use session::SessionFuture;
 pub use signal::SignalFuture;
 pub use sleep::SleepFuture;
 pub use step::{IntoRetries, StepFuture};
@@ -33,7 +35,7 @@ pub use step::{IntoRetries, StepFuture};
 use crate::error::WorkflowError;
 
 /// The encoded value, or why the journal cannot have it.
-pub(crate) fn encode<T: Serialize>(what: fmt::Arguments<'_>, value: &T) -> Result<Bytes, Failure> {
+pub(crate) fn encode<T: Serialize + ?Sized>(what: fmt::Arguments<'_>, value: &T) -> Result<Bytes, Failure> {
     let described = |error| format!("{what} ({}) {error}", type_name::<T>());
     wire::encode_value(value).map_err(|error| Failure::new(FailureKind::Invalid, described(error)))
 }

@@ -87,7 +87,7 @@ pub enum InputType {
 /// What a question brings when nobody has answered it in time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum OnTimeout {
-    /// [`WorkflowErrorKind::TimedOut`](crate::WorkflowErrorKind::TimedOut).
+    /// [`WorkflowErrorKind::Unanswered`](crate::WorkflowErrorKind::Unanswered).
     #[default]
     Fail,
     /// Null, as if it had been skipped.
@@ -113,7 +113,7 @@ pub struct Answer<T> {
 ///
 /// # Errors
 ///
-/// [`WorkflowErrorKind::TimedOut`](crate::WorkflowErrorKind::TimedOut) if its time is up and [`OnTimeout`] says no other.
+/// [`WorkflowErrorKind::Unanswered`](crate::WorkflowErrorKind::Unanswered) if its time is up and [`OnTimeout`] says no other.
 /// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if the question cannot be asked (a schema that is none, nothing to choose
 /// from, over 256 KiB), or what was answered is not a `T`.
 #[must_use = "a question is asked when it is awaited"]
@@ -272,7 +272,7 @@ impl<T: DeserializeOwned> Future for QuestionFuture<T> {
         Poll::Ready(match outcome {
             Ok(replies) => self.answer(&replies),
             Err(WaitError::Failed(failure)) if failure.kind == FailureKind::DeadlineExceeded => match &self.on_timeout {
-                OnTimeout::Fail => Err(WorkflowError::timed_out(&format!("question `{}`", self.name))),
+                OnTimeout::Fail => Err(WorkflowError::unanswered(&format!("question `{}`", self.name))),
                 OnTimeout::Skip => self.too_late(Json::Null),
                 OnTimeout::Answer(value) => self.too_late(value.clone()),
             },

@@ -19,7 +19,7 @@ use crate::error::WorkflowError;
 ///
 /// # Errors
 ///
-/// [`WorkflowErrorKind::TimedOut`](crate::WorkflowErrorKind::TimedOut) if the [`deadline`](Self::deadline) passes first: of a signal and a
+/// [`WorkflowErrorKind::Unanswered`](crate::WorkflowErrorKind::Unanswered) if the [`deadline`](Self::deadline) passes first: of a signal and a
 /// deadline the one that was stored first counts. [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if the value that was
 /// sent is not a `T`; the signal is taken nevertheless.
 ///

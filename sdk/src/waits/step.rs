@@ -128,6 +128,16 @@ impl<T> StepFuture<T> {
         self
     }
 
+    /// Within that time in all, if its own is longer.
+    pub(crate) fn within(self, limit: Duration) -> Self {
+        self.with(|options| options.total_timeout = options.total_timeout.min(limit))
+    }
+
+    /// How often it has been attempted.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.step.attempts()
+    }
+
     fn name(&self) -> &str {
         self.key.as_deref().unwrap_or(self.function.as_str())
     }

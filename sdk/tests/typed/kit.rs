@@ -14,8 +14,11 @@ use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::question::{Question, Reply, answer_slot};
 use everstep_common::task::StepOptions;
+use everstep_common::view::RunView;
 use everstep_common::wire::{decode_value, encode_value};
-use everstep_core::{Answered, Closure, Command, Decision, Event, EventBody, Limits, Record, Run, RunEnd};
+use everstep_core::{
+    Answered, Closure, Command, Decision, Event, EventBody, Limits, Record, Run, RunEnd, SessionChange, SessionRequest,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -184,6 +187,29 @@ impl Driven {
         }
     }
 
+    /// The change that the operation `key` is to make.
+    pub(crate) fn change(&self, path: &str) -> SessionChange {
+        let change = self.commands.iter().find_map(|command| match command {
+            Command::Session {
+                key: asked,
+                request: SessionRequest::Update { change, .. },
+                ..
+            } if *asked == key(path) => Some(change.clone()),
+            _ => None,
+        });
+        change.expect("the update was asked for")
+    }
+
+    /// What an operation on the session brought.
+    pub(crate) fn session(&mut self, path: &str, value: impl Serialize) {
+        let value = Ok(encode_value(&value).unwrap());
+        self.apply(EventBody::About(key(path), Record::Local(LocalKind::Session, value)));
+    }
+
+    pub(crate) fn view(&self) -> RunView {
+        self.run.view()
+    }
+
     /// How the run ended.
     pub(crate) fn end(&self) -> &RunEnd {
         let end = self.commands.iter().find_map(|command| match command {
@@ -240,7 +266,7 @@ fn start(workflow: WorkflowName, input: &Bytes) -> Start {
         input: Payload::Inline(input.clone()),
         digest: InputDigest::of(input),
         start_key: None,
-        session: None,
+        session: Some("customer 7".to_owned()),
         parent: None,
         tags: Default::default(),
         traceparent: None,

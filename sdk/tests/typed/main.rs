@@ -1,7 +1,9 @@
 //! The typed context on the real core: what goes in is encoded, what comes out is decoded, and every refusal says what is wrong.
 
+mod combine;
 mod kit;
 mod outside;
+mod sessions;
 
 use std::collections::BTreeMap;
 

@@ -57,7 +57,11 @@ impl Server for Real {
     }
 
     fn connect(&self, name: &str) -> BoxFuture<'_, anyhow::Result<Arc<dyn Broker>>> {
-        let options = ConnectOptions::to(self.url.clone()).named(name);
+        let options = ConnectOptions {
+            // A busy machine may keep a cluster from answering in the time that a client gives it.
+            wait_for_server: true,
+            ..ConnectOptions::to(self.url.clone()).named(name)
+        };
         async move { Ok(NatsBroker::connect(options).await? as Arc<dyn Broker>) }.boxed()
     }
 

@@ -73,6 +73,12 @@ pub async fn refund(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowErr
     ctx.step(charge, cents).await
 }
 
+/// Adds one to what the runs of its session count together; what it then was.
+#[workflow]
+pub async fn visit(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    ctx.session().state().update("visit_count", 0, |visits: u64| visits + 1).await
+}
+
 /// One charge, then a recursion without end: no guard in the process can catch that.
 #[workflow]
 pub async fn plunge(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
@@ -101,6 +107,22 @@ fn wait_for_ever() {
     }
 }
 
+/// Items charged four at a time, then a race that a charge wins, then a confirmation that is given a minute: one mutation for each item,
+/// and two.
+#[workflow]
+pub async fn bulk_order(ctx: WorkflowContext, items: Vec<u64>) -> Result<u64, WorkflowError> {
+    let charged = ctx.batch(charge, items).max_concurrency(4).await?;
+    let sum: u64 = charged.outputs().map(|(_, cents)| cents).sum();
+    let bored = async {
+        ctx.sleep(Duration::from_secs(600)).await?;
+        Ok(0)
+    };
+    let won = ctx.race((bored, async { ctx.step(charge, sum).await })).await?;
+    let given_time = ctx.timeout(Duration::from_secs(600), async { ctx.step(confirm, won).await });
+    let (confirmed, ()) = ctx.parallel((given_time, ctx.sleep(Duration::from_millis(200)))).await?;
+    Ok(confirmed)
+}
+
 /// What an `order` of 100 cents returns.
 pub fn hundred_cents() -> u64 {
     300
@@ -120,8 +142,10 @@ pub fn application() -> App {
         .resource(LedgerAt(address))
         .workflow(order)
         .workflow(refund)
+        .workflow(bulk_order)
         .workflow(misbehave)
         .workflow(plunge)
+        .workflow(visit)
         .workflow(blockade)
         .function(stumble)
         .function(block)

@@ -50,10 +50,38 @@ impl World {
         W: IntoWorkflow<Marker> + Copy,
         <W::Workflow as Workflow>::Input: Clone,
     {
+        self.start_with(workflow, input, key, None).await
+    }
+
+    /// The same in a session.
+    pub async fn start_in<W, Marker>(&self, session: &str, workflow: W, input: <W::Workflow as Workflow>::Input, key: &str) -> RunId
+    where
+        W: IntoWorkflow<Marker> + Copy,
+        <W::Workflow as Workflow>::Input: Clone,
+    {
+        self.start_with(workflow, input, key, Some(session)).await
+    }
+
+    async fn start_with<W, Marker>(
+        &self,
+        workflow: W,
+        input: <W::Workflow as Workflow>::Input,
+        key: &str,
+        session: Option<&str>,
+    ) -> RunId
+    where
+        W: IntoWorkflow<Marker> + Copy,
+        <W::Workflow as Workflow>::Input: Clone,
+    {
         let run = self
             .client(async |client| {
                 loop {
-                    match client.start(workflow, input.clone()).key(key).await {
+                    let start = client.start(workflow, input.clone()).key(key);
+                    let start = match session {
+                        Some(session) => start.session(session),
+                        None => start,
+                    };
+                    match start.await {
                         Ok(handle) => return handle.id().clone(),
                         Err(error) => self.again(&error).await,
                     }
@@ -222,6 +250,11 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A client that is connected, in a story in which none dies.
+    pub(super) async fn client_now(&self) -> Client {
+        self.connected(CLIENT).await
     }
 
     async fn connected(&self, name: &str) -> Client {

@@ -10,6 +10,7 @@ use everstep_orchestrator::Workflows;
 use everstep_worker::Functions;
 use futures::future::join_all;
 
+use super::blocks;
 use super::ledger::Ledger;
 
 /// The simulation's clock, as functions get it.
@@ -19,11 +20,11 @@ pub struct FunctionClock(pub Arc<dyn Clock>);
 /// A value over the 256 KiB that stand in an entry.
 const LARGE_BYTES: usize = 300 * 1024;
 
-async fn takes(ctx: &FunctionContext, duration: Duration) {
+pub(super) async fn takes(ctx: &FunctionContext, duration: Duration) {
     ctx.resource::<FunctionClock>().0.sleep(duration).await;
 }
 
-fn begins(ctx: &FunctionContext) -> Arc<Ledger> {
+pub(super) fn begins(ctx: &FunctionContext) -> Arc<Ledger> {
     let ledger = ctx.resource::<Ledger>();
     ledger.execution(ctx);
     ledger
@@ -90,7 +91,7 @@ pub async fn retried(ctx: WorkflowContext, failures: u32, panics: bool) -> Resul
 }
 
 #[function]
-async fn refuse(ctx: FunctionContext) -> Result<(), StepError> {
+pub(super) async fn refuse(ctx: FunctionContext) -> Result<(), StepError> {
     begins(&ctx);
     Err(StepError::fatal("the card is stolen"))
 }
@@ -145,7 +146,7 @@ pub async fn sleeper(ctx: WorkflowContext) -> Result<bool, WorkflowError> {
 }
 
 #[function]
-async fn slow(ctx: FunctionContext, seconds: u64) -> Result<String, StepError> {
+pub(super) async fn slow(ctx: FunctionContext, seconds: u64) -> Result<String, StepError> {
     let ledger = begins(&ctx);
     takes(&ctx, Duration::from_secs(seconds)).await;
     ledger.effect(&ctx, &format!("slow {seconds} of {}", ctx.run_id()));
@@ -390,7 +391,8 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(once, resources()),
         everstep::definition(hurried, resources()),
     ];
-    for definition in others {
+    let more = super::sessions::definitions().into_iter().chain(blocks::definitions());
+    for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
     }
     super::outside::register(&mut workflows);
@@ -415,7 +417,7 @@ pub fn functions() -> Functions {
         everstep::handler(works),
         everstep::handler(launch),
     ];
-    for (name, handler) in all {
+    for (name, handler) in all.into_iter().chain(blocks::handlers()) {
         functions.register(name, handler).expect("each is registered once");
     }
     super::examples::register_functions(&mut functions);

@@ -35,6 +35,7 @@ fn provisioning_twice_changes_nothing() -> anyhow::Result<()> {
             [
                 "KV_shop_leases",
                 "KV_shop_runs",
+                "KV_shop_sessions",
                 "SHOP_PAYLOADS",
                 "KV_shop_checkpoints_0",
                 "SHOP_TIMERS_0",

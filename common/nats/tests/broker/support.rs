@@ -78,9 +78,15 @@ pub(crate) fn consumer_spec(ack_wait: Duration) -> ConsumerSpec {
 
 /// Stores `<prefix>.<n>` for each `n`, whose body is `n`.
 pub(crate) async fn fill(broker: &NatsBroker, prefix: &str, numbers: std::ops::Range<u32>) {
-    let stored = numbers.map(|n| broker.publish(Publish::new(format!("{prefix}.{n}"), n.to_string())));
-    for stored in futures::future::join_all(stored).await {
-        stored.unwrap();
+    let numbers: Vec<u32> = numbers.collect();
+    // Not all at once: each has to be answered in its time, on a busy machine too.
+    for some in numbers.chunks(500) {
+        let stored = some
+            .iter()
+            .map(|n| broker.publish(Publish::new(format!("{prefix}.{n}"), n.to_string())));
+        for stored in futures::future::join_all(stored).await {
+            stored.unwrap();
+        }
     }
 }
 

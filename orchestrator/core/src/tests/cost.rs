@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::kit::*;
-use crate::{Limits, Step, WaitError};
+use crate::{Definition, Limits, Step, WaitError};
 
 thread_local! {
     static POLLS: Cell<usize> = const { Cell::new(0) };
@@ -25,8 +25,11 @@ impl Future for Counted {
     }
 }
 
-/// Polls of steps while the outcomes of `width` open ones are applied, one by one.
-fn polls_for(width: usize) -> usize {
+/// A workflow that has steps open at the same time, and what their keys are.
+type Wide = (Definition, fn(usize) -> String);
+
+/// A plain set of futures.
+fn unordered(width: usize) -> Wide {
     let code = workflow(move |ctx| async move {
         let mut steps: FuturesUnordered<_> = (0..width).map(|_| Counted(ctx.call("work"))).collect();
         while let Some(outcome) = steps.next().await {
@@ -34,6 +37,27 @@ fn polls_for(width: usize) -> usize {
         }
         done("")
     });
+    let key = |number| match number {
+        0 => "work".to_owned(),
+        _ => format!("work~{}", number + 1),
+    };
+    (code, key)
+}
+
+/// A block of branches.
+fn block(width: usize) -> Wide {
+    let code = workflow(move |ctx| async move {
+        let branches = (0..width).map(|number| (number.to_string(), || Counted(ctx.call("work"))));
+        let all = ctx.block("batch").fan(branches).collect_outcomes(0).await;
+        assert!(all.first_failed.is_none());
+        done("")
+    });
+    (code, |number| format!("batch/{number}/work"))
+}
+
+/// Polls of steps while the outcomes of `width` open ones are applied, one by one.
+fn polls_for(width: usize, code: fn(usize) -> Wide) -> usize {
+    let (code, key) = code(width);
     let limits = Limits {
         entries: 2 * width,
         steps_open: width,
@@ -42,13 +66,8 @@ fn polls_for(width: usize) -> usize {
     let mut driven = Driven::start_within(&code, limits);
     assert_eq!(driven.commands().len(), width);
     POLLS.set(0);
-    for number in (1..=width).rev() {
-        let path = if number == 1 {
-            "work".to_owned()
-        } else {
-            format!("work~{number}")
-        };
-        driven.apply(step(&path, ""));
+    for number in (0..width).rev() {
+        driven.apply(step(&key(number), ""));
     }
     assert_eq!(driven.commands(), ["completed "]);
     POLLS.get()
@@ -56,8 +75,10 @@ fn polls_for(width: usize) -> usize {
 
 #[test]
 fn an_entry_costs_the_same_at_a_thousand_and_at_ten_thousand_wide() {
-    let (narrow, wide) = (polls_for(1_000), polls_for(10_000));
-    println!("{} and {} polls per entry", narrow as f64 / 1_000.0, wide as f64 / 10_000.0);
-    assert!(narrow <= 2 * 1_000, "{narrow} polls for 1,000 entries");
-    assert!(wide <= 2 * 10 * narrow, "{wide} polls for 10,000 entries, {narrow} for 1,000");
+    for code in [unordered, block] {
+        let (narrow, wide) = (polls_for(1_000, code), polls_for(10_000, code));
+        println!("{} and {} polls per entry", narrow as f64 / 1_000.0, wide as f64 / 10_000.0);
+        assert!(narrow <= 2 * 1_000, "{narrow} polls for 1,000 entries");
+        assert!(wide <= 2 * 10 * narrow, "{wide} polls for 10,000 entries, {narrow} for 1,000");
+    }
 }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::time::Duration;
 
 use futures::future::{FusedFuture, join3, poll_fn};
 use futures::{FutureExt, pin_mut, select_biased};
@@ -39,7 +40,11 @@ impl Drop for Busy {
         );
         let _ = asked.poll_unpin(&mut TaskContext::from_waker(Waker::noop()));
         let scoped = ctx.scope("in a drop", async { ctx.call("y").now_or_never() }).now_or_never();
-        drop((scoped, asked));
+        let shielded = ctx.shield(ctx.call("z")).now_or_never();
+        let timed = ctx.timeout(Duration::from_secs(1), ctx.call("z")).now_or_never();
+        let branch = || ctx.call("z");
+        let fan = ctx.block("fan").fan([("a".to_owned(), branch)]).race().now_or_never();
+        drop((scoped, asked, shielded, timed, fan));
     }
 }
 
@@ -286,4 +291,49 @@ fn a_cancel_drops_closures_that_were_never_handed_out() {
     assert_eq!(drops(), 0);
     driven.apply(cancel());
     assert_eq!(drops(), 1);
+}
+
+/// A block of two branches, each with a value of the user's, of which the first one ends as `ends` says.
+fn with_values(ends: fn() -> Result<(), crate::WaitError>) -> crate::Definition {
+    workflow(move |ctx| async move {
+        let branches = [("a", true), ("b", false)].map(|(label, first)| {
+            let ctx = &ctx;
+            let branch = move || {
+                async move {
+                    let _busy = Busy(ctx.clone());
+                    ctx.call("gate").await?;
+                    if first { ends() } else { Ok(()) }
+                }
+                .boxed_local()
+            };
+            (label.to_owned(), branch)
+        });
+        ctx.block("block").fan(branches).collect_outcomes(0).await;
+        ctx.call("next").await?;
+        done("")
+    })
+}
+
+#[test]
+fn values_in_branches_may_use_their_context_while_the_block_is_cancelled() {
+    let mut driven = Driven::start(&with_values(|| Err(crate::WaitError::Cancelled)));
+    assert_eq!(driven.commands(), ["dispatch block/a/gate", "dispatch block/b/gate"]);
+    driven.apply(step("block/a/gate", ""));
+    // What the drops asked for and dropped within one entry was never sent.
+    assert_eq!(driven.commands(), ["cancel step block/b/gate", "dispatch next"]);
+    assert_eq!(drops(), 2);
+}
+
+#[test]
+fn a_panic_in_a_branch_drops_its_siblings_and_cancels_nothing() {
+    let mut driven = Driven::start(&with_values(|| panic!("in a branch")));
+    driven.apply(step("block/a/gate", ""));
+    assert_eq!(driven.commands(), ["parked: panicked"]);
+    assert_eq!(drops(), 2);
+}
+
+#[test]
+fn an_evicted_block_drops_its_values_and_cancels_nothing() {
+    drop(Driven::start(&with_values(|| Ok(()))));
+    assert_eq!(drops(), 2);
 }

@@ -1,7 +1,7 @@
 //! What changed code does to runs that are under way: the matrix of edits, with the exact class of each at each point.
 //!
 //! A workflow is a line of text, a sequence of steps (`b`), steps with another input (`b:2`), another function (`b=f`), sleeps (`sleep`, or
-//! `sleep9` for a longer one), and closures (`#l`; `#l@b` under the key b).
+//! `sleep9` for a longer one), closures (`#l`; `#l@b` under the key b), and steps at once (`b|c`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstep_common::journal::AttemptError;
 use everstep_common::task::StepOptions;
+use futures::FutureExt;
 
 use super::kit::*;
 use crate::{Context, Decision, Definition, Due, EventBody, Mismatch, Parked, WaitError};
@@ -34,6 +35,16 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 async fn obey(ctx: &Context, word: &str) -> Result<(), WaitError> {
+    if word.contains('|') {
+        let branches = word.split('|').enumerate();
+        let branches = branches.map(|(number, word)| (number.to_string(), move || obey_alone(ctx, word).boxed_local()));
+        let all = ctx.block("parallel").fan(branches).collect_outcomes(0).await;
+        return all.outcomes.into_iter().flatten().collect();
+    }
+    obey_alone(ctx, word).await
+}
+
+async fn obey_alone(ctx: &Context, word: &str) -> Result<(), WaitError> {
     if let Some(length) = word.strip_prefix("sleep") {
         let seconds = length.parse().unwrap_or(1);
         return ctx.timer("sleep", Due::After(Duration::from_secs(seconds))).await;
@@ -131,6 +142,58 @@ fn a_changed_input_or_function_parks_runs_that_recorded_the_other() {
     );
     // Asked only after it was recorded: compared all the same.
     check("a sleep c:2 b #l", ["go", "go", "go", "unasked b", "unasked b l", "input c"]);
+}
+
+/// The classes of a run of `original` with none, one, … of these entries after its start, which then meets the edited code.
+fn check_block(edited: &'static str, classes: [&str; 4]) {
+    let entries = [step("parallel/1/b", ""), step("parallel/0/a", ""), step("c", "")];
+    for (applied, expected) in classes.iter().enumerate() {
+        let mut driven = Driven::start(&code(edited));
+        entries.iter().take(applied).for_each(|entry| driven.apply(entry.clone()));
+        assert_eq!(class(driven.run.decide()), *expected, "{edited:?} at entry {applied}");
+    }
+}
+
+#[test]
+fn branches_may_be_added_at_the_end_of_a_block_and_not_moved_in_it() {
+    check_block("a|b c", ["go"; 4]);
+    check_block("a|b|x c", ["go", "go", "go", "unasked c"]);
+    check_block(
+        "x|a|b c",
+        [
+            "go",
+            "unasked parallel/1/b",
+            "unasked parallel/1/b parallel/0/a",
+            "unasked parallel/1/b parallel/0/a c",
+        ],
+    );
+    check_block(
+        "b|a c",
+        [
+            "go",
+            "unasked parallel/1/b",
+            "unasked parallel/1/b parallel/0/a",
+            "unasked parallel/1/b parallel/0/a c",
+        ],
+    );
+    check_block(
+        "a c",
+        [
+            "go",
+            "unasked parallel/1/b",
+            "unasked parallel/1/b parallel/0/a",
+            "unasked parallel/1/b parallel/0/a c",
+        ],
+    );
+    check_block(
+        "a|b=f c",
+        [
+            "go",
+            "function parallel/1/b",
+            "function parallel/1/b",
+            "function parallel/1/b",
+        ],
+    );
 }
 
 #[test]

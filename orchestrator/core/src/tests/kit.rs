@@ -16,8 +16,8 @@ use futures::FutureExt;
 use jiff::Timestamp;
 
 use crate::{
-    Closure, Command, Context, Decision, Definition, Due, Event, EventBody, Limits, Local, Record, Run, Step, Timer, WaitError,
-    WorkflowFailure,
+    Closure, Command, Context, Decision, Definition, Due, Event, EventBody, Limits, Local, Record, Run, Session, SessionRequest,
+    Step, Timer, WaitError, WorkflowFailure,
 };
 
 /// What test workflows return.
@@ -63,6 +63,8 @@ pub(super) trait Short {
     fn call_with(&self, name: &str, input: &str) -> Step;
     fn sleep(&self, milliseconds: u64) -> Timer;
     fn compute(&self, name: &str) -> Local;
+    fn read(&self, name: &str) -> Session;
+    fn change(&self, name: &str) -> Session;
 }
 
 impl Short for Context {
@@ -85,6 +87,16 @@ impl Short for Context {
 
     fn compute(&self, name: &str) -> Local {
         self.local(name, closure("computed"))
+    }
+
+    fn read(&self, name: &str) -> Session {
+        self.session(SessionRequest::Get { key: name.to_owned() })
+    }
+
+    fn change(&self, name: &str) -> Session {
+        let key = name.to_owned();
+        let change = Arc::new(|_| Ok(Bytes::from_static(b"changed")));
+        self.session(SessionRequest::Update { key, change })
     }
 }
 
@@ -183,7 +195,7 @@ pub(super) fn start(input: &'static [u8]) -> EventBody {
         input: payload,
         digest: InputDigest::of(input),
         start_key: None,
-        session: None,
+        session: Some("s".to_owned()),
         parent: None,
         tags: Default::default(),
         traceparent: None,
@@ -237,6 +249,12 @@ pub(super) fn local(path: &str, value: &str) -> EventBody {
         key(path),
         Record::Local(LocalKind::Closure, Ok(Bytes::copy_from_slice(value.as_bytes()))),
     )
+}
+
+/// What an operation on the session brought.
+pub(super) fn session(path: &str, value: &str) -> EventBody {
+    let value = Ok(Bytes::copy_from_slice(value.as_bytes()));
+    EventBody::About(key(path), Record::Local(LocalKind::Session, value))
 }
 
 pub(super) fn cancel() -> EventBody {

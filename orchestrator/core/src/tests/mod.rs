@@ -3,7 +3,9 @@
 //! Randomised tests print their seed; `EVERSTEP_SEED=<number>` makes them begin with it.
 
 mod cancels;
+mod combine;
 mod cost;
+mod domains;
 mod drops;
 mod edits;
 mod keys;
@@ -13,6 +15,7 @@ mod outside;
 mod parking;
 mod programs;
 mod replay;
+mod sessions;
 mod steps;
 mod turns;
 mod world;

@@ -10,6 +10,7 @@ use everstep_common::wire;
 use futures::future::{join, poll_fn};
 use futures::{FutureExt, select_biased};
 
+use super::combine::CANCELLED;
 use super::kit::*;
 use crate::{Answered, Context, Decision, Definition, Due, EventBody, Limits, Mismatch, Parked, Record, WaitError};
 
@@ -257,13 +258,12 @@ fn a_cancel_reaches_what_waits_for_people_and_signals() {
     let mut driven = Driven::start(&code);
     drop(driven.commands());
     driven.apply(cancel());
-    let cancelled = "the run is being cancelled";
     assert_eq!(
         driven.commands(),
         [
             "close signal:paid".to_owned(),
             "withdraw q".to_owned(),
-            format!("completed ({cancelled}) ({cancelled})")
+            format!("completed {CANCELLED} {CANCELLED}")
         ]
     );
 }

@@ -259,7 +259,7 @@ fn every_reason_says_what_to_do() {
         (
             Parked::TooManySteps(TooMany::Open { open: 4, limit: 3 }),
             "too many steps",
-            "buffer_unordered",
+            "ctx.batch",
         ),
         (
             Parked::Panicked {

@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::key::StepKey;
 use everstep_common::question::{PayloadHash, Question, Terms};
 use everstep_common::retry::RetryPolicy;
@@ -21,7 +22,7 @@ use futures::stream::{self, FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
 
 use super::kit::{Dice, Returned, function, mix, workflow_of};
-use crate::{Context, Definition, Due, WaitError};
+use crate::{Collected, Context, DeadlineError, Definition, Due, SessionRequest, WaitError};
 
 /// A piece of a program.
 #[derive(Debug)]
@@ -29,11 +30,14 @@ pub(super) enum Node {
     Step(u64),
     Sleep(u64),
     Local,
+    Session,
     Chance,
     /// A signal of one of three names, with a deadline or without.
     Signal(u64, Option<u64>),
     /// A question to so many people, with a deadline or without.
     Ask(u32, Option<u64>),
+    /// A signal that is asked for first, and looked at when the rest is done.
+    Unread(u64, Box<Node>),
     Sequence(Vec<Node>),
     Join(Vec<Node>),
     Race(Vec<Node>),
@@ -44,19 +48,44 @@ pub(super) enum Node {
     Branch(Box<Node>, Box<Node>),
     /// A step pinned outside a loop, with a pace beside it.
     Paced(u64),
+    /// Fails, for one in three of what was seen.
+    Fail,
+    /// What fails is seen, and goes no further.
+    Caught(Box<Node>),
+    /// Branches of a fan, of which so many may fail and so many run at a time.
+    Fan {
+        nodes: Vec<Node>,
+        window: usize,
+        tolerated: usize,
+    },
+    /// The first branch of a fan.
+    First(Vec<Node>),
+    Timeout(u64, Box<Node>),
+    Shield(Box<Node>),
+    /// What is done, out of reach of cancels, when the first is cancelled.
+    CleanUp(Box<Node>, Box<Node>),
+    /// So many items, so many at a time, until more than that have failed.
+    Batch {
+        items: u64,
+        window: usize,
+        tolerated: usize,
+    },
 }
 
 /// A program drawn from `dice`, of at most that depth.
 pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
-    let kinds = if depth == 0 { 7 } else { 16 };
+    let kinds = if depth == 0 { 8 } else { 28 };
     match dice.below(kinds) {
         0..=1 => Node::Step(dice.next() % 4),
         2 => Node::Sleep(dice.next() % 5_000),
+        3 if dice.one_in(2) => Node::Session,
         3 => Node::Local,
         4 => Node::Chance,
-        5 => Node::Signal(dice.next() % 3, deadline(dice)),
-        6 => Node::Ask(1 + dice.below(3) as u32, deadline(dice)),
-        7 | 8 => Node::Sequence(several(dice, depth)),
+        5 if dice.one_in(2) => Node::Fail,
+        5 => Node::Step(4),
+        6 => Node::Signal(dice.next() % 3, deadline(dice)),
+        7 => Node::Ask(1 + dice.below(3) as u32, deadline(dice)),
+        8 => Node::Sequence(several(dice, depth)),
         9 => Node::Join(several(dice, depth)),
         10 => Node::Race(several(dice, depth)),
         11 => Node::Unordered(several(dice, depth)),
@@ -64,6 +93,22 @@ pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
         13 => Node::Scope(["left", "right"][dice.below(2)], Box::new(draw(dice, depth - 1))),
         14 => Node::Repeat(1 + dice.next() % 3, Box::new(draw(dice, depth - 1))),
         15 if dice.one_in(2) => Node::Paced(dice.next() % 4),
+        16 | 17 => Node::Fan {
+            nodes: several(dice, depth),
+            window: 1 + dice.below(4),
+            tolerated: dice.below(3),
+        },
+        18 | 19 => Node::First(several(dice, depth)),
+        20 => Node::Timeout(dice.next() % 5_000, Box::new(draw(dice, depth - 1))),
+        21 => Node::Shield(Box::new(draw(dice, depth - 1))),
+        22 | 23 => Node::CleanUp(Box::new(draw(dice, depth - 1)), Box::new(draw(dice, depth - 1))),
+        24 => Node::Caught(Box::new(draw(dice, depth - 1))),
+        25 => Node::Batch {
+            items: dice.next() % 9,
+            window: 1 + dice.below(4),
+            tolerated: dice.below(4),
+        },
+        26 => Node::Unread(dice.next() % 3, Box::new(draw(dice, depth - 1))),
         _ => Node::Branch(Box::new(draw(dice, depth - 1)), Box::new(draw(dice, depth - 1))),
     }
 }
@@ -127,14 +172,46 @@ fn and(seen: u64, more: u64) -> u64 {
     mix(seen.rotate_left(7) ^ more)
 }
 
+/// Fails for one in three of what was seen.
+fn fail(seen: u64) -> Seen {
+    if seen.is_multiple_of(3) {
+        Err(WaitError::Failed(Failure::new(FailureKind::Workflow, "failed")))
+    } else {
+        Ok(seen)
+    }
+}
+
+/// A failure is something seen; a cancel is not caught.
+fn caught(one: Seen) -> Seen {
+    match one {
+        Err(WaitError::Failed(_)) => Ok(17),
+        other => other,
+    }
+}
+
+fn collected(seen: u64, collected: Collected<u64, WaitError>) -> Seen {
+    if collected.cancelled {
+        return Err(WaitError::Cancelled);
+    }
+    let first = and(seen, collected.first_failed.map_or(99, |number| number as u64));
+    collected.outcomes.into_iter().try_fold(first, |seen, one| match one {
+        None => Ok(and(seen, 23)),
+        // Of a fan that stopped itself.
+        Some(Err(WaitError::Cancelled)) => Ok(and(seen, 29)),
+        Some(one) => Ok(and(seen, caught(one)?)),
+    })
+}
+
 impl Machine {
     fn run<'a>(&'a self, node: &'a Node, seen: u64) -> LocalBoxFuture<'a, Seen> {
         match node {
             Node::Step(which) => self.step(*which, seen).boxed_local(),
             Node::Sleep(milliseconds) => self.sleep(*milliseconds, seen).boxed_local(),
             Node::Local => self.local(seen).boxed_local(),
+            Node::Session => self.session(seen).boxed_local(),
             Node::Signal(name, deadline) => self.signal(*name, *deadline, seen).boxed_local(),
             Node::Ask(people, deadline) => self.ask(*people, *deadline, seen).boxed_local(),
+            Node::Unread(name, node) => self.unread(*name, node, seen).boxed_local(),
             Node::Chance => async move { Ok(self.chance(seen)) }.boxed_local(),
             Node::Sequence(nodes) => self.sequence(nodes, seen).boxed_local(),
             Node::Join(nodes) => self.join(nodes, seen).boxed_local(),
@@ -145,11 +222,27 @@ impl Machine {
             Node::Repeat(times, node) => self.repeat(*times, node, seen).boxed_local(),
             Node::Branch(even, odd) => self.run(if seen.is_multiple_of(2) { even } else { odd }, seen),
             Node::Paced(which) => self.paced(*which, seen).boxed_local(),
+            Node::Fail => async move { fail(seen) }.boxed_local(),
+            Node::Caught(node) => async move { caught(self.run(node, seen).await) }.boxed_local(),
+            Node::Fan {
+                nodes,
+                window,
+                tolerated,
+            } => self.fan(nodes, *window, *tolerated, seen).boxed_local(),
+            Node::First(nodes) => self.first(nodes, seen).boxed_local(),
+            Node::Timeout(milliseconds, node) => self.timeout(*milliseconds, node, seen).boxed_local(),
+            Node::Shield(node) => self.ctx.shield(self.run(node, seen)).boxed_local(),
+            Node::CleanUp(node, clean_up) => self.clean_up(node, clean_up, seen).boxed_local(),
+            Node::Batch {
+                items,
+                window,
+                tolerated,
+            } => self.batch(*items, *window, *tolerated, seen).boxed_local(),
         }
     }
 
     async fn step(&self, which: u64, seen: u64) -> Seen {
-        let name = ["reserve", "charge", "ship", "notify"][which as usize];
+        let name = ["reserve", "charge", "ship", "notify", "item"][which as usize];
         let input = Ok(Bytes::copy_from_slice(&seen.to_be_bytes()));
         // Few attempts, so that some are used up.
         let retries = RetryPolicy {
@@ -200,6 +293,16 @@ impl Machine {
         outside(seen, signal.await)
     }
 
+    async fn unread(&self, name: u64, node: &Node, seen: u64) -> Seen {
+        let mut signal = self
+            .ctx
+            .signal(SIGNALS[name as usize])
+            .deadline(Due::After(Duration::from_secs(5)));
+        let read = poll_fn(|cx| Poll::Ready(signal.poll_unpin(cx))).await;
+        let seen = self.run(node, seen).await?;
+        outside(seen, if let Poll::Ready(read) = read { read } else { signal.await })
+    }
+
     async fn ask(&self, people: u32, deadline: Option<u64>, seen: u64) -> Seen {
         let question = Question {
             text: "may it be done?".to_owned(),
@@ -216,6 +319,23 @@ impl Machine {
             asked = asked.deadline(Due::After(Duration::from_millis(milliseconds)));
         }
         outside(seen, asked.await)
+    }
+
+    async fn session(&self, seen: u64) -> Seen {
+        let value = Bytes::copy_from_slice(&mix(seen).to_be_bytes());
+        let request = match seen % 3 {
+            0 => SessionRequest::Get { key: "value".to_owned() },
+            1 => SessionRequest::Set {
+                key: "value".to_owned(),
+                value: Ok(value),
+            },
+            _ => SessionRequest::Update {
+                key: "value".to_owned(),
+                change: Arc::new(move |_| Ok(value.clone())),
+            },
+        };
+        let brought = self.ctx.session(request).await?;
+        Ok(and(seen, number(&brought)))
     }
 
     fn chance(&self, seen: u64) -> u64 {
@@ -280,6 +400,55 @@ impl Machine {
             one?;
         }
         Ok(total.take())
+    }
+
+    async fn fan(&self, nodes: &[Node], window: usize, tolerated: usize, seen: u64) -> Seen {
+        let branches = nodes.iter().enumerate();
+        let branches = branches.map(|(number, node)| (number.to_string(), move || self.run(node, seen)));
+        let fan = self.ctx.block("fan").fan(branches).window(window);
+        collected(seen, fan.collect_outcomes(tolerated).await)
+    }
+
+    async fn first(&self, nodes: &[Node], seen: u64) -> Seen {
+        let branches = nodes.iter().enumerate();
+        let branches = branches.map(|(number, node)| (number.to_string(), move || self.run(node, seen)));
+        match self.ctx.block("race").fan(branches).race().await {
+            Some((winner, one)) => Ok(and(and(seen, winner as u64), caught(one)?)),
+            None => Err(WaitError::Cancelled),
+        }
+    }
+
+    async fn timeout(&self, milliseconds: u64, node: &Node, seen: u64) -> Seen {
+        let body = self.run(node, seen);
+        match self.ctx.timeout(Duration::from_millis(milliseconds), body).await {
+            Ok(one) => one,
+            Err(DeadlineError::Passed(_)) => Ok(and(seen, 19)),
+            Err(DeadlineError::Failed(failure)) => Err(WaitError::Failed(failure)),
+        }
+    }
+
+    async fn clean_up(&self, node: &Node, clean_up: &Node, seen: u64) -> Seen {
+        let one = self.run(node, seen).await;
+        if let Err(WaitError::Cancelled) = one {
+            let cleaned = self.ctx.shield(self.run(clean_up, seen)).await;
+            assert_ne!(cleaned, Err(WaitError::Cancelled), "nothing in a shield is cancelled");
+        }
+        one
+    }
+
+    async fn batch(&self, items: u64, window: usize, tolerated: usize, seen: u64) -> Seen {
+        let branches = (0..items).map(|item| {
+            let make = move || {
+                async move {
+                    let seen = self.step(4, and(seen, item)).await?;
+                    fail(seen)
+                }
+                .boxed_local()
+            };
+            (format!("item {item}"), make)
+        });
+        let fan = self.ctx.block("batch").fan(branches).window(window);
+        collected(seen, fan.collect_outcomes(tolerated).await)
     }
 
     async fn repeat(&self, times: u64, node: &Node, mut seen: u64) -> Seen {

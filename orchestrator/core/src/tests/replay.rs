@@ -19,7 +19,9 @@ const DEPTH: usize = 3;
 
 fn program(seed: u64) -> Arc<Node> {
     let mut dice = Dice::new(seed);
-    Arc::new(Node::Sequence((0..5).map(|_| draw(&mut dice, DEPTH)).collect()))
+    Arc::new(Node::Sequence(
+        (0..5).map(|_| Node::Caught(Box::new(draw(&mut dice, DEPTH)))).collect(),
+    ))
 }
 
 fn honest(seed: u64) -> Definition {
@@ -45,7 +47,7 @@ fn random_programs_replay_from_every_prefix() {
 }
 
 /// What the programs must have made the core say between them.
-const EVERY_COMMAND: [&str; 14] = [
+const EVERY_COMMAND: [&str; 15] = [
     "ask",
     "cancel closure",
     "cancel step",
@@ -58,6 +60,7 @@ const EVERY_COMMAND: [&str; 14] = [
     "record",
     "retry",
     "run",
+    "session",
     "timer",
     "withdraw",
 ];

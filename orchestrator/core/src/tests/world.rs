@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use super::kit::{Dice, cancel, mix, run_id, start};
 use super::programs::SIGNALS;
-use crate::{Answered, Command, Decision, Definition, Event, EventBody, Limits, OpenKind, Record, Run};
+use crate::{Answered, Command, Decision, Definition, Event, EventBody, Limits, OpenKind, Record, Run, SessionRequest};
 
 /// Entries after which a program that still runs is left as it is.
 const ENTRIES_MAX: u64 = 400;
@@ -293,6 +293,14 @@ impl World<'_> {
             Command::RunLocal { key, closure, .. } => {
                 let value = closure().now_or_never()?;
                 Some(EventBody::About(key, Record::Local(LocalKind::Closure, value)))
+            }
+            Command::Session { key, request, .. } => {
+                let brought = match request {
+                    SessionRequest::Set { value, .. } => value,
+                    SessionRequest::Update { change, .. } => change(None),
+                    _ => Ok(value_of(&key)),
+                };
+                Some(EventBody::About(key, Record::Local(LocalKind::Session, brought)))
             }
             Command::StartTimer { key, due } => {
                 self.time = self.time.max(due);

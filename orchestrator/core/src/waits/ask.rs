@@ -29,13 +29,17 @@ enum Stage<R> {
     New(KeySeed, R),
     /// Asked for.
     Waiting(WaitId),
-    /// Answered, or can never be.
-    Done,
+    /// Answered, or could never be asked for.
+    Done(Option<WaitId>),
 }
 
 impl<R> Ask<R> {
     pub(crate) fn new(shared: Rc<Shared>, name: &str, request: R) -> Self {
         let seed = KeySeed::take(shared.scope(), name);
+        Self::with_key(shared, seed, request)
+    }
+
+    pub(crate) fn with_key(shared: Rc<Shared>, seed: KeySeed, request: R) -> Self {
         Self {
             shared,
             stage: Stage::New(seed, request),
@@ -53,7 +57,7 @@ impl<R> Ask<R> {
     pub(crate) fn request_mut(&mut self) -> Option<&mut R> {
         match &mut self.stage {
             Stage::New(_, request) => Some(request),
-            Stage::Waiting(_) | Stage::Done => None,
+            Stage::Waiting(_) | Stage::Done(_) => None,
         }
     }
 
@@ -62,20 +66,28 @@ impl<R> Ask<R> {
         match &self.stage {
             Stage::New(seed, _) => seed.key().ok(),
             Stage::Waiting(id) => Some(self.shared.with(|state| state.key_of(*id))),
-            Stage::Done => None,
+            Stage::Done(_) => None,
+        }
+    }
+
+    /// How many attempts it has had; 0 if it was not asked for.
+    pub(crate) fn attempts(&self) -> u32 {
+        match &self.stage {
+            Stage::Waiting(id) | Stage::Done(Some(id)) => self.shared.with(|state| state.attempts_of(*id)),
+            Stage::New(..) | Stage::Done(None) => 0,
         }
     }
 
     /// Whether it has answered; polled again it stays pending.
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self.stage, Stage::Done)
+        matches!(self.stage, Stage::Done(_))
     }
 }
 
 impl<R: Request> Ask<R> {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         if let Stage::New(..) = self.stage {
-            let Stage::New(seed, request) = mem::replace(&mut self.stage, Stage::Done) else {
+            let Stage::New(seed, request) = mem::replace(&mut self.stage, Stage::Done(None)) else {
                 unreachable!("matched above")
             };
             let key = match seed.key() {
@@ -94,7 +106,7 @@ impl<R: Request> Ask<R> {
         };
         let answer = self.shared.poll_wait(id, cx);
         if answer.is_ready() {
-            self.stage = Stage::Done;
+            self.stage = Stage::Done(Some(id));
         }
         answer
     }

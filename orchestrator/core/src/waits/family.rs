@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::locals::LocalWait;
 use super::questions::QuestionWait;
+use super::sessions::SessionWait;
 use super::signals::SignalWait;
 use super::steps::StepWait;
 use super::timers::TimerWait;
@@ -23,6 +24,7 @@ pub(crate) enum Family {
     Step(Box<StepWait>),
     Timer(TimerWait),
     Local(Box<LocalWait>),
+    Session(Box<SessionWait>),
     Signal(Box<SignalWait>),
     Question(Box<QuestionWait>),
     /// Its outcome is recorded, and nothing else is ever compared with it. Small, since runs keep all they ever asked for.
@@ -78,6 +80,7 @@ impl Family {
             Self::Step(_) => WaitKind::Step,
             Self::Timer(_) => WaitKind::Timer,
             Self::Local(_) => WaitKind::Closure,
+            Self::Session(_) => WaitKind::Session,
             Self::Signal(_) => WaitKind::Signal,
             Self::Question(_) => WaitKind::Question,
             Self::Settled(kind) => *kind,
@@ -94,7 +97,16 @@ impl Family {
     pub(crate) fn digest(&self) -> Option<&InputDigest> {
         match self {
             Self::Step(step) => Some(step.digest()),
+            Self::Session(session) => session.digest(),
             _ => None,
+        }
+    }
+
+    /// Which attempt of a step is being made; 0 for what has none.
+    pub(crate) fn attempt(&self) -> u32 {
+        match self {
+            Self::Step(step) => step.attempt(),
+            _ => 0,
         }
     }
 
@@ -112,7 +124,8 @@ impl Family {
             (Self::Step(step), Record::Try(number, attempt)) => step.tried(key, number, *attempt, at),
             (Self::Step(step), Record::Begun(attempt)) => Ok(step.begun(attempt)),
             (Self::Timer(_), Record::Timer) => Ok(Received::Answer(Ok(Bytes::new()))),
-            (Self::Local(_), Record::Local(LocalKind::Closure, result)) => Ok(Received::Answer(result)),
+            (Self::Local(_), Record::Local(LocalKind::Closure, result))
+            | (Self::Session(_), Record::Local(LocalKind::Session, result)) => Ok(Received::Answer(result)),
             (Self::Question(question), Record::Local(LocalKind::Question, shown)) => question.shown(shown),
             (Self::Question(question), Record::Answer(answered)) => Ok(question.answered(key, *answered, at)),
             (Self::Question(question), Record::Withdrawn) => Ok(question.withdrawn()),
@@ -134,6 +147,7 @@ impl Family {
             Self::Step(step) => step.commands(key, fresh, commands),
             Self::Timer(timer) => timer.commands(key, commands),
             Self::Local(local) => local.commands(key, commands),
+            Self::Session(session) => session.commands(key, commands),
             Self::Signal(signal) => signal.commands(key, commands),
             Self::Question(question) => question.commands(key, commands),
             Self::Settled(_) => {}
@@ -145,7 +159,7 @@ impl Family {
         match self {
             Self::Step(step) => step.cancel(key),
             Self::Timer(_) => Some(Command::CancelTimer { key: key.clone() }),
-            Self::Local(_) => Some(Command::CancelLocal { key: key.clone() }),
+            Self::Local(_) | Self::Session(_) => Some(Command::CancelLocal { key: key.clone() }),
             Self::Signal(signal) => signal.close(key),
             Self::Question(question) => question.close(key),
             Self::Settled(_) => None,
@@ -183,6 +197,7 @@ impl Family {
     pub(crate) fn take_closure(&mut self) -> Option<Closure> {
         match self {
             Self::Local(local) => local.take(),
+            Self::Session(session) => session.take(),
             _ => None,
         }
     }
@@ -193,6 +208,7 @@ impl Family {
             Self::Step(step) => step.open_kind(),
             Self::Timer(timer) => OpenKind::Timer { due: timer.due() },
             Self::Local(_) => OpenKind::Closure,
+            Self::Session(session) => session.open_kind(),
             Self::Signal(signal) => signal.open_kind(),
             Self::Question(question) => question.open_kind(),
             Self::Settled(_) => unreachable!("what is settled is not open"),
@@ -206,6 +222,7 @@ impl Record {
             Self::Step { .. } | Self::Try(..) | Self::Begun(_) => WaitKind::Step,
             Self::Local(LocalKind::Closure, _) => WaitKind::Closure,
             Self::Local(LocalKind::Question, _) | Self::Answer(_) | Self::Withdrawn => WaitKind::Question,
+            Self::Local(LocalKind::Session, _) => WaitKind::Session,
             Self::Timer => WaitKind::Timer,
         }
     }

@@ -57,6 +57,12 @@ impl Step {
         self.0.request_mut().map(|request| request.input.clone())
     }
 
+    /// In how many attempts it was answered; before that, which one is being made. 0 before it is asked for, and for one that could
+    /// never be.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts()
+    }
+
     /// The key it asks or has asked under; `None` once it has answered.
     pub fn step_key(&self) -> Option<StepKey> {
         self.0.key()
@@ -175,6 +181,11 @@ impl StepWait {
 
     pub(super) fn digest(&self) -> &InputDigest {
         &self.digest
+    }
+
+    /// Which one is being made or waited for.
+    pub(super) fn attempt(&self) -> u32 {
+        self.open.as_deref().map_or(0, |open| open.attempt)
     }
 
     fn compare(&self, function: FunctionName, digest: InputDigest) -> Result<(), Difference> {

@@ -5,6 +5,7 @@ use std::mem;
 use std::ops::{Index, IndexMut};
 use std::task::Waker;
 
+use bytes::Bytes;
 use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
@@ -28,6 +29,10 @@ pub(crate) struct Wait {
     pub(crate) recorded: bool,
     /// It is in the list of those that may have something to be done.
     pub(crate) listed: bool,
+    /// It was given up by the very entry that asked for it, so nothing was sent out for it.
+    pub(crate) unsent: bool,
+    /// How many attempts it had had when it was no longer open.
+    pub(crate) attempts: u32,
     /// Who polls it.
     pub(crate) waker: Option<Waker>,
     pub(crate) family: Family,
@@ -36,6 +41,21 @@ pub(crate) struct Wait {
 impl Wait {
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.status, Status::Open)
+    }
+
+    /// The signal that was given to it and that the workflow has not taken: its name, sequence and value.
+    pub(crate) fn held_signal(&self) -> Option<(&str, u64, &Bytes)> {
+        match (&self.family, &self.status) {
+            (Family::Signal(signal), Status::Ready(answer)) => {
+                Some((signal.name(), signal.given()?, answer.as_ref().as_ref().ok()?))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a cancel changes anything about it: it is open, or what it was given can go to another.
+    pub(crate) fn is_revocable(&self) -> bool {
+        self.is_open() || self.held_signal().is_some()
     }
 }
 
@@ -48,10 +68,7 @@ pub(crate) enum Status {
     /// Answered, and the workflow has it.
     Taken,
     /// Nobody waits for it any more; what was sent out is to be called back.
-    Abandoned {
-        /// Something may have been sent out: it was asked for by an earlier entry.
-        sent: bool,
-    },
+    Abandoned,
 }
 
 /// The waits of a run.
@@ -83,6 +100,8 @@ impl Waits {
             status,
             recorded: false,
             listed: false,
+            unsent: false,
+            attempts: 0,
             waker: None,
             family,
         });
@@ -121,15 +140,12 @@ impl Waits {
         self.all.iter()
     }
 
-    pub(crate) fn ids(&self) -> impl Iterator<Item = WaitId> + use<> {
-        (0..self.all.len()).map(WaitId)
-    }
-
     /// An open wait gets another status; its waker is handed out, to be woken or dropped where nothing is borrowed.
     pub(crate) fn settle(&mut self, id: WaitId, status: Status) -> Option<Waker> {
         let wait = &mut self.all[id.0];
         debug_assert!(matches!(wait.status, Status::Open), "only open waits are settled");
         wait.status = status;
+        wait.attempts = wait.family.attempt();
         let (waker, kind) = (wait.waker.take(), wait.family.kind());
         self.count_open(id, kind, -1);
         waker
@@ -171,7 +187,7 @@ impl Waits {
                     self.outside.remove(&id);
                 }
             }
-            WaitKind::Timer | WaitKind::Closure => {}
+            WaitKind::Timer | WaitKind::Closure | WaitKind::Session => {}
         }
     }
 }

@@ -1,0 +1,33 @@
+//! How a run looks from inside: what whoever drives it answers when it is asked. Stored by nobody; replay makes it again.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// The answer to a question on [`crate::subject::Names::view`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ViewAnswer {
+    /// It is being driven, or waits.
+    Live(RunView),
+    /// It stands still, so nothing computes its state.
+    Parked,
+    /// It is over, and its state is gone with it.
+    Ended,
+    /// There is no such run.
+    Unknown,
+}
+
+/// The state of a run as of an entry of its journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunView {
+    /// The entry.
+    pub sequence: u64,
+    /// What the workflow published of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<Bytes>,
+    /// What the workflow keeps in its state, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub state: BTreeMap<String, Bytes>,
+}

@@ -1,0 +1,16 @@
+//! One step: a welcome for whoever has signed up.
+
+use everstep::prelude::*;
+
+/// Sends the mail.
+#[function(retries(max_attempts = 5, initial = "1s"))]
+pub async fn send_welcome_email(_ctx: FunctionContext, user_id: String) -> Result<String, StepError> {
+    Ok(format!("Welcome, {user_id}"))
+}
+
+/// Welcomes the user.
+#[workflow]
+pub async fn welcome_workflow(ctx: WorkflowContext, user_id: String) -> Result<String, WorkflowError> {
+    ctx.step(send_welcome_email, user_id).await?;
+    Ok("Welcome email sent.".to_owned())
+}

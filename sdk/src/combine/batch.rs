@@ -1,0 +1,374 @@
+//! Many items through one function, so many at a time.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use everstep_common::limits::{BATCH_CONCURRENCY, BATCH_ITEMS_MAX, STEPS_IN_FLIGHT_MAX};
+use everstep_core::{Block, Collected};
+use futures::FutureExt;
+use futures::future::{FusedFuture, LocalBoxFuture};
+
+use super::branches::places;
+use super::gather::check_labels;
+use super::item::{Item, ItemEnd, outcome_of};
+use super::outcome::{BatchItem, BatchResult};
+use crate::error::{WorkflowError, WorkflowErrorKind};
+use crate::function::Function;
+use crate::waits::StepFuture;
+
+/// A batch that begins when first polled; made by `ctx.batch(…)`.
+///
+/// ```
+/// use everstep::prelude::*;
+///
+/// #[function]
+/// async fn invoice(ctx: FunctionContext, customer: String, cents: u64) -> Result<String, StepError>;
+///
+/// #[workflow]
+/// async fn billing(ctx: WorkflowContext, due: Vec<(String, u64)>) -> Result<usize, WorkflowError> {
+///     let batch = ctx
+///         .batch(invoice, due)
+///         .key_by(|(customer, _)| customer.clone())
+///         .max_concurrency(50)
+///         .item_timeout(Duration::from_secs(60))
+///         .tolerate(10);
+///     Ok(batch.await?.stats.completed)
+/// }
+/// ```
+#[must_use = "a batch begins when it is awaited"]
+pub struct BatchFuture<F: Function> {
+    stage: Stage<F>,
+}
+
+enum Stage<F: Function> {
+    /// Not polled yet.
+    New(Box<Plan<F>>),
+    Running(LocalBoxFuture<'static, Result<Ended<F::Output>, WorkflowError>>),
+    Done,
+}
+
+/// What a batch is to do.
+struct Plan<F: Function> {
+    core: everstep_core::Context,
+    block: Block,
+    items: Vec<F::Input>,
+    key_by: Option<KeyBy<F::Input>>,
+    max_concurrency: usize,
+    item_timeout: Option<Duration>,
+    tolerance: Tolerance,
+}
+
+type KeyBy<I> = Box<dyn Fn(&I) -> String>;
+
+/// A batch that is over.
+struct Ended<T> {
+    result: BatchResult<T>,
+    /// What the first item to fail failed with.
+    first_failure: Option<WorkflowError>,
+}
+
+impl<F: Function> BatchFuture<F> {
+    pub(super) fn new(core: &everstep_core::Context, name: &str, items: Vec<F::Input>) -> Self {
+        let plan = Plan {
+            core: core.clone(),
+            block: core.block(name),
+            items,
+            key_by: None,
+            max_concurrency: BATCH_CONCURRENCY,
+            item_timeout: None,
+            tolerance: Tolerance::All,
+        };
+        Self {
+            stage: Stage::New(Box::new(plan)),
+        }
+    }
+
+    /// How many items run at a time: from 1 to 1,000, and 20 unless it is said. The next one begins when one ends.
+    pub fn max_concurrency(self, items: usize) -> Self {
+        self.with(|plan| plan.max_concurrency = items.clamp(1, STEPS_IN_FLIGHT_MAX))
+    }
+
+    /// How long one item may take from when it begins, retries and waiting included; the function's own `total_timeout` if that is less.
+    /// An item whose time is up has failed.
+    pub fn item_timeout(self, timeout: Duration) -> Self {
+        self.with(|plan| plan.item_timeout = Some(timeout))
+    }
+
+    /// How many items may fail: a number, or a ratio of all from 0.0 to 1.0. When one more has failed, the rest is cancelled and awaited, and
+    /// the result says that the batch was [`stopped`](BatchResult::stopped). All may fail unless it is said.
+    pub fn tolerate(self, failures: impl IntoTolerance) -> Self {
+        self.with(|plan| plan.tolerance = failures.into_tolerance())
+    }
+
+    /// What an item is called, in the journal's keys and in the result: 1 to 128 characters, no two the same. Its place unless it is said.
+    ///
+    /// With it a batch that is changed while it runs finds its items again, wherever they stand.
+    pub fn key_by(self, key_by: impl Fn(&F::Input) -> String + 'static) -> Self {
+        self.with(|plan| plan.key_by = Some(Box::new(key_by)))
+    }
+
+    /// Changes what it is to do; once it has begun, that is settled.
+    fn with(mut self, change: impl FnOnce(&mut Plan<F>)) -> Self {
+        if let Stage::New(plan) = &mut self.stage {
+            change(plan);
+        }
+        self
+    }
+
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<Ended<F::Output>, WorkflowError>> {
+        if let Stage::New(_) = self.stage
+            && let Stage::New(plan) = std::mem::replace(&mut self.stage, Stage::Done)
+        {
+            self.stage = Stage::Running(plan.run().boxed_local());
+        }
+        let Stage::Running(running) = &mut self.stage else {
+            return Poll::Pending;
+        };
+        let polled = running.poll_unpin(context);
+        if polled.is_ready() {
+            self.stage = Stage::Done;
+        }
+        polled
+    }
+}
+
+impl<F: Function> Plan<F> {
+    async fn run(self: Box<Self>) -> Result<Ended<F::Output>, WorkflowError> {
+        let (ids, tolerated) = (self.ids()?, self.tolerance.of(self.items.len())?);
+        let Self {
+            core,
+            block,
+            items,
+            max_concurrency,
+            item_timeout,
+            ..
+        } = *self;
+        let (began, limit) = (core.now(), item_timeout.unwrap_or(Duration::MAX));
+        let item = |input| Item(StepFuture::<F::Output>::new(&core, F::declaration(), &input).within(limit));
+        let branches = ids.iter().cloned().zip(items).map(|(id, input)| (id, || item(input)));
+        let fan = block.fan(branches).window(max_concurrency);
+        let collected = fan.collect_outcomes(tolerated).await;
+        let duration = core.now().duration_since(began).unsigned_abs();
+        Ended::new(ids, collected, duration)
+    }
+
+    /// What the items are called, if there may be such a batch.
+    fn ids(&self) -> Result<Vec<String>, WorkflowError> {
+        let count = self.items.len();
+        if count > BATCH_ITEMS_MAX {
+            let message =
+                format!("a batch has up to {BATCH_ITEMS_MAX} items, and this one has {count}; split it over several runs");
+            return Err(WorkflowError::invalid(message));
+        }
+        let Some(key_by) = &self.key_by else {
+            return Ok(places(count));
+        };
+        let ids: Vec<_> = self.items.iter().map(key_by).collect();
+        check_labels("the key of an item", &ids)?;
+        Ok(ids)
+    }
+}
+
+impl<T> Ended<T> {
+    fn new(
+        ids: Vec<String>,
+        mut collected: Collected<(T, u32), (WorkflowError, u32)>,
+        duration: Duration,
+    ) -> Result<Self, WorkflowError> {
+        let (stopped, cancelled) = (collected.stopped, collected.cancelled);
+        let first_failure = first_error(&collected).map(|(number, error)| error.context(format_args!("item {}", ids[number])));
+        collected.outcomes.resize_with(ids.len(), || None);
+        let ends = ids.into_iter().zip(collected.outcomes);
+        let results: Vec<_> = ends.map(|(id, end)| item(id, end)).collect();
+        let result = BatchResult::new(results, stopped, duration);
+        // Its items were not cancelled by the batch itself, so what is round it was; nobody waits for the result.
+        if cancelled && !stopped && result.stats.cancelled > 0 {
+            return Err(WorkflowErrorKind::Cancelled.into());
+        }
+        Ok(Self { result, first_failure })
+    }
+}
+
+fn item<T>(id: String, end: Option<ItemEnd<T>>) -> BatchItem<T> {
+    let (outcome, attempts) = outcome_of(end);
+    BatchItem { id, attempts, outcome }
+}
+
+fn first_error<T>(collected: &Collected<(T, u32), (WorkflowError, u32)>) -> Option<(usize, WorkflowError)> {
+    let number = collected.first_failed?;
+    let (error, _) = collected.outcomes[number].as_ref()?.as_ref().err()?;
+    Some((number, error.clone()))
+}
+
+impl<F: Function> Future for BatchFuture<F> {
+    type Output = Result<BatchResult<F::Output>, WorkflowError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_end(context).map_ok(|ended| ended.result)
+    }
+}
+
+impl<F: Function> FusedFuture for BatchFuture<F> {
+    fn is_terminated(&self) -> bool {
+        matches!(self.stage, Stage::Done)
+    }
+}
+
+// Nothing in it is pinned but what is boxed.
+impl<F: Function> Unpin for BatchFuture<F> {}
+
+impl<F: Function> fmt::Debug for BatchFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "batch of {}", F::NAME)
+    }
+}
+
+/// A batch of which every item must complete; made by `ctx.map(…)`.
+///
+/// ```
+/// use everstep::prelude::*;
+///
+/// #[function]
+/// async fn translate(ctx: FunctionContext, text: String) -> Result<String, StepError>;
+///
+/// #[workflow]
+/// async fn book(ctx: WorkflowContext, chapters: Vec<String>) -> Result<String, WorkflowError> {
+///     Ok(ctx.map(translate, chapters).max_concurrency(4).await?.concat())
+/// }
+/// ```
+#[must_use = "items begin when they are awaited"]
+pub struct MapFuture<F: Function>(BatchFuture<F>);
+
+impl<F: Function> MapFuture<F> {
+    pub(super) fn new(batch: BatchFuture<F>) -> Self {
+        Self(batch.tolerate(0))
+    }
+
+    /// How many items run at a time: from 1 to 1,000, and 20 unless it is said.
+    pub fn max_concurrency(self, items: usize) -> Self {
+        Self(self.0.max_concurrency(items))
+    }
+
+    /// How long one item may take from when it begins, retries and waiting included.
+    pub fn item_timeout(self, timeout: Duration) -> Self {
+        Self(self.0.item_timeout(timeout))
+    }
+
+    /// What an item is called in the journal's keys; its place unless it is said.
+    pub fn key_by(self, key_by: impl Fn(&F::Input) -> String + 'static) -> Self {
+        Self(self.0.key_by(key_by))
+    }
+}
+
+impl<F: Function> Future for MapFuture<F> {
+    type Output = Result<Vec<F::Output>, WorkflowError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_end(context).map(|ended| {
+            let Ended { result, first_failure } = ended?;
+            match first_failure {
+                Some(error) => Err(error),
+                None => Ok(result.into_outputs()),
+            }
+        })
+    }
+}
+
+impl<F: Function> FusedFuture for MapFuture<F> {
+    fn is_terminated(&self) -> bool {
+        self.0.is_terminated()
+    }
+}
+
+impl<F: Function> fmt::Debug for MapFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "map of {}", F::NAME)
+    }
+}
+
+/// How many items of a batch may fail before the rest is cancelled.
+///
+/// ```
+/// use everstep::{IntoTolerance, Tolerance};
+///
+/// assert_eq!(3.into_tolerance(), Tolerance::Items(3));
+/// assert_eq!(0.1.into_tolerance(), Tolerance::Ratio(0.1));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tolerance {
+    /// All of them.
+    All,
+    /// So many.
+    Items(usize),
+    /// So many of all, from 0.0 to 1.0, rounded down.
+    Ratio(f64),
+}
+
+/// So that 0.29 of 100 items is 29 of them, though their product in binary is a little less.
+const ROUNDING: f64 = 1e-6;
+
+impl Tolerance {
+    fn of(self, items: usize) -> Result<usize, WorkflowError> {
+        match self {
+            Self::All => Ok(usize::MAX),
+            Self::Items(failures) => Ok(failures),
+            Self::Ratio(ratio) if (0.0..=1.0).contains(&ratio) => Ok((ratio * items as f64 + ROUNDING) as usize),
+            Self::Ratio(ratio) => Err(WorkflowError::invalid(format!(
+                "a batch tolerates a ratio of failures from 0.0 to 1.0, and this one is {ratio}"
+            ))),
+        }
+    }
+}
+
+/// What [`BatchFuture::tolerate`] takes: a number of items, a ratio of all, or a [`Tolerance`].
+///
+/// ```
+/// use everstep::{IntoTolerance, Tolerance};
+///
+/// assert_eq!(Tolerance::All.into_tolerance(), Tolerance::All);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say how many items may fail",
+    label = "write a number of items, or a ratio such as `0.1`"
+)]
+pub trait IntoTolerance {
+    /// The tolerance.
+    fn into_tolerance(self) -> Tolerance;
+}
+
+impl IntoTolerance for usize {
+    fn into_tolerance(self) -> Tolerance {
+        Tolerance::Items(self)
+    }
+}
+
+impl IntoTolerance for f64 {
+    fn into_tolerance(self) -> Tolerance {
+        Tolerance::Ratio(self)
+    }
+}
+
+impl IntoTolerance for Tolerance {
+    fn into_tolerance(self) -> Tolerance {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_rounded_down_to_whole_items() {
+        let check = |tolerance: Tolerance, items: usize, failures: usize| assert_eq!(tolerance.of(items).unwrap(), failures);
+        check(Tolerance::Ratio(0.29), 100, 29);
+        check(Tolerance::Ratio(0.1), 19, 1);
+        check(Tolerance::Ratio(0.0), 100, 0);
+        check(Tolerance::Ratio(1.0), 10_000, 10_000);
+        check(Tolerance::Items(3), 1, 3);
+        check(Tolerance::All, 7, usize::MAX);
+        assert!(Tolerance::Ratio(f64::NAN).of(1).is_err());
+    }
+}
