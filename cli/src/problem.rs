@@ -104,6 +104,7 @@ impl From<ClientError> for Problem {
             ClientError::NoQuestion { run, .. } => {
                 Self::of(Exit::NotFound, &error).hint(format_args!("`everstep runs show {run}` tells what it asks"))
             }
+            ClientError::Ambiguous { .. } => Self::of(Exit::Usage, &error).hint("give the full name of one of them"),
             ClientError::Answered { .. }
             | ClientError::Expired { .. }
             | ClientError::Withdrawn { .. }

@@ -53,3 +53,11 @@ pub async fn approval_workflow(ctx: WorkflowContext, order_id: String) -> Result
         parcel: Some(parcel),
     })
 }
+
+/// The application.
+pub fn app() -> App {
+    App::new()
+        .workflow(approval_workflow)
+        .function(prepare_order_summary)
+        .function(fulfil_order)
+}

@@ -57,3 +57,11 @@ pub async fn onboard_customer(ctx: WorkflowContext, customer_id: String) -> Resu
         message: Some(sent),
     })
 }
+
+/// The application.
+pub fn app() -> App {
+    App::new()
+        .workflow(onboard_customer)
+        .function(research_customer)
+        .function(reach_out)
+}

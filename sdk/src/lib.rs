@@ -28,17 +28,6 @@ mod telemetry;
 mod waits;
 mod workflow;
 
-/// The pages of `docs/guide/`, whose code is compiled.
-#[cfg(doctest)]
-mod guide {
-    #[doc = include_str!("../../docs/guide/approvals.md")]
-    struct Approvals;
-    #[doc = include_str!("../../docs/guide/questions.md")]
-    struct Questions;
-    #[doc = include_str!("../../docs/guide/signals.md")]
-    struct Signals;
-}
-
 pub use everstep_common::failure::{Failure, FailureKind};
 pub use everstep_common::ids::{Prefix, QueueName, RunId, WorkflowName};
 pub use everstep_common::journal;
@@ -83,4 +72,10 @@ mod guide {
     mod batch {}
     #[doc = include_str!("../../docs/guide/state.md")]
     mod state {}
+    #[doc = include_str!("../../docs/guide/signals.md")]
+    mod signals {}
+    #[doc = include_str!("../../docs/guide/questions.md")]
+    mod questions {}
+    #[doc = include_str!("../../docs/guide/approvals.md")]
+    mod approvals {}
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use everstep::{OpenQuestion, PayloadHash, Respondent, RunId};
+use everstep::{PayloadHash, Respondent, RunId};
 use serde_json::Value;
 
 use super::{done, would};
@@ -84,9 +84,7 @@ async fn subject(
     if given.is_some() {
         return Ok(given);
     }
-    let open = connection.client.questions(run).await?;
-    let asked = open.into_iter().find(|question: &OpenQuestion| question.wait == wait);
-    let terms = asked.and_then(|asked| asked.question.approval);
+    let terms = connection.client.question(run, wait).await?.question.approval;
     if let Some(terms) = &terms {
         eprintln!("it has the hash {}", terms.hash);
     }

@@ -92,6 +92,16 @@ pub enum ClientError {
         /// The name.
         wait: String,
     },
+    /// Several questions of the run go by this name.
+    #[error("run {run} has asked several questions called {wait:?}: {}", names.join(", "))]
+    Ambiguous {
+        /// The run.
+        run: RunId,
+        /// The name.
+        wait: String,
+        /// Their full names, also of those that are over.
+        names: Vec<String>,
+    },
     /// Somebody was first.
     #[error("{wait} of run {run} was answered by {by} at {at}")]
     Answered {

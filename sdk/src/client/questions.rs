@@ -10,7 +10,7 @@ use everstep_forms::check_answer;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::standing::{Over, Standing, standings};
+use super::standing::{Over, Standing, named, standings};
 use super::{Client, ClientError};
 
 /// A question that is open.
@@ -84,23 +84,31 @@ impl Client {
             return Ok(Vec::new());
         }
         let open = standings(&journal).into_iter().filter(|standing| standing.over.is_none());
-        let shown = open.map(|standing| OpenQuestion {
-            wait: standing.key.to_string(),
-            asked: standing.asked,
-            votes: standing.counted(),
-            question: standing.question,
-        });
-        Ok(shown.collect())
+        Ok(open.map(OpenQuestion::of).collect())
+    }
+
+    /// The question `wait` of a run, as it is open now.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::answer`], whose names it takes.
+    pub async fn question(&self, run: &RunId, wait: &str) -> Result<OpenQuestion, ClientError> {
+        let asked = self.asked(run, wait).await?;
+        still_open(run, &asked)?;
+        Ok(OpenQuestion::of(asked))
     }
 
     /// Answers the question `wait` of a run. Returns when the answer is durable and is the one that counts.
     ///
     /// The question is read and the value checked against it before anything is stored. Saying the same again is fine.
     ///
+    /// A question in a block is called like its key in the journal: `parallel/0/approve`. `approve` will do as long as the run has asked
+    /// only one question whose name ends so.
+    ///
     /// # Errors
     ///
     /// [`ClientError::NotFound`] and [`ClientError::Ended`] as for a signal; [`ClientError::NoQuestion`] if the run asks nothing under that
-    /// name, [`ClientError::Answered`], [`ClientError::Expired`] and [`ClientError::Withdrawn`] if it no longer does;
+    /// name, [`ClientError::Ambiguous`] if several questions go by it, [`ClientError::Answered`], [`ClientError::Expired`] and [`ClientError::Withdrawn`] if it no longer does;
     /// [`ClientError::Misfit`] if the value is no answer to it, and [`ClientError::Refused`] if it is not theirs to give.
     pub async fn answer<T: Serialize + ?Sized>(
         &self,
@@ -121,7 +129,7 @@ impl Client {
         }
         let what = format!("encoding the answer to {wait}");
         let value = wire::encode_value(&value).map_err(|source| ClientError::Value { what, source })?;
-        let payload = self.bounded(self.store.put_payload(run, &owner(wait), value)).await??;
+        let payload = self.bounded(self.store.put_payload(run, &owner(&asked.key), value)).await??;
         self.reply(run, asked, Reply::Value(payload), who.into()).await
     }
 
@@ -158,9 +166,13 @@ impl Client {
     /// The question as it stands, open or not.
     async fn asked(&self, run: &RunId, wait: &str) -> Result<Standing, ClientError> {
         let journal = self.history(run).await?;
-        let key = StepKey::from_path(wait);
         let ended = journal.iter().any(|entry| entry.key == EntryKey::End);
-        match standings(&journal).into_iter().find(|standing| standing.key == key) {
+        let found = named(standings(&journal), wait).map_err(|names| ClientError::Ambiguous {
+            run: run.clone(),
+            wait: wait.to_owned(),
+            names,
+        })?;
+        match found {
             Some(standing) if !ended || standing.over.is_some() => Ok(standing),
             _ if ended => Err(ClientError::Ended { run: run.clone() }),
             _ => Err(ClientError::NoQuestion {
@@ -218,6 +230,17 @@ impl Client {
     }
 }
 
+impl OpenQuestion {
+    fn of(standing: Standing) -> Self {
+        Self {
+            wait: standing.key.to_string(),
+            asked: standing.asked,
+            votes: standing.counted(),
+            question: standing.question,
+        }
+    }
+}
+
 /// Whether this very person's very reply counts already.
 fn said_before(standing: &Standing, reply: &Reply, who: &Respondent) -> bool {
     let same = |vote: &Vote| vote.by == who.by && vote.reply == *reply && vote.reason == who.reason;
@@ -241,6 +264,6 @@ fn still_open(run: &RunId, standing: &Standing) -> Result<(), ClientError> {
 }
 
 /// Whose a large answer is in the payload stream.
-fn owner(wait: &str) -> String {
+fn owner(wait: &StepKey) -> String {
     StepKey::from_path(&format!("answer.{wait}")).token().to_owned()
 }

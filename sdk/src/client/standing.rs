@@ -50,6 +50,25 @@ pub(super) fn standings(journal: &[JournalEntry]) -> Vec<Standing> {
     standings
 }
 
+/// The question that goes by this name: its key, or the end of it, if no other question that the run ever asked ends so. Otherwise the names
+/// of all that do.
+pub(super) fn named(standings: Vec<Standing>, name: &str) -> Result<Option<Standing>, Vec<String>> {
+    let exactly = StepKey::from_path(name);
+    if let Some(place) = standings.iter().position(|standing| standing.key == exactly) {
+        return Ok(standings.into_iter().nth(place));
+    }
+    let end = format!("/{name}");
+    let mut ends: Vec<Standing> = standings
+        .into_iter()
+        .filter(|standing| standing.key.to_string().ends_with(&end))
+        .collect();
+    match ends.len() {
+        // Questions that are over count too: a word that is said again must never reach another question than before.
+        0 | 1 => Ok(ends.pop()),
+        _ => Err(ends.iter().map(|standing| standing.key.to_string()).collect()),
+    }
+}
+
 fn recorded(key: &StepKey, result: &StepResult, asked: Timestamp) -> Option<Standing> {
     // A question is small enough to stand in its entry.
     let StepResult::Value(Payload::Inline(value)) = result else {

@@ -1,37 +1,32 @@
-//! The example programs, as scenarios in which anybody may die.
+//! The example programs that wait for people, as scenarios in which anybody may die.
 
 use everstep::PayloadHash;
+use everstep_common::ids::FunctionName;
+use everstep_core::Definition;
 use everstep_examples::approval::{approval_workflow, fulfil_order, prepare_order_summary};
 use everstep_examples::onboarding::{onboard_customer, reach_out, research_customer};
-use everstep_orchestrator::Workflows;
-use everstep_worker::Functions;
+use everstep_worker::Handler;
 
 use super::clients::Said;
 use super::scenarios::{expect_completed, usual};
 use super::world::World;
 
-/// Registers the examples' workflows.
-pub(super) fn register(workflows: &mut Workflows) {
-    let all = [
+/// The workflows.
+pub(super) fn definitions() -> Vec<Definition> {
+    vec![
         everstep::definition(approval_workflow, Default::default()),
         everstep::definition(onboard_customer, Default::default()),
-    ];
-    for definition in all {
-        workflows.register(definition).expect("each is registered once");
-    }
+    ]
 }
 
-/// Registers the examples' functions.
-pub(super) fn register_functions(functions: &mut Functions) {
-    let all = [
+/// The functions.
+pub(super) fn handlers() -> Vec<(FunctionName, Handler)> {
+    vec![
         everstep::handler(prepare_order_summary),
         everstep::handler(fulfil_order),
         everstep::handler(research_customer),
         everstep::handler(reach_out),
-    ];
-    for (name, handler) in all {
-        functions.register(name, handler).expect("each is registered once");
-    }
+    ]
 }
 
 pub(super) async fn example_approval(world: World) {

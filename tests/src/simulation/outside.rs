@@ -6,14 +6,18 @@ use everstep::prelude::*;
 use everstep::{Approval, PayloadHash, Verdict};
 use everstep_common::ids::RunId;
 use everstep_common::journal::{EntryKey, RunOutcome};
+use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
+use everstep_common::question::answer_slot;
 use everstep_common::wire;
-use everstep_orchestrator::Workflows;
+use everstep_core::Definition;
 use futures::FutureExt;
 use futures::future::join_all;
 
 use super::clients::Said;
 use super::disasters::Dice;
+use super::examples::{self, example_approval, example_onboarding};
+use super::outside_blocks::{self, answers_in_branches, cancelled_while_asking, handed_on, lost_questions};
 use super::scenarios::{Scenario, expect_completed, scenario, usual};
 use super::shop::square;
 use super::story::Story;
@@ -28,18 +32,32 @@ const AT_ONCE: usize = 1_000;
 /// How many of them at once.
 const BATCH: usize = 50;
 
-/// Registers the workflows of this file.
-pub(super) fn register(workflows: &mut Workflows) {
-    let all = [
+/// Scenarios that end the same whoever dies.
+pub fn outside_scenarios() -> Vec<Scenario> {
+    vec![
+        scenario!(signals),
+        scenario!(questions),
+        scenario!(approvals),
+        scenario!(unanswered),
+        scenario!(answers_in_branches),
+        scenario!(lost_questions),
+        scenario!(handed_on),
+        scenario!(cancelled_while_asking),
+        scenario!(example_approval),
+        scenario!(example_onboarding),
+    ]
+}
+
+/// The workflows.
+pub(super) fn definitions() -> Vec<Definition> {
+    let own = vec![
         everstep::definition(signalled, Default::default()),
         everstep::definition(asking, Default::default()),
         everstep::definition(approved, Default::default()),
         everstep::definition(ignored, Default::default()),
         everstep::definition(hasty, Default::default()),
     ];
-    for definition in all {
-        workflows.register(definition).expect("each is registered once");
-    }
+    [own, outside_blocks::definitions(), examples::definitions()].concat()
 }
 
 /// Takes signals early, late, two at once, and one that never comes.
@@ -53,7 +71,7 @@ async fn signalled(ctx: WorkflowContext) -> Result<(u64, u64, u64, bool), Workfl
     Ok((squared, second?, third?, timed_out))
 }
 
-pub(super) async fn signals(world: World) {
+async fn signals(world: World) {
     usual(&world);
     let run = world.start(signalled, (), "signalled").await;
     for number in 1..=3 {
@@ -86,7 +104,7 @@ async fn asking(ctx: WorkflowContext) -> Result<(String, u64, String), WorkflowE
     Ok((colour.value, squared, note.by.unwrap_or_default()))
 }
 
-pub(super) async fn questions(world: World) {
+async fn questions(world: World) {
     usual(&world);
     let run = world.start(asking, (), "asking").await;
     assert!(
@@ -124,7 +142,7 @@ async fn approved(ctx: WorkflowContext, number: u64) -> Result<(bool, u64), Work
     Ok((again.is_err(), squared))
 }
 
-pub(super) async fn approvals(world: World) {
+async fn approvals(world: World) {
     usual(&world);
     let hash = PayloadHash::of_canonical(b"7");
     let run = world.start(approved, 7, "approved").await;
@@ -172,20 +190,25 @@ async fn ignored(ctx: WorkflowContext) -> Result<(String, bool, bool), WorkflowE
     Ok((value, expired.verdict() == Verdict::Expired, given_up))
 }
 
-pub(super) async fn unanswered(world: World) {
+async fn unanswered(world: World) {
     usual(&world);
     let run = world.start(ignored, (), "ignored").await;
-    let withdrawn = |world: &World| {
-        let slot = "in.answer.dropped";
-        let mut entries = world.stories().into_iter().flat_map(|story| story.entries);
-        entries.any(|entry| entry.key.to_string() == slot || entry.key == EntryKey::End)
-    };
-    world.until(withdrawn).await;
+    no_longer_asked(&world, "dropped").await;
     assert!(
         !world.say(&run, "dropped", Said::Answer("ada", "late")).await,
         "nobody asks it any more"
     );
     expect_completed(&world, &run).await;
+}
+
+/// Waits until what is recorded says that the question has an answer or needs none.
+pub(super) async fn no_longer_asked(world: &World, wait: &str) {
+    let slot = EntryKey::In(answer_slot(&StepKey::from_path(wait)));
+    let recorded = |world: &World| {
+        let mut entries = world.stories().into_iter().flat_map(|story| story.entries);
+        entries.any(|entry| entry.key == slot || entry.key == EntryKey::End)
+    };
+    world.until(recorded).await;
 }
 
 /// Asks for a minute; says whether it was answered.

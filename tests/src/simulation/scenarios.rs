@@ -9,8 +9,6 @@ use futures::future::LocalBoxFuture;
 use futures::{FutureExt, join};
 
 use super::disasters::{self, Dice};
-use super::examples::{example_approval, example_onboarding};
-use super::outside::{approvals, questions, signals, unanswered};
 use super::shop;
 use super::world::World;
 
@@ -62,12 +60,6 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario!(without_code_at_first),
         scenario!(stuck_and_cancelled),
         scenario!(two_queues),
-        scenario!(signals),
-        scenario!(questions),
-        scenario!(approvals),
-        scenario!(unanswered),
-        scenario!(example_approval),
-        scenario!(example_onboarding),
     ]
 }
 

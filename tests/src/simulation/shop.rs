@@ -391,12 +391,11 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(once, resources()),
         everstep::definition(hurried, resources()),
     ];
-    let more = super::sessions::definitions().into_iter().chain(blocks::definitions());
+    let blocks_and_waits = blocks::definitions().into_iter().chain(super::outside::definitions());
+    let more = super::sessions::definitions().into_iter().chain(blocks_and_waits);
     for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
     }
-    super::outside::register(&mut workflows);
-    super::examples::register(&mut workflows);
     workflows
 }
 
@@ -417,10 +416,9 @@ pub fn functions() -> Functions {
         everstep::handler(works),
         everstep::handler(launch),
     ];
-    for (name, handler) in all.into_iter().chain(blocks::handlers()) {
+    for (name, handler) in all.into_iter().chain(blocks::handlers()).chain(super::examples::handlers()) {
         functions.register(name, handler).expect("each is registered once");
     }
-    super::examples::register_functions(&mut functions);
     functions
 }
 

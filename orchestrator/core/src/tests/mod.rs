@@ -12,6 +12,8 @@ mod keys;
 mod kit;
 mod order;
 mod outside;
+mod outside_blocks;
+mod outside_edits;
 mod parking;
 mod programs;
 mod replay;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstep_common::journal::LocalKind;
 use everstep_common::payload::Payload;
-use everstep_common::question::{PayloadHash, Question, Reply, Terms, Vote};
+use everstep_common::question::{PayloadHash, Question, Reply, Terms, Vote, answer_slot};
 use everstep_common::wire;
 use futures::future::{join, poll_fn};
 use futures::{FutureExt, select_biased};
@@ -14,26 +14,26 @@ use super::combine::CANCELLED;
 use super::kit::*;
 use crate::{Answered, Context, Decision, Definition, Due, EventBody, Limits, Mismatch, Parked, Record, WaitError};
 
-fn signal(name: &str, value: &'static str) -> EventBody {
+pub(super) fn signal(name: &str, value: &'static str) -> EventBody {
     EventBody::Signal(name.into(), Bytes::from_static(value.as_bytes()))
 }
 
-fn in_seconds(seconds: u64) -> Due {
+pub(super) fn in_seconds(seconds: u64) -> Due {
     Due::After(Duration::from_secs(seconds))
 }
 
-fn hash(of: &str) -> PayloadHash {
+pub(super) fn hash(of: &str) -> PayloadHash {
     PayloadHash::of_canonical(of.as_bytes())
 }
 
-fn plain() -> Question {
+pub(super) fn plain() -> Question {
     Question {
         text: "which?".to_owned(),
         ..Question::default()
     }
 }
 
-fn approval(of: &str, quorum: u32) -> Question {
+pub(super) fn approval(of: &str, quorum: u32) -> Question {
     Question {
         approval: Some(Terms {
             hash: hash(of),
@@ -46,7 +46,7 @@ fn approval(of: &str, quorum: u32) -> Question {
 }
 
 /// The entry by which a question can be seen; its deadline is that of a question asked by the start for `seconds`.
-fn shown(path: &str, question: Question, seconds: Option<u64>) -> EventBody {
+pub(super) fn shown(path: &str, question: Question, seconds: Option<u64>) -> EventBody {
     let question = Question {
         deadline: seconds.map(|seconds| time(1) + Duration::from_secs(seconds)),
         ..question
@@ -55,7 +55,7 @@ fn shown(path: &str, question: Question, seconds: Option<u64>) -> EventBody {
     EventBody::About(key(path), Record::Local(LocalKind::Question, Ok(recorded)))
 }
 
-fn reply_under(id: &str, path: &str, by: &str, reply: Reply) -> EventBody {
+pub(super) fn reply_under(id: &str, path: &str, by: &str, reply: Reply) -> EventBody {
     let answered = Answered {
         id: everstep_common::journal::InboundId::new(id).unwrap(),
         by: by.to_owned(),
@@ -66,9 +66,9 @@ fn reply_under(id: &str, path: &str, by: &str, reply: Reply) -> EventBody {
     EventBody::About(key(path), Record::Answer(Box::new(answered)))
 }
 
-fn reply(path: &str, by: &str, value: &'static str) -> EventBody {
+pub(super) fn reply(path: &str, by: &str, value: &'static str) -> EventBody {
     let value = Reply::Value(Payload::Inline(Bytes::from_static(value.as_bytes())));
-    reply_under(&format!("answer.{path}"), path, by, value)
+    reply_under(answer_slot(&key(path)).as_str(), path, by, value)
 }
 
 fn approve(path: &str, by: &str, of: &str) -> EventBody {
@@ -76,7 +76,7 @@ fn approve(path: &str, by: &str, of: &str) -> EventBody {
 }
 
 /// Who settled a question, and with what.
-fn who(said: Result<Bytes, WaitError>) -> String {
+pub(super) fn who(said: Result<Bytes, WaitError>) -> String {
     let votes: Vec<Vote> = match said {
         Ok(votes) => wire::decode(&votes).unwrap(),
         Err(error) => return format!("({error})"),
