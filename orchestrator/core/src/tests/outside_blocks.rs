@@ -199,7 +199,7 @@ fn a_held_signal_is_still_given_back_when_its_branch_has_asked_for_much_since() 
         let holds = async {
             let wait = unread(&ctx, "paid").await;
             for number in 0..20 {
-                ctx.call(&format!("s{number}")).await?;
+                ctx.call(&format!("s{number}")).await.ok();
             }
             wait.await
         };
