@@ -7,8 +7,9 @@ use everstep::{Client, ClientError, PayloadHash, RunError, RunId};
 use everstep_examples::approval::{Reviewed, approval_workflow};
 use everstep_examples::onboarding::{Onboarded, onboard_customer};
 use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, reviewed_order, until};
+use futures::FutureExt;
+use futures::future::{LocalBoxFuture, join, join_all};
 use serde::de::DeserializeOwned;
-use tokio::task::JoinSet;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
 
@@ -79,8 +80,8 @@ async fn decide_on_letter(client: Client, run: RunId, send: bool) {
 }
 
 /// Starts the runs, each with somebody who says what it waits for.
-async fn start_all(client: &Client) -> JoinSet<()> {
-    let mut people = JoinSet::new();
+async fn start_all(client: &Client) -> Vec<LocalBoxFuture<'static, ()>> {
+    let mut people = Vec::new();
     for number in 0..RUNS {
         let even = number.is_multiple_of(2);
         let reviewed = client.start(reviewed_order, 100).key(format!("reviewed {number}"));
@@ -93,9 +94,9 @@ async fn start_all(client: &Client) -> JoinSet<()> {
         let reviewed = reviewed.await.expect("a start").id().clone();
         let ordered = ordered.await.expect("a start").id().clone();
         let greeted = greeted.await.expect("a start").id().clone();
-        people.spawn(review(client.clone(), reviewed));
-        people.spawn(decide_on_order(client.clone(), ordered, even));
-        people.spawn(decide_on_letter(client.clone(), greeted, even));
+        people.push(review(client.clone(), reviewed).boxed_local());
+        people.push(decide_on_order(client.clone(), ordered, even).boxed_local());
+        people.push(decide_on_letter(client.clone(), greeted, even).boxed_local());
     }
     people
 }
@@ -105,17 +106,19 @@ async fn survives(victim: impl Fn(&mut Seed) -> Victim) {
     let mut seed = Seed::from_environment();
     let people = start_all(&fleet.client).await;
     let all = 2 * RUNS;
-    for kill in 0..KILLS {
-        let before = fleet.ledger.mutations();
-        fleet.kill(victim(&mut seed), &mut seed).await.expect("a kill");
-        // The next one dies when work has gone on, or is done.
-        until(&format!("progress after kill {kill}"), async || {
-            let mutations = fleet.ledger.mutations();
-            mutations == all || mutations >= before + all / (2 * KILLS)
-        })
-        .await;
-    }
-    let ended = tokio::time::timeout(DEADLINE, people.join_all()).await;
+    let kills = async {
+        for kill in 0..KILLS {
+            let before = fleet.ledger.mutations();
+            fleet.kill(victim(&mut seed), &mut seed).await.expect("a kill");
+            // The next one dies when work has gone on, or is done.
+            until(&format!("progress after kill {kill}"), async || {
+                let mutations = fleet.ledger.mutations();
+                mutations == all || mutations >= before + all / (2 * KILLS)
+            })
+            .await;
+        }
+    };
+    let ended = tokio::time::timeout(2 * DEADLINE, join(join_all(people), kills)).await;
     ended.expect("no run is lost");
     assert_eq!(fleet.ledger.mutations_of("charge"), RUNS, "one for each yes");
     assert_eq!(fleet.ledger.mutations_of("confirm"), RUNS);
