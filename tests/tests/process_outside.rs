@@ -13,9 +13,10 @@ use serde::de::DeserializeOwned;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
 
-/// Runs of each workflow.
-const RUNS: usize = 20;
 const KILLS: usize = 6;
+
+/// Runs of each workflow to which people speak around one kill.
+const AT_A_TIME: usize = 6;
 
 /// Says it until it is acknowledged; what is not asked yet is asked later.
 async fn said<F: Future<Output = Result<(), ClientError>>>(say: impl Fn() -> F) {
@@ -79,10 +80,10 @@ async fn decide_on_letter(client: Client, run: RunId, send: bool) {
     assert_eq!((onboarded.status == "sent", onboarded.message.is_some()), (send, send));
 }
 
-/// Starts the runs, each with somebody who says what it waits for.
-async fn start_all(client: &Client) -> Vec<LocalBoxFuture<'static, ()>> {
+/// Starts the runs of which the people speak around that kill.
+async fn start(client: &Client, kill: usize) -> Vec<LocalBoxFuture<'static, ()>> {
     let mut people = Vec::new();
-    for number in 0..RUNS {
+    for number in kill * AT_A_TIME..(kill + 1) * AT_A_TIME {
         let even = number.is_multiple_of(2);
         let reviewed = client.start(reviewed_order, 100).key(format!("reviewed {number}"));
         let ordered = client
@@ -101,27 +102,25 @@ async fn start_all(client: &Client) -> Vec<LocalBoxFuture<'static, ()>> {
     people
 }
 
+/// All runs wait from the start on, so most of them through several kills; somewhere between the words to some of them comes the next one.
 async fn survives(victim: impl Fn(&mut Seed) -> Victim) {
     let mut fleet = Fleet::start(Path::new(BINARY), 2, 2).await.expect("a fleet");
     let mut seed = Seed::from_environment();
-    let people = start_all(&fleet.client).await;
-    let all = 2 * RUNS;
-    let kills = async {
-        for kill in 0..KILLS {
-            let before = fleet.ledger.mutations();
+    let mut people = Vec::new();
+    for kill in 0..KILLS {
+        people.push(start(&fleet.client, kill).await);
+    }
+    for spoken in people {
+        let goal = fleet.ledger.mutations() + seed.below(2 * AT_A_TIME as u64) as usize;
+        let kill = async {
+            until("progress before a kill", async || fleet.ledger.mutations() >= goal).await;
             fleet.kill(victim(&mut seed), &mut seed).await.expect("a kill");
-            // The next one dies when work has gone on, or is done.
-            until(&format!("progress after kill {kill}"), async || {
-                let mutations = fleet.ledger.mutations();
-                mutations == all || mutations >= before + all / (2 * KILLS)
-            })
-            .await;
-        }
-    };
-    let ended = tokio::time::timeout(2 * DEADLINE, join(join_all(people), kills)).await;
-    ended.expect("no run is lost");
-    assert_eq!(fleet.ledger.mutations_of("charge"), RUNS, "one for each yes");
-    assert_eq!(fleet.ledger.mutations_of("confirm"), RUNS);
+        };
+        let ended = tokio::time::timeout(2 * DEADLINE, join(join_all(spoken), kill)).await;
+        ended.expect("no run is lost");
+    }
+    assert_eq!(fleet.ledger.mutations_of("charge"), KILLS * AT_A_TIME, "one for each yes");
+    assert_eq!(fleet.ledger.mutations_of("confirm"), KILLS * AT_A_TIME);
 }
 
 #[tokio::test(flavor = "multi_thread")]
