@@ -110,3 +110,27 @@ async fn a_signal_is_sent_once_under_its_id_and_only_to_a_run_that_is_there() {
     let nowhere = "0-00000000000000000000000000000000";
     refused(&sent(nowhere, "p/1", "1").await, 3, "0-00000000000000000000000000000000");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_of_one_name_in_two_branches_are_answered_by_their_full_names() {
+    let world = World::start().await;
+    let _application = world.application().await;
+    let run = world.run(&["run", "outfit", "--input", "null"]).await.line();
+    let answer = async |wait: &str, value: &str| {
+        let arguments = ["runs", "answer", &run, wait, "--value", value, "--by", "ada"];
+        // It may not be asked yet.
+        let answered = async {
+            loop {
+                let ended = world.run(&arguments).await;
+                if ended.code != 3 {
+                    return ended;
+                }
+            }
+        };
+        tokio::time::timeout(ENDS_WITHIN, answered).await.expect("it is asked")
+    };
+    assert_eq!(answer("parallel/0/which", "bowler").await.code, 0);
+    assert_eq!(answer("parallel/1/which", "tweed").await.code, 0);
+    assert_eq!(world.result(&run).await, json!(["bowler", "tweed"]));
+    refused(&answer("which", "tweed").await, 2, "parallel/0/which, parallel/1/which");
+}

@@ -35,6 +35,20 @@ async fn paid(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
     ctx.signal::<u64>("paid").await
 }
 
+/// Asks two people at once, under one name in two branches.
+#[workflow]
+async fn outfit(ctx: WorkflowContext) -> Result<Vec<String>, WorkflowError> {
+    let ask = async || {
+        let question = Question {
+            name: Some("which".to_owned()),
+            ..Question::default()
+        };
+        Ok(ctx.wait_for_user::<String>(question).await?.value)
+    };
+    let (hat, coat) = ctx.parallel((ask(), ask())).await?;
+    Ok(vec![hat, coat])
+}
+
 /// A server with a deployment on it.
 pub(crate) struct World {
     pub server: DevServer,
@@ -132,6 +146,7 @@ pub(crate) fn application() -> App {
         .function(research_customer)
         .function(reach_out)
         .workflow(paid)
+        .workflow(outfit)
 }
 
 /// The command, which knows of no server.

@@ -192,3 +192,62 @@ fn what_has_no_exact_json_cannot_be_approved() {
     let run = Driven::start(inexact, ());
     assert!(run.failed().message.contains("beyond 2^53"), "{}", run.failed());
 }
+
+/// Of a wait's own deadline and the time that a block is given: which was up.
+#[workflow]
+async fn hurried(ctx: WorkflowContext, own: u64, given: u64) -> Result<String, WorkflowError> {
+    let paid = async { ctx.signal::<u64>("paid").deadline(Duration::from_secs(own)).await };
+    let error = match ctx.timeout(Duration::from_secs(given), paid).await {
+        Ok(cents) => return Ok(cents.to_string()),
+        Err(error) => error,
+    };
+    assert!(error.is_timed_out() && !error.is_cancelled());
+    Ok(match error.kind() {
+        WorkflowErrorKind::Unanswered { wait } => wait.clone(),
+        WorkflowErrorKind::TimedOut { after } => format!("{after:?}"),
+        other => format!("{other:?}"),
+    })
+}
+
+#[test]
+fn a_wait_that_nobody_answers_and_a_block_whose_time_is_up_are_told_apart() {
+    let mut run = Driven::start(hurried, (5, 60));
+    run.timer("timeout/signal:paid");
+    assert_eq!(run.completed::<String>(), "signal `paid`");
+    let mut run = Driven::start(hurried, (60, 5));
+    run.timer("timeout");
+    assert_eq!(run.completed::<String>(), "5s");
+    let mut run = Driven::start(hurried, (60, 5));
+    run.signal("paid", 100);
+    assert_eq!(run.completed::<String>(), "100");
+}
+
+/// Asks for a decision in one branch; whatever becomes of it, the other branch says when it is over.
+#[workflow]
+async fn contested(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+    let payment = ("ada".to_owned(), 100_u64);
+    let pays = async {
+        let decision = ctx.await_approval(Approval::of("Pay", &payment).named("pay")).await?;
+        ctx.step(transfer, payment.clone()).requires(&decision).await
+    };
+    let called_off = async { ctx.signal::<String>("called off").await };
+    ctx.race((pays, called_off)).await
+}
+
+#[test]
+fn an_approval_whose_branch_is_cancelled_is_withdrawn_and_pays_nothing() {
+    let mut run = Driven::start(contested, ());
+    run.shown("race/0/pay");
+    run.signal("called off", "by eve");
+    // In the moment before it is withdrawn.
+    run.reply("race/0/pay", "ada", Reply::Approve(hash()));
+    assert_eq!(run.completed::<String>(), "by eve");
+    assert!(run.lines().contains(&"withdraw race/0/pay".to_owned()), "{:?}", run.lines());
+    assert!(!run.lines().iter().any(|line| line.starts_with("step")), "{:?}", run.lines());
+
+    let mut run = Driven::start(contested, ());
+    run.shown("race/0/pay");
+    run.reply("race/0/pay", "ada", Reply::Approve(hash()));
+    run.value("race/0/transfer", "paid");
+    assert_eq!(run.completed::<String>(), "paid");
+}
