@@ -264,6 +264,12 @@ impl Run {
         matches!(self.stage, Stage::Ended)
     }
 
+    /// How many signals are kept, and the sequences of those that were given to waits.
+    #[cfg(test)]
+    pub(crate) fn signals(&self) -> (usize, Vec<u64>) {
+        self.shared.with(|state| (state.kept_signals(), state.given_signals()))
+    }
+
     /// How many domains there are, its own included.
     #[cfg(test)]
     pub(crate) fn domains(&self) -> usize {

@@ -287,6 +287,9 @@ impl State {
         };
         let (name, value) = (Box::from(name), value.clone());
         wait.status = status;
+        if let Family::Signal(signal) = &mut wait.family {
+            signal.take_back();
+        }
         (self.sequence, &wait.key, "given back").hash(&mut self.fingerprint);
         self.mailbox.keep(&name, sequence, value);
         self.grant_signal(name);
@@ -320,7 +323,7 @@ impl State {
             return Aftermath::default();
         }
         if !self.waits[id].is_open() {
-            self.give_back(id, Status::Taken);
+            self.give_back(id, Status::Abandoned);
             return Aftermath::default();
         }
         self.give_up(id, Status::Abandoned, "given up")
@@ -377,6 +380,16 @@ impl State {
             return Aftermath::default();
         }
         self.cancel_each(reached)
+    }
+
+    /// The sequences of the signals that waits were given, and that they hold or the workflow has taken.
+    #[cfg(test)]
+    pub(crate) fn given_signals(&self) -> Vec<u64> {
+        let given = self.waits.iter().filter_map(|wait| match &wait.family {
+            Family::Signal(signal) => signal.given(),
+            _ => None,
+        });
+        given.collect()
     }
 
     #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Property: whatever the program, and whatever happens to it, replaying a journal gives the same commands, entry by entry; and
-//! a run that is loaded at any entry has exactly those commands to perform that are still open.
+//! a run that is loaded at any entry has exactly those commands to perform that are still open. Meanwhile no signal is lost or doubled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -83,6 +83,7 @@ fn check(definition: &Definition, story: &Story) -> Result<(), String> {
         run.apply(event.clone());
         let said = said(&mut run, event.sequence)?;
         compare(story, event.sequence, &said)?;
+        account_for_signals(&run, &story.journal[..=place])?;
         open.follow(event, said);
         check_reload(definition, &story.journal[..=place], &open)?;
     }
@@ -91,6 +92,22 @@ fn check(definition: &Definition, story: &Story) -> Result<(), String> {
     } else {
         Err("another fingerprint".to_owned())
     }
+}
+
+/// Each signal is kept for waits to come, or is with exactly one wait.
+fn account_for_signals(run: &Run, journal: &[Event]) -> Result<(), String> {
+    let (kept, mut given) = run.signals();
+    let found = kept + given.len();
+    given.sort_unstable();
+    given.dedup();
+    let sent = journal
+        .iter()
+        .filter(|event| matches!(event.body, EventBody::Signal(..)))
+        .count();
+    if sent == kept + given.len() && sent == found {
+        return Ok(());
+    }
+    Err(format!("{sent} signals were sent, {kept} are kept and {given:?} are given"))
 }
 
 fn said(run: &mut Run, sequence: u64) -> Result<Vec<Command>, String> {

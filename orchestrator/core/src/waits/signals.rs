@@ -97,6 +97,11 @@ impl SignalWait {
         self.given = Some(sequence);
     }
 
+    /// The signal that it was given goes to another.
+    pub(crate) fn take_back(&mut self) {
+        self.given = None;
+    }
+
     /// The signal that it was given.
     pub(crate) fn given(&self) -> Option<u64> {
         self.given
