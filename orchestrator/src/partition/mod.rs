@@ -6,13 +6,13 @@
 //!            └──────────────────────────┬──────────────────────────┘
 //!                                       ▼  Partition::turn (outside)
 //!   Backlog ──▶ Slot::Live(Run).apply ──▶ decide ──▶ Command ──▶ Effect ──▶ Io::begin
-//!        ▲ unknown run: Effect::Load                     │
+//!        ▲ unknown run: Reads::ask                        │
 //!        └────────────── Performed::Loaded ◀─────────────┘        Watermark ──▶ CursorRecord
 //! ```
 //!
 //! One motion: load the journal, replay it to a `Run`, decide, create entries, perform effects, move the cursor. A crash anywhere is
-//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`decide`] begins what follows, [`park`] is about runs that stand still, [`sessions`] is about what runs share, [`views`] about who asks, [`load`] brings runs back and drops them, [`wake`] is about
-//! time, [`upkeep`] about cursor, marks and scans; the rest are parts.
+//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`decide`] begins what follows, [`park`] is about runs that stand still, [`sessions`] is about what runs share, [`views`] about who asks, [`load`] brings runs back and drops them,
+//! [`reads`] asks for their journals, [`wake`] is about time, [`upkeep`] about cursor, marks and scans; the rest are parts.
 
 mod backlog;
 mod caution;
@@ -32,6 +32,7 @@ mod park;
 mod queue_check;
 mod queue_keeping;
 mod queues;
+mod reads;
 mod scan;
 mod scanning;
 mod sessions;
@@ -62,6 +63,7 @@ use self::cursor::{Newest, Watermark};
 use self::effect::{Effect, Performer};
 use self::inflight::InFlight;
 use self::io::{Input, Io, PAUSE_MAX};
+use self::reads::Reads;
 use self::sessions::Sessions;
 use self::slots::Slots;
 use self::summary::Summaries;
@@ -117,6 +119,8 @@ pub(crate) struct Partition {
     backlog: Backlog,
     /// The runs in memory, being loaded, parked, or lately ended.
     slots: Slots,
+    /// Runs that wait to be read back.
+    reads: Reads,
     /// What the cursor may pass.
     watermark: Watermark,
     server_clock: ServerClock,
@@ -153,6 +157,7 @@ impl Partition {
         self.fire_due(now);
         self.evict(now);
         self.keep_up(now);
+        self.read_back();
         !self.stopping || !self.upkeep.is_finished()
     }
 
@@ -171,6 +176,7 @@ impl Partition {
                 self.performed(None, performed, now);
                 self.keep_noted(noted, now);
             }
+            Input::Read(group) => self.have_read(group),
             Input::Closure(finished) => self.closure_finished(finished),
             Input::Asked(question) => self.asked(question),
             Input::Fired(deliveries) => self.schedules_fired(deliveries, now),
@@ -243,10 +249,6 @@ impl Partition {
         if let Some((run, sequence)) = &origin {
             self.watermark.hold(*sequence);
             self.slots.effect_begun(run);
-        } else if let Effect::Load { run, .. } = &effect
-            && self.caution.is_on()
-        {
-            return self.load_noted(performer, run.clone(), effect);
         }
         self.io.begin(Box::pin(
             async move { Input::Performed(origin, performer.perform(effect).await) },
