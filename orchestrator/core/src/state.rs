@@ -6,13 +6,13 @@
 mod domains;
 mod kept;
 mod mailbox;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
 use std::task::Waker;
 
-use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::RunId;
 use everstep_common::key::StepKey;
@@ -255,51 +255,6 @@ impl State {
         }
     }
 
-    /// A signal has come.
-    pub(crate) fn signal(&mut self, name: &str, value: Bytes) -> Aftermath {
-        self.mailbox.keep(name, self.sequence, value);
-        self.give(name)
-    }
-
-    /// Gives the next signal of the name to the first wait for it, if there are both.
-    fn give(&mut self, name: &str) -> Aftermath {
-        let Some((id, sequence, value)) = self.mailbox.take(name, &self.waits) else {
-            return Aftermath::default();
-        };
-        if let Family::Signal(signal) = &mut self.waits[id].family {
-            signal.give(sequence);
-        }
-        self.answer(id, Ok(value))
-    }
-
-    /// If signals of the name are kept and waited for, the next one is granted when its turn comes.
-    fn grant_signal(&mut self, name: Box<str>) {
-        if let Some(sequence) = self.mailbox.next(&name, &self.waits) {
-            self.grants.insert(sequence, Grant::Signal(name));
-        }
-    }
-
-    /// A signal that the wait holds is there again, for the next wait. This one has the status then.
-    fn give_back(&mut self, id: WaitId, status: Status) {
-        let wait = &mut self.waits[id];
-        let Some((name, sequence, value)) = wait.held_signal() else {
-            return;
-        };
-        let (name, value) = (Box::from(name), value.clone());
-        wait.status = status;
-        if let Family::Signal(signal) = &mut wait.family {
-            signal.take_back();
-        }
-        (self.sequence, &wait.key, "given back").hash(&mut self.fingerprint);
-        self.mailbox.keep(&name, sequence, value);
-        self.grant_signal(name);
-    }
-
-    /// How many signals are kept for waits to come.
-    pub(crate) fn kept_signals(&self) -> usize {
-        self.mailbox.kept()
-    }
-
     /// Who is to be woken when the answer is granted. Hands back who was before.
     pub(crate) fn set_waker(&mut self, id: WaitId, waker: Waker) -> Option<Waker> {
         self.waits[id].waker.replace(waker)
@@ -380,16 +335,6 @@ impl State {
             return Aftermath::default();
         }
         self.cancel_each(reached)
-    }
-
-    /// The sequences of the signals that waits were given, and that they hold or the workflow has taken.
-    #[cfg(test)]
-    pub(crate) fn given_signals(&self) -> Vec<u64> {
-        let given = self.waits.iter().filter_map(|wait| match &wait.family {
-            Family::Signal(signal) => signal.given(),
-            _ => None,
-        });
-        given.collect()
     }
 
     #[cfg(test)]
