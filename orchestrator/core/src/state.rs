@@ -286,8 +286,9 @@ impl State {
 
     /// An open wait ends without an outcome: what was sent out for it is to be called back.
     fn give_up(&mut self, id: WaitId, status: Status, why: &str) -> Aftermath {
-        // What was asked for by this very entry no owner can have acted on: decisions are made between entries.
-        let sent = self.waits[id].asked_at < self.sequence;
+        // What was asked for by this very entry no owner can have acted on: decisions are made between entries. People may see it all the
+        // same if other code asked it before.
+        let sent = self.waits[id].asked_at < self.sequence || self.waits[id].family.is_shown();
         let wakers = self.waits.settle(id, status).into_iter().collect();
         let Wait { key, family, unsent, .. } = &mut self.waits[id];
         *unsent = !sent;

@@ -324,3 +324,21 @@ fn one_signal_for_two_branches_is_taken_once_and_the_other_branch_waits_on() {
         ],
     );
 }
+
+/// The race was moved behind a step, and all that is recorded of it is found when that ends.
+#[test]
+fn a_question_that_people_see_is_withdrawn_though_it_loses_in_the_entry_in_which_it_is_asked() {
+    let code = workflow(|ctx| async move {
+        ctx.call("a").await?;
+        let asks = async { ctx.question("q", plain()).await };
+        let steps = async { ctx.call("b").await };
+        let first = race(&ctx, vec![asks.boxed_local(), steps.boxed_local()]).await;
+        ctx.call("after").await?;
+        done(&text(first))
+    });
+    let mut driven = Driven::start(&code);
+    driven.apply(shown("race/0/q", plain(), None));
+    driven.apply(step("race/1/b", "1"));
+    drop(driven.commands());
+    assert_eq!(after(&mut driven, step("a", "")), ["withdraw race/0/q", "dispatch after"]);
+}

@@ -166,6 +166,11 @@ impl Family {
         }
     }
 
+    /// Whether people can see it.
+    pub(crate) fn is_shown(&self) -> bool {
+        matches!(self, Self::Question(question) if question.is_shown())
+    }
+
     /// Nobody waits for it any more, though it may have gone out. A closure is handed out, as below.
     pub(crate) fn give_up(&mut self) -> Option<Closure> {
         if let Self::Question(question) = self {

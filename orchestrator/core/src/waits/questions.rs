@@ -134,6 +134,11 @@ impl QuestionWait {
         Ok(Received::Changed)
     }
 
+    /// Whether people can see it and have not settled it.
+    pub(super) fn is_shown(&self) -> bool {
+        matches!(self.stage, Stage::Shown)
+    }
+
     /// Somebody replied.
     pub(super) fn answered(&mut self, key: &StepKey, answered: Answered, at: &Moment<'_>) -> Received {
         let Answered {
