@@ -238,7 +238,8 @@ impl Decision {
 ///
 /// [`WorkflowErrorKind::Unanswered`](crate::WorkflowErrorKind::Unanswered) with [`OnExpire::Fail`].
 /// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if the payload has no canonical JSON (integers beyond 2^53, map keys that
-/// are no texts), or is over 256 KiB: then show its hash.
+/// are no texts), or is over 256 KiB: then show its hash. [`WorkflowErrorKind::Cancelled`](crate::WorkflowErrorKind::Cancelled) if the run or
+/// the block round it is cancelled: the approval is then withdrawn, and nothing that requires it runs.
 #[must_use = "an approval is asked for when it is awaited"]
 pub struct ApprovalFuture {
     /// `None` if it cannot be asked for.

@@ -64,7 +64,8 @@ pub struct Question {
     pub assignees: Vec<String>,
     /// The name under which it is answered, numbered from its second use in a scope on; else it is called after its input type.
     ///
-    /// Give one wherever a run asks more than one thing: it is how people and programs find the question again.
+    /// Give one wherever a run asks more than one thing: it is how people and programs find the question again. In a block its scopes stand
+    /// before it: `parallel/0/approve`.
     pub name: Option<String>,
 }
 
@@ -115,7 +116,8 @@ pub struct Answer<T> {
 ///
 /// [`WorkflowErrorKind::Unanswered`](crate::WorkflowErrorKind::Unanswered) if its time is up and [`OnTimeout`] says no other.
 /// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if the question cannot be asked (a schema that is none, nothing to choose
-/// from, over 256 KiB), or what was answered is not a `T`.
+/// from, over 256 KiB), or what was answered is not a `T`. [`WorkflowErrorKind::Cancelled`](crate::WorkflowErrorKind::Cancelled) if the run or
+/// the block round it is cancelled: the question is then withdrawn.
 #[must_use = "a question is asked when it is awaited"]
 pub struct QuestionFuture<T> {
     core: everstep_core::Context,

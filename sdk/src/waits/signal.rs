@@ -15,13 +15,15 @@ use crate::error::WorkflowError;
 /// A wait for the next signal of a name; made by `ctx.signal::<T>("name")`.
 ///
 /// A signal that came before is kept, from the start of the run on. It is taken when the wait returns it: one that was given to a wait which
-/// is dropped before that goes to the next. Several waits for one name are served in the order in which they were first polled.
+/// is dropped, or cancelled with its block, before that goes to the next. Several waits for one name are served in the order in which they
+/// were first polled.
 ///
 /// # Errors
 ///
 /// [`WorkflowErrorKind::Unanswered`](crate::WorkflowErrorKind::Unanswered) if the [`deadline`](Self::deadline) passes first: of a signal and a
 /// deadline the one that was stored first counts. [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if the value that was
-/// sent is not a `T`; the signal is taken nevertheless.
+/// sent is not a `T`; the signal is taken nevertheless. [`WorkflowErrorKind::Cancelled`](crate::WorkflowErrorKind::Cancelled) if the run or
+/// the block round it is cancelled.
 ///
 /// # Limits
 ///
