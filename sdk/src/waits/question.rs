@@ -133,7 +133,7 @@ pub struct QuestionFuture<T> {
 }
 
 impl Question {
-    fn name(&self) -> String {
+    fn name_or_default(&self) -> String {
         let default = match self.input_type {
             InputType::Text => "question",
             InputType::Approval => "approval",
@@ -180,7 +180,7 @@ pub(super) fn refuse(name: &str, question: &question::Question) -> Result<(), Wo
 
 impl<T> QuestionFuture<T> {
     pub(crate) fn new(core: &everstep_core::Context, question: Question) -> Self {
-        let (name, timeout, on_timeout) = (question.name(), question.timeout, question.on_timeout.clone());
+        let (name, timeout, on_timeout) = (question.name_or_default(), question.timeout, question.on_timeout.clone());
         let recorded = question.recorded();
         let refused = refuse(&name, &recorded).and_then(|()| match &on_timeout {
             OnTimeout::Answer(value) => check_answer(&recorded, value).map_err(|misfit| {
