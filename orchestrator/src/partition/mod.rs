@@ -45,6 +45,7 @@ mod sweep;
 mod take_back;
 mod upkeep;
 mod views;
+mod waiting;
 mod wake;
 mod wheel;
 

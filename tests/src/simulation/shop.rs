@@ -394,6 +394,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
     let more = super::sessions::definitions()
         .into_iter()
         .chain(blocks::definitions())
+        .chain(super::outside::definitions())
         .chain(steps::definitions())
         .chain(rollback::definitions())
         .chain(versions::definitions());
@@ -422,6 +423,7 @@ pub fn functions() -> Functions {
     ];
     let more = blocks::handlers()
         .into_iter()
+        .chain(super::examples::handlers())
         .chain(steps::handlers())
         .chain(rollback::handlers());
     for (name, handler) in all.into_iter().chain(more) {

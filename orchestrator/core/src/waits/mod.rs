@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!   created ──first poll──▶ Open ──its entry──▶ Ready ──polled──▶ Taken
-//!                            │ └────in.cancel──▶ Ready
+//!                            │ └──its domain is cancelled──▶ Ready
 //!                            └──dropped──▶ Abandoned
+//!
+//!   a signal that a wait was given and did not take goes back to the mailbox when the wait is cancelled or dropped
 //! ```
 
 mod alarms;
@@ -11,7 +13,9 @@ mod ask;
 mod attempts;
 mod family;
 mod locals;
+mod questions;
 mod sessions;
+mod signals;
 mod steps;
 mod table;
 mod timers;
@@ -22,8 +26,12 @@ pub(crate) use attempts::StepWait;
 pub(crate) use family::{Family, Moment, Received};
 pub(crate) use locals::NewLocal;
 pub use locals::{Closure, Local};
+pub use questions::Asked;
+pub(crate) use questions::NewQuestion;
 pub(crate) use sessions::NewSession;
 pub use sessions::{Session, SessionChange, SessionRequest};
+pub(crate) use signals::NewSignal;
+pub use signals::Signal;
 pub(crate) use steps::NewStep;
 pub use steps::Step;
 pub(crate) use table::{Status, Wait, WaitId, Waits};
