@@ -34,6 +34,8 @@ pub enum FailureKind {
     Interrupted,
     /// Cancelled before it ended.
     Cancelled,
+    /// Ended from outside as it stood.
+    Terminated,
     /// The value is over a limit or cannot be encoded.
     Invalid,
     /// The workflow itself returned an error.
@@ -57,13 +59,14 @@ impl Failure {
     }
 }
 
-const KINDS: [(FailureKind, &str); 9] = [
+const KINDS: [(FailureKind, &str); 10] = [
     (FailureKind::Fatal, "fatal"),
     (FailureKind::Exhausted, "exhausted"),
     (FailureKind::DeadlineExceeded, "deadline_exceeded"),
     (FailureKind::Crashed, "crashed"),
     (FailureKind::Interrupted, "interrupted"),
     (FailureKind::Cancelled, "cancelled"),
+    (FailureKind::Terminated, "terminated"),
     (FailureKind::Invalid, "invalid"),
     (FailureKind::Workflow, "workflow"),
     (FailureKind::Other, "other"),
@@ -96,6 +99,7 @@ impl fmt::Display for FailureKind {
             Self::Crashed => "crashed too often",
             Self::Interrupted => "interrupted",
             Self::Cancelled => "cancelled",
+            Self::Terminated => "terminated",
             Self::Invalid => "invalid value",
             Self::Workflow => "workflow error",
             Self::Other => "failure",

@@ -16,6 +16,8 @@
 //! | entry / command / effect | happened / asked for / to be done |
 //! | replay | running workflow code again against its journal |
 //! | timer | a durable sleep; fires once |
+//! | child run, parent | run started by a run |
+//! | continue-as-new | a run ends, and its workflow goes on in a successor with a journal of its own; all of them are a chain |
 //! | task queue, task | where workers pull; one attempt to make |
 //! | lease | a time-bound right to drive a partition, renewed by heartbeat |
 //! | fence | a number that rejects a stale holder |

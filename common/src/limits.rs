@@ -26,6 +26,15 @@ pub const BATCH_CONCURRENCY: usize = 20;
 /// Steps of one run that may be open at the same time.
 pub const STEPS_IN_FLIGHT_MAX: usize = 1_000;
 
+/// Children of one run that may be open at the same time.
+pub const CHILDREN_OPEN_MAX: usize = 1_000;
+
+/// Children nested in one another. A workflow that starts itself without end is stopped here.
+pub const CHILD_DEPTH_MAX: u32 = 64;
+
+/// Runs of one chain that whoever follows it goes through: one read each, about two seconds in all.
+pub const CHAIN_RUNS_MAX: usize = 10_000;
+
 /// Characters in the name of a workflow, function, step or queue.
 pub const NAME_CHARS_MAX: usize = 128;
 

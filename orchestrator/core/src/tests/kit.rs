@@ -199,6 +199,7 @@ pub(super) fn start(input: &'static [u8]) -> EventBody {
         parent: None,
         tags: Default::default(),
         traceparent: None,
+        continues: None,
     };
     EventBody::Start(Box::new(start), Bytes::from_static(input))
 }
