@@ -104,12 +104,9 @@ impl EntryKey {
     /// The step, timer, closure or child it speaks of.
     pub fn step(&self) -> Option<&StepKey> {
         match self {
-            Self::Step(key)
-            | Self::Try(key, _)
-            | Self::Begun(key, ..)
-            | Self::Local(key)
-            | Self::Timer(key)
-            | Self::Child(key) => Some(key),
+            Self::Step(key) | Self::Try(key, _) | Self::Begun(key, ..) | Self::Local(key) | Self::Timer(key) | Self::Child(key) => {
+                Some(key)
+            }
             Self::Start | Self::In(_) | Self::End | Self::Gone => None,
         }
     }

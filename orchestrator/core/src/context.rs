@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::failure::Failure;
-use everstep_common::ids::{FunctionName, RunId};
+use everstep_common::ids::{FunctionName, RunId, WorkflowName};
 use everstep_common::journal::Start;
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
@@ -20,7 +20,7 @@ use crate::shared::Shared;
 use crate::state::State;
 use crate::waits::{Ask, NewLocal, NewSession, NewStep, NewTimer};
 use crate::within::{Domain, Scoped};
-use crate::{Block, Closure, DeadlineError, Due, Local, Session, SessionRequest, Shield, Step, Timer};
+use crate::{Block, Child, Closure, DeadlineError, Due, Local, Session, SessionRequest, Shield, Step, Timer};
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
 ///
@@ -95,11 +95,22 @@ impl Context {
         Timer(Ask::new(self.0.clone(), name, NewTimer { due }))
     }
 
+    /// A run of another workflow, in this one's session and with its tags unless its [`ChildSpec`](crate::ChildSpec) is changed.
+    ///
+    /// It fails, and is not started, if the input could not be encoded or is over the limit.
+    pub fn child(&self, workflow: WorkflowName, version: Option<u32>, input: Result<Bytes, Failure>) -> Child {
+        Child::new(self.0.clone(), workflow, version, input)
+    }
+
     /// An operation on a value of the session that the run was started in; it fails if there is none.
     pub fn session(&self, request: SessionRequest) -> Session {
         let name = format!("session.{request}");
         let (asked, refused) = NewSession::of(self.start(), request);
-        Session::new(Ask::new(self.0.clone(), &name, asked), refused)
+        let mut ask = Ask::new(self.0.clone(), &name, asked);
+        if let Some(failure) = refused {
+            ask.refuse(failure);
+        }
+        Session(ask)
     }
 
     /// A value of the run's own state.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::Failure;
 use everstep_common::ids::FunctionName;
-use everstep_common::journal::{Attempt, Entry, EntryKey, Inbound, JournalEntry, LocalKind, Start, StepResult};
+use everstep_common::journal::{Attempt, Child, Entry, EntryKey, Inbound, JournalEntry, LocalKind, Start, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use jiff::Timestamp;
@@ -36,9 +36,9 @@ pub enum EventBody {
 /// What is recorded under a step key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
-    /// The outcome of a step.
+    /// The outcome of a step, or of a child.
     Step {
-        /// Which function it was of.
+        /// Which function it was of; for a child, its workflow.
         function: FunctionName,
         /// The digest of the function's input.
         digest: InputDigest,
@@ -53,6 +53,8 @@ pub enum Record {
     Local(LocalKind, Result<Bytes, Failure>),
     /// A timer fired.
     Timer,
+    /// A child is named.
+    Child(Box<Child>),
 }
 
 /// An entry whose value stands elsewhere was given without it.
@@ -100,6 +102,7 @@ fn body(key: &EntryKey, entry: Entry, stored: Option<Bytes>) -> Option<EventBody
         (EntryKey::Try(key, number), Entry::Try(attempt)) => (key, Record::Try(*number, Box::new(attempt))),
         (EntryKey::Begun(key, attempt, _), Entry::Begun(_)) => (key, Record::Begun(*attempt)),
         (EntryKey::Timer(key), Entry::Timer(_)) => (key, Record::Timer),
+        (EntryKey::Child(key), Entry::Child(child)) => (key, Record::Child(Box::new(child))),
         (key, entry) => unreachable!("entries are decoded by the kind of their key: {key} holds {entry:?}"),
     };
     Some(EventBody::About(key.clone(), record))

@@ -63,6 +63,13 @@ pub enum TooMany {
         /// The bound.
         limit: usize,
     },
+    /// Children open at the same time.
+    Children {
+        /// How many there are.
+        open: usize,
+        /// The bound.
+        limit: usize,
+    },
 }
 
 /// Where code and journal disagree.
@@ -70,6 +77,17 @@ pub enum TooMany {
 pub enum Mismatch {
     /// The same key, another function.
     Function {
+        /// The key.
+        key: StepKey,
+        /// What the journal says.
+        recorded: FunctionName,
+        /// What the code asks for.
+        asked: FunctionName,
+        /// The entry.
+        sequence: u64,
+    },
+    /// The same key, another workflow of a child.
+    Workflow {
         /// The key.
         key: StepKey,
         /// What the journal says.
@@ -123,6 +141,10 @@ pub enum WaitKind {
     Closure,
     /// An operation on a value of the session.
     Session,
+    /// A child.
+    Child,
+    /// A child that is not waited for.
+    Detached,
 }
 
 /// Something recorded under a key.
@@ -132,7 +154,7 @@ pub struct RecordedKey {
     pub key: StepKey,
     /// What it was.
     pub kind: WaitKind,
-    /// The function, for a step.
+    /// The function, for a step; the workflow, for a child.
     pub function: Option<FunctionName>,
     /// The first entry that speaks of it.
     pub sequence: u64,
@@ -145,7 +167,7 @@ pub struct AskedKey {
     pub key: StepKey,
     /// What it is.
     pub kind: WaitKind,
-    /// The function, for a step.
+    /// The function, for a step; the workflow, for a child.
     pub function: Option<FunctionName>,
 }
 
@@ -240,6 +262,11 @@ impl fmt::Display for TooMany {
                 "{open} steps are open at the same time and the limit of one run is {limit}. Bound the fan-out, for instance with \
                  ctx.batch, deploy, and resume the run; nothing has been sent",
             ),
+            Self::Children { open, limit } => write!(
+                f,
+                "{open} children are open at the same time and the limit of one run is {limit}. Bound the fan-out, for instance with \
+                 ctx.batch, deploy, and resume the run; none of these has been started",
+            ),
         }
     }
 }
@@ -254,6 +281,14 @@ impl fmt::Display for Mismatch {
                 sequence,
             } => format!(
                 "under key {key} the journal holds the outcome of function {recorded} (entry {sequence}), and the code asks for function {asked}",
+            ),
+            Self::Workflow {
+                key,
+                recorded,
+                asked,
+                sequence,
+            } => format!(
+                "under key {key} the journal holds a child of workflow {recorded} (entry {sequence}), and the code asks for one of workflow {asked}",
             ),
             Self::Input {
                 key,
@@ -312,6 +347,8 @@ impl fmt::Display for WaitKind {
             Self::Timer => "timer",
             Self::Closure => "closure",
             Self::Session => "session operation",
+            Self::Child => "child",
+            Self::Detached => "detached child",
         })
     }
 }

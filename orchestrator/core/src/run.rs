@@ -14,7 +14,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
-use everstep_common::ids::{FunctionName, RunId};
+use everstep_common::ids::{FunctionName, RunId, WorkflowName};
 use everstep_common::journal::{Inbound, InboundKind, Start};
 use everstep_common::key::StepKey;
 use everstep_common::limits::PAYLOAD_BYTES_MAX;
@@ -51,6 +51,8 @@ pub struct Run {
     stage: Stage,
     /// Why it was asked to cancel, once it was.
     cancelled: Option<String>,
+    /// Why it was to end at once, if it was.
+    terminated: Option<String>,
     applied: u64,
     entries: usize,
 }
@@ -104,6 +106,17 @@ pub enum OpenKind {
     Closure,
     /// An operation on a value of the session.
     Session,
+    /// A child.
+    Child {
+        /// Its workflow.
+        workflow: WorkflowName,
+        /// Which run it is, as far as that is recorded.
+        run: Option<RunId>,
+        /// Whether only its start is waited for.
+        detached: bool,
+        /// Whether it was asked to end.
+        cancelled: bool,
+    },
 }
 
 impl OpenWait {
@@ -131,6 +144,7 @@ impl Run {
             root,
             stage: Stage::New,
             cancelled: None,
+            terminated: None,
             applied: 0,
             entries: 0,
         }
@@ -153,6 +167,11 @@ impl Run {
             return Decision::Parked(obstacle);
         }
         let mut commands = match self.stage {
+            // Nothing that the workflow still wanted is done.
+            Stage::Returned {
+                outcome: RunEnd::Terminated(_),
+                ..
+            } => Vec::new(),
             Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.change(State::commands),
             _ => Vec::new(),
         };
@@ -233,6 +252,17 @@ impl Run {
         self.cancelled.is_some()
     }
 
+    /// Whether it was to end at once.
+    pub fn is_terminated(&self) -> bool {
+        self.terminated.is_some()
+    }
+
+    /// Why it was asked to cancel, or to end at once; empty if nobody said, or it was not.
+    pub fn asked_to_end_because(&self) -> &str {
+        let why = self.terminated.as_deref().or(self.cancelled.as_deref());
+        why.unwrap_or_default()
+    }
+
     /// Whether its end is applied.
     pub fn is_ended(&self) -> bool {
         matches!(self.stage, Stage::Ended)
@@ -298,6 +328,10 @@ impl Run {
                 self.cancelled.get_or_insert(inbound.reason.unwrap_or_default());
                 Some(self.shared.change(|state| state.cancel(DomainId::RUN)))
             }
+            InboundKind::Terminate => {
+                self.terminate(inbound.reason.unwrap_or_default());
+                None
+            }
             InboundKind::Resume { accept_unasked } => {
                 if accept_unasked {
                     self.shared.change(State::accept_unasked);
@@ -305,6 +339,13 @@ impl Run {
                 None
             }
         }
+    }
+
+    /// It is over as it stands: its code is not polled again, and no cancel follows.
+    fn terminate(&mut self, reason: String) {
+        let outcome = RunEnd::Terminated(Failure::new(FailureKind::Terminated, reason.clone()));
+        self.terminated.get_or_insert(reason);
+        self.leave(Stage::Returned { outcome, told: false });
     }
 
     fn end(&mut self) -> Option<Aftermath> {
@@ -345,11 +386,16 @@ impl Run {
 
     fn outcome(&self, returned: Result<Bytes, WorkflowFailure>) -> RunEnd {
         match returned {
-            Ok(value) if value.len() > PAYLOAD_BYTES_MAX => RunEnd::Failed(Failure::new(
+            Ok(value) | Err(WorkflowFailure::Continued(value)) if value.len() > PAYLOAD_BYTES_MAX => RunEnd::Failed(Failure::new(
                 FailureKind::Invalid,
                 TooLarge { bytes: value.len() }.to_string(),
             )),
             Ok(value) => RunEnd::Completed(value),
+            // Whoever asked for a cancel asked for that of the run that would follow, too.
+            Err(WorkflowFailure::Continued(input)) => match &self.cancelled {
+                Some(reason) => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone())),
+                None => RunEnd::Continued(input),
+            },
             Err(WorkflowFailure::Failed(failure)) => RunEnd::Failed(failure),
             Err(WorkflowFailure::Cancelled) => match &self.cancelled {
                 Some(reason) => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone())),
@@ -364,6 +410,10 @@ impl Run {
         match &self.stage {
             Stage::New | Stage::Ended => return None,
             Stage::Parked(parked) => return Some(parked.clone()),
+            Stage::Returned {
+                outcome: RunEnd::Terminated(_),
+                ..
+            } => return None,
             Stage::Running(_) | Stage::Returned { .. } => {}
         }
         if self.root.is_foreign() {

@@ -187,6 +187,10 @@ impl State {
                 wait.recorded = true;
                 Some(result.map_err(WaitError::Failed))
             }
+            Ok(Received::Ended(answer)) => {
+                wait.recorded = true;
+                Some(answer)
+            }
             Err(difference) => {
                 let mismatch = difference.at(wait.key.clone(), sequence);
                 self.run_into(Parked::Nondeterministic(mismatch));
@@ -263,11 +267,27 @@ impl State {
     fn cancel_each(&mut self, waits: Vec<WaitId>) -> Aftermath {
         let mut aftermath = Aftermath::default();
         for id in waits {
-            if self.waits[id].is_open() {
+            if self.waits[id].is_open() && !self.outlasts_cancel(id) {
                 aftermath.add(self.give_up(id, Status::Ready(Box::new(Err(WaitError::Cancelled))), "cancelled"));
             }
         }
         aftermath
+    }
+
+    /// Whether what a cancel reaches is waited for all the same: a child that may have been started is asked to end, and ends in its own
+    /// time.
+    fn outlasts_cancel(&mut self, id: WaitId) -> bool {
+        let Wait {
+            key, family, asked_at, ..
+        } = &mut self.waits[id];
+        let Family::Child(child) = family else { return false };
+        if *asked_at == self.sequence {
+            return false;
+        }
+        child.stop();
+        (self.sequence, &*key, "asked to end").hash(&mut self.fingerprint);
+        self.waits.list(id);
+        true
     }
 
     /// A domain inside another one begins. A shield is out of reach of cancels from further out.
@@ -342,7 +362,10 @@ impl State {
 
     fn too_many_open(&self) -> Option<Parked> {
         let (open, limit) = (self.waits.open_steps(), self.limits.steps_open);
-        (open > limit).then_some(Parked::TooManySteps(TooMany::Open { open, limit }))
+        let steps = (open > limit).then_some(TooMany::Open { open, limit });
+        let (open, limit) = (self.waits.open_children(), self.limits.children_open);
+        let children = (open > limit).then_some(TooMany::Children { open, limit });
+        steps.or(children).map(Parked::TooManySteps)
     }
 
     /// What is to be done and has not been said yet.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
+use everstep_common::journal::InboundKind;
 use futures::future::join_all;
 use futures::select_biased;
 
@@ -46,7 +47,8 @@ fn random_programs_replay_from_every_prefix() {
 }
 
 /// What the programs must have made the core say between them.
-const EVERY_COMMAND: [&str; 12] = [
+const EVERY_COMMAND: [&str; 16] = [
+    "cancel child",
     "cancel closure",
     "cancel step",
     "cancel timer",
@@ -54,10 +56,13 @@ const EVERY_COMMAND: [&str; 12] = [
     "dispatch",
     "end cancelled",
     "end completed",
+    "end continued",
+    "end terminated",
     "record",
     "retry",
     "run",
     "session",
+    "start",
     "timer",
 ];
 
@@ -133,7 +138,10 @@ impl Open {
     fn follow(&mut self, event: &Event, said: Vec<Command>) {
         match &event.body {
             EventBody::About(key, Record::Step { .. } | Record::Local(..) | Record::Timer) => self.forget(&key.to_string()),
+            EventBody::About(key, Record::Child(child)) if child.detached => self.forget(&key.to_string()),
             EventBody::End => *self = Self::default(),
+            // Nothing is done any more, whatever was wanted.
+            EventBody::In(inbound) if inbound.kind == InboundKind::Terminate => *self = Self::default(),
             _ => {}
         }
         for command in said {

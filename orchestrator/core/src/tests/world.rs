@@ -6,13 +6,13 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, ProcessId};
-use everstep_common::journal::{Attempt, AttemptError, LocalKind};
+use everstep_common::journal::{Attempt, AttemptError, Child, LocalKind};
 use everstep_common::key::StepKey;
 use futures::FutureExt;
 use jiff::Timestamp;
 
-use super::kit::{Dice, cancel, mix, run_id, start};
-use crate::{Command, Decision, Definition, Event, EventBody, Limits, Record, Run, SessionRequest};
+use super::kit::{Dice, cancel, function, mix, run_id, start, terminate};
+use crate::{ChildSpec, Command, Decision, Definition, Event, EventBody, Limits, Record, Run, SessionRequest};
 
 /// Entries after which a program that still runs is left as it is.
 const ENTRIES_MAX: u64 = 400;
@@ -160,6 +160,9 @@ impl World<'_> {
         if self.dice.one_in(60) {
             self.coming.push(Coming::Entry(cancel()));
         }
+        if self.dice.one_in(300) {
+            self.coming.push(Coming::Entry(terminate()));
+        }
         Ok(())
     }
 
@@ -227,6 +230,26 @@ impl World<'_> {
                 };
                 Some(EventBody::About(key, record))
             }
+            Command::StartChild { key, child } => {
+                if !child.detached {
+                    let result = match self.dice.below(6) {
+                        0 => Err(Failure::new(FailureKind::Workflow, "lost")),
+                        1 => Err(Failure::new(FailureKind::Cancelled, "by somebody else")),
+                        _ => Ok(value_of(&key)),
+                    };
+                    self.coming.push(Coming::Entry(ended(&key, &child, result)));
+                }
+                Some(named(key, &child))
+            }
+            Command::CancelChild { key, child } => {
+                let result = match self.dice.below(4) {
+                    0 => Ok(value_of(&key)),
+                    1 => Err(Failure::new(FailureKind::Workflow, "clean-up failed")),
+                    _ => Err(Failure::new(FailureKind::Cancelled, "as asked")),
+                };
+                self.coming.push(Coming::Entry(ended(&key, &child, result)));
+                Some(named(key, &child))
+            }
             Command::RunLocal { key, closure, .. } => {
                 let value = closure().now_or_never()?;
                 Some(EventBody::About(key, Record::Local(LocalKind::Closure, value)))
@@ -286,6 +309,28 @@ fn failed(function: &FunctionName, digest: InputDigest) -> Attempt {
     }
 }
 
+fn named(key: StepKey, child: &ChildSpec) -> EventBody {
+    let child = Child {
+        workflow: child.workflow.clone(),
+        digest: child.digest,
+        run: run_id().successor(),
+        detached: child.detached,
+    };
+    EventBody::About(key, Record::Child(Box::new(child)))
+}
+
+fn ended(key: &StepKey, child: &ChildSpec, result: Result<Bytes, Failure>) -> EventBody {
+    let (function, digest) = (function(child.workflow.as_str()), child.digest);
+    EventBody::About(
+        key.clone(),
+        Record::Step {
+            function,
+            digest,
+            result,
+        },
+    )
+}
+
 /// What a worker returns: the same whoever does the step, and different for every key.
 fn value_of(key: &StepKey) -> Bytes {
     let number = key.token().bytes().fold(1, |number, byte| mix(number ^ u64::from(byte)));
@@ -301,7 +346,8 @@ fn name(body: &EventBody) -> String {
         EventBody::About(key, Record::Begun(attempt)) => format!("begun.{key}.{attempt}"),
         EventBody::About(key, Record::Local(..)) => format!("local.{key}"),
         EventBody::About(key, Record::Timer) => format!("timer.{key}"),
-        EventBody::In(_) => "in.cancel".to_owned(),
+        EventBody::About(key, Record::Child(_)) => format!("child.{key}"),
+        EventBody::In(inbound) => format!("in.{:?}", inbound.kind),
         EventBody::End => "end".to_owned(),
     }
 }

@@ -8,6 +8,8 @@ use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
+use super::Answer;
+use super::children::ChildWait;
 use super::locals::LocalWait;
 use super::sessions::SessionWait;
 use super::steps::StepWait;
@@ -22,6 +24,7 @@ pub(crate) enum Family {
     Timer(TimerWait),
     Local(Box<LocalWait>),
     Session(Box<SessionWait>),
+    Child(Box<ChildWait>),
     /// Its outcome is recorded, and nothing else is ever compared with it. Small, since runs keep all they ever asked for.
     Settled(WaitKind),
 }
@@ -42,11 +45,17 @@ pub(crate) enum Received {
     Changed,
     /// This is its answer.
     Answer(Result<Bytes, Failure>),
+    /// This is the answer of a child.
+    Ended(Answer),
 }
 
 /// How a record differs from what was asked.
 pub(crate) enum Difference {
     Function {
+        recorded: FunctionName,
+        asked: FunctionName,
+    },
+    Workflow {
         recorded: FunctionName,
         asked: FunctionName,
     },
@@ -68,6 +77,7 @@ impl Family {
             Self::Timer(_) => WaitKind::Timer,
             Self::Local(_) => WaitKind::Closure,
             Self::Session(_) => WaitKind::Session,
+            Self::Child(child) => child.kind(),
             Self::Settled(kind) => *kind,
         }
     }
@@ -75,6 +85,7 @@ impl Family {
     pub(crate) fn function(&self) -> Option<&FunctionName> {
         match self {
             Self::Step(step) => Some(step.function()),
+            Self::Child(child) => Some(child.function()),
             Self::Timer(_) | Self::Local(_) | Self::Session(_) | Self::Settled(_) => None,
         }
     }
@@ -83,6 +94,7 @@ impl Family {
         match self {
             Self::Step(step) => Some(step.digest()),
             Self::Session(session) => session.digest(),
+            Self::Child(child) => Some(child.digest()),
             Self::Timer(_) | Self::Local(_) | Self::Settled(_) => None,
         }
     }
@@ -91,7 +103,7 @@ impl Family {
     pub(crate) fn attempt(&self) -> u32 {
         match self {
             Self::Step(step) => step.attempt(),
-            Self::Timer(_) | Self::Local(_) | Self::Session(_) | Self::Settled(_) => 0,
+            Self::Timer(_) | Self::Local(_) | Self::Session(_) | Self::Child(_) | Self::Settled(_) => 0,
         }
     }
 
@@ -111,6 +123,18 @@ impl Family {
             (Self::Timer(_), Record::Timer) => Ok(Received::Answer(Ok(Bytes::new()))),
             (Self::Local(_), Record::Local(LocalKind::Closure, result))
             | (Self::Session(_), Record::Local(LocalKind::Session, result)) => Ok(Received::Answer(result)),
+            (Self::Child(child), Record::Child(named)) if named.detached == (child.kind() == WaitKind::Detached) => {
+                child.named(*named)
+            }
+            (
+                Self::Child(child),
+                Record::Step {
+                    function,
+                    digest,
+                    result,
+                },
+            ) if child.kind() == WaitKind::Child => child.ended(function, digest, result),
+            (Self::Settled(WaitKind::Child), Record::Step { .. }) => Ok(Received::Nothing),
             (Self::Settled(kind), record) if record.kind() == *kind => Ok(Received::Nothing),
             (family, record) => Err(Difference::Kind {
                 recorded: record.kind(),
@@ -126,6 +150,7 @@ impl Family {
             Self::Timer(timer) => timer.commands(key, commands),
             Self::Local(local) => local.commands(key, commands),
             Self::Session(session) => session.commands(key, commands),
+            Self::Child(child) => child.commands(key, commands),
             Self::Settled(_) => {}
         }
     }
@@ -136,6 +161,7 @@ impl Family {
             Self::Step(step) => step.cancel(key),
             Self::Timer(_) => Some(Command::CancelTimer { key: key.clone() }),
             Self::Local(_) | Self::Session(_) => Some(Command::CancelLocal { key: key.clone() }),
+            Self::Child(child) => child.cancel(key),
             Self::Settled(_) => None,
         }
     }
@@ -160,7 +186,7 @@ impl Family {
         match self {
             Self::Local(local) => local.take(),
             Self::Session(session) => session.take(),
-            Self::Step(_) | Self::Timer(_) | Self::Settled(_) => None,
+            Self::Step(_) | Self::Timer(_) | Self::Child(_) | Self::Settled(_) => None,
         }
     }
 
@@ -171,6 +197,7 @@ impl Family {
             Self::Timer(timer) => OpenKind::Timer { due: timer.due() },
             Self::Local(_) => OpenKind::Closure,
             Self::Session(session) => session.open_kind(),
+            Self::Child(child) => child.open_kind(),
             Self::Settled(_) => unreachable!("what is settled is not open"),
         }
     }
@@ -183,6 +210,8 @@ impl Record {
             Self::Local(LocalKind::Closure, _) => WaitKind::Closure,
             Self::Local(LocalKind::Session, _) => WaitKind::Session,
             Self::Timer => WaitKind::Timer,
+            Self::Child(child) if child.detached => WaitKind::Detached,
+            Self::Child(_) => WaitKind::Child,
         }
     }
 
@@ -190,7 +219,7 @@ impl Record {
         match self {
             Self::Step { function, .. } => Some(function),
             Self::Try(_, attempt) => Some(&attempt.function),
-            Self::Begun(_) | Self::Local(..) | Self::Timer => None,
+            Self::Begun(_) | Self::Local(..) | Self::Timer | Self::Child(_) => None,
         }
     }
 }
@@ -200,6 +229,12 @@ impl Difference {
     pub(crate) fn at(self, key: StepKey, sequence: u64) -> Mismatch {
         match self {
             Self::Function { recorded, asked } => Mismatch::Function {
+                key,
+                recorded,
+                asked,
+                sequence,
+            },
+            Self::Workflow { recorded, asked } => Mismatch::Workflow {
                 key,
                 recorded,
                 asked,

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   created ──first poll──▶ Open ──its entry──▶ Ready ──polled──▶ Taken
-//!                            │ └────in.cancel──▶ Ready
+//!                            │ └────in.cancel──▶ Ready (a child ends first)
 //!                            └──dropped──▶ Abandoned
 //! ```
 
 mod ask;
+mod children;
 mod family;
 mod locals;
 mod sessions;
@@ -15,6 +16,7 @@ mod table;
 mod timers;
 
 pub(crate) use ask::Ask;
+pub use children::{Child, ChildSpec};
 pub(crate) use family::{Family, Moment, Received};
 pub(crate) use locals::NewLocal;
 pub use locals::{Closure, Local};

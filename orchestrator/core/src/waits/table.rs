@@ -63,6 +63,7 @@ pub(crate) struct Waits {
     changed: Vec<WaitId>,
     open: usize,
     open_steps: usize,
+    open_children: usize,
 }
 
 impl Waits {
@@ -106,6 +107,11 @@ impl Waits {
         self.open_steps
     }
 
+    /// How many are children.
+    pub(crate) fn open_children(&self) -> usize {
+        self.open_children
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Wait> {
         self.all.iter()
     }
@@ -147,8 +153,10 @@ impl Waits {
 
     fn count_open(&mut self, kind: WaitKind, change: isize) {
         self.open = self.open.strict_add_signed(change);
-        if kind == WaitKind::Step {
-            self.open_steps = self.open_steps.strict_add_signed(change);
+        match kind {
+            WaitKind::Step => self.open_steps = self.open_steps.strict_add_signed(change),
+            WaitKind::Child | WaitKind::Detached => self.open_children = self.open_children.strict_add_signed(change),
+            WaitKind::Timer | WaitKind::Closure | WaitKind::Session => {}
         }
     }
 }
