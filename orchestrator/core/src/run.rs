@@ -51,8 +51,6 @@ pub struct Run {
     stage: Stage,
     /// Why it was asked to cancel, once it was.
     cancelled: Option<String>,
-    /// Why it was to end at once, if it was.
-    terminated: Option<String>,
     applied: u64,
     entries: usize,
 }
@@ -144,7 +142,6 @@ impl Run {
             root,
             stage: Stage::New,
             cancelled: None,
-            terminated: None,
             applied: 0,
             entries: 0,
         }
@@ -252,15 +249,9 @@ impl Run {
         self.cancelled.is_some()
     }
 
-    /// Whether it was to end at once.
-    pub fn is_terminated(&self) -> bool {
-        self.terminated.is_some()
-    }
-
-    /// Why it was asked to cancel, or to end at once; empty if nobody said, or it was not.
-    pub fn asked_to_end_because(&self) -> &str {
-        let why = self.terminated.as_deref().or(self.cancelled.as_deref());
-        why.unwrap_or_default()
+    /// Whether there are children that it started, and was to wait for, whose ends it does not know.
+    pub fn has_children(&self) -> bool {
+        self.shared.with(State::has_children)
     }
 
     /// Whether its end is applied.
@@ -343,8 +334,7 @@ impl Run {
 
     /// It is over as it stands: its code is not polled again, and no cancel follows.
     fn terminate(&mut self, reason: String) {
-        let outcome = RunEnd::Terminated(Failure::new(FailureKind::Terminated, reason.clone()));
-        self.terminated.get_or_insert(reason);
+        let outcome = RunEnd::Terminated(Failure::new(FailureKind::Terminated, reason));
         self.leave(Stage::Returned { outcome, told: false });
     }
 

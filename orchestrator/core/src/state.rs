@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use crate::aftermath::Aftermath;
 use crate::event::Record;
-use crate::parked::{AskedKey, Mismatch, Parked, TooMany};
+use crate::parked::{AskedKey, Mismatch, Parked, TooMany, WaitKind};
 use crate::waits::{Answer, Family, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
 use crate::{Command, Limits, WaitError};
 
@@ -100,6 +100,12 @@ impl State {
 
     pub(crate) fn has_open(&self) -> bool {
         self.waits.open() > 0
+    }
+
+    /// Whether a child may be running that is not detached, waited for still or not.
+    pub(crate) fn has_children(&self) -> bool {
+        let mut unended = self.waits.iter().filter(|wait| !wait.recorded && !wait.unsent);
+        unended.any(|wait| wait.family.kind() == WaitKind::Child)
     }
 
     pub(crate) fn fingerprint(&self) -> u64 {

@@ -36,11 +36,14 @@ impl Partition {
             InboundKind::Resume { .. } if seen => self.watermark.release(sequence),
             // Where its code is, it may be cleaning up by now; the word is kept for when that goes on.
             InboundKind::Cancel if seen && lacks_code => self.watermark.release(sequence),
-            InboundKind::Cancel => {
+            InboundKind::Cancel | InboundKind::Terminate => {
                 // Nothing else brings the word again, so a successor must find it where the feed begins.
                 self.watermark.pin(sequence);
-                let failure = Failure::new(FailureKind::Cancelled, inbound.reason.unwrap_or_default());
-                let outcome = RunEnd::Cancelled(failure);
+                let reason = inbound.reason.unwrap_or_default();
+                let outcome = match inbound.kind {
+                    InboundKind::Terminate => RunEnd::Terminated(Failure::new(FailureKind::Terminated, reason)),
+                    _ => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason)),
+                };
                 self.perform(Some((run.clone(), sequence)), Effect::End { run, outcome });
                 self.watermark.release(sequence);
             }
