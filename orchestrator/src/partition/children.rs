@@ -25,7 +25,7 @@ type Refused = String;
 
 /// What stands under a key after a create.
 enum Stands {
-    Ours,
+    Ours(u64),
     Theirs(Box<Message>),
     /// The run is purged.
     Gone,
@@ -47,13 +47,15 @@ impl Performer {
         spec: &ChildSpec,
         trace: Option<String>,
     ) -> Result<(), Refused> {
-        let begun = self.begin(run, key, spec, trace).await?;
+        let Some(begun) = self.begin(run, key, spec, trace).await? else {
+            return Ok(());
+        };
         if spec.detached {
-            return self.name(run, key, spec, &begun.child).await;
+            return self.name(run, key, spec, &begun.child).await.map(drop);
         }
         let ended = match begun.stands {
             Stands::Theirs(_) => self.follow(begun.child.clone(), None).await?,
-            Stands::Ours | Stands::Gone => None,
+            Stands::Ours(_) | Stands::Gone => None,
         };
         self.tell_what_is_known(&begun, spec, ended).await
     }
@@ -66,7 +68,9 @@ impl Performer {
         spec: &ChildSpec,
         trace: Option<String>,
     ) -> Result<(), Refused> {
-        let begun = self.begin(run, key, spec, trace).await?;
+        let Some(begun) = self.begin(run, key, spec, trace).await? else {
+            return Ok(());
+        };
         let word = parents_word(InboundKind::Cancel, run);
         let ended = self.follow(begun.child.clone(), Some(word)).await?;
         self.tell_what_is_known(&begun, spec, ended).await
@@ -126,11 +130,12 @@ impl Performer {
         Ok(())
     }
 
-    async fn begin(&self, run: &RunId, key: &StepKey, spec: &ChildSpec, trace: Option<String>) -> Result<Begun, Refused> {
+    /// Starts a child; nothing if its parent ended before it was named, for then nobody would end it.
+    async fn begin(&self, run: &RunId, key: &StepKey, spec: &ChildSpec, trace: Option<String>) -> Result<Option<Begun>, Refused> {
         let start_key = idempotency_key(run, key);
         let child = RunId::keyed(&spec.workflow, &start_key, self.store.deployment().keyed_partitions);
-        if !spec.detached {
-            self.name(run, key, spec, &child).await?;
+        if !spec.detached && !self.name(run, key, spec, &child).await? {
+            return Ok(None);
         }
         let parent = Parent {
             run: run.clone(),
@@ -157,7 +162,7 @@ impl Performer {
         if let Stands::Theirs(earlier) = &stands {
             self.must_be_of(&parent, &child, earlier)?;
         }
-        Ok(Begun { child, parent, stands })
+        Ok(Some(Begun { child, parent, stands }))
     }
 
     /// The run under the child's id must be the child: somebody may have used its start key.
@@ -172,14 +177,23 @@ impl Performer {
         }
     }
 
-    async fn name(&self, run: &RunId, key: &StepKey, spec: &ChildSpec, child: &RunId) -> Result<(), Refused> {
+    /// Names the child in its parent's journal; whether that was still open.
+    async fn name(&self, run: &RunId, key: &StepKey, spec: &ChildSpec, child: &RunId) -> Result<bool, Refused> {
         let entry = Entry::Child(Child {
             workflow: spec.workflow.clone(),
             digest: spec.digest,
             run: child.clone(),
             detached: spec.detached,
         });
-        self.put(run, EntryKey::Child(key.clone()), &entry).await.map(drop)
+        let key = EntryKey::Child(key.clone());
+        let sequence = match self.put(run, key.clone(), &entry).await? {
+            Stands::Ours(sequence) => sequence,
+            Stands::Theirs(earlier) => earlier.sequence,
+            Stands::Gone => return Ok(false),
+        };
+        self.patiently(|| self.store.had_ended(run, &key, sequence))
+            .await
+            .map(|ended| !ended)
     }
 
     /// Whoever drove the child has told its end, or will. That was lost if the parent's journal was rolled back meanwhile.
@@ -267,7 +281,7 @@ impl Performer {
 
     async fn put(&self, run: &RunId, key: EntryKey, entry: &Entry) -> Result<Stands, Refused> {
         match self.store.create(run, key, entry).await {
-            Ok(Created::Ours { .. }) => Ok(Stands::Ours),
+            Ok(Created::Ours { sequence }) => Ok(Stands::Ours(sequence)),
             Ok(Created::Theirs(earlier)) => Ok(Stands::Theirs(earlier)),
             Err(CreateError::Gone { .. }) => Ok(Stands::Gone),
             Err(error) => Err(error.to_string()),
