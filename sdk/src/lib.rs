@@ -38,18 +38,18 @@ pub use everstep_nats::ConnectOptions;
 pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
-pub use client::{Client, ClientError, ListFilter, ListedRun, RunError, RunHandle, SessionEntry, StartRun};
+pub use client::{ChildRun, Client, ClientError, ListFilter, ListedRun, RunError, RunHandle, SessionEntry, StartRun};
 pub use combine::{
     BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
 };
 pub use context::WorkflowContext;
-pub use error::{WorkflowError, WorkflowErrorKind};
+pub use error::{NextInput, WorkflowError, WorkflowErrorKind};
 pub use function::{Function, FunctionBody, FunctionCall, FunctionDeclaration, IntoFunction};
 pub use registration::{definition, handler};
 pub use session::{Session, SessionState};
 pub use state::RunState;
 pub use telemetry::{Telemetry, TelemetryError};
-pub use waits::{IntoRetries, RunFuture, SessionFuture, SleepFuture, StepFuture};
+pub use waits::{ChildFuture, DetachedFuture, IntoRetries, RunFuture, SessionFuture, SleepFuture, StepFuture};
 pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 
 #[doc = include_str!("function.md")]
@@ -66,4 +66,6 @@ mod guide {
     mod batch {}
     #[doc = include_str!("../../docs/guide/state.md")]
     mod state {}
+    #[doc = include_str!("../../docs/guide/children.md")]
+    mod children {}
 }

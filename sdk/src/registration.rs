@@ -38,7 +38,9 @@ where
 {
     let _ = workflow;
     let name = WorkflowName::new(W::Workflow::NAME).expect("the name of a workflow");
-    let factory = move |core, input: Bytes| run::<W::Workflow>(WorkflowContext::new(core, resources.clone()), input).boxed_local();
+    let factory = move |core, input: Bytes| {
+        run::<W::Workflow>(WorkflowContext::new::<W::Workflow>(core, resources.clone()), input).boxed_local()
+    };
     Definition {
         name,
         version: W::Workflow::VERSION,
