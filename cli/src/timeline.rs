@@ -84,8 +84,8 @@ fn failure_of(entry: &Entry) -> Option<&Failure> {
         Entry::Step(outcome) => failed(&outcome.result),
         Entry::Local(local) => failed(&local.result),
         Entry::End(ended) => match &ended.outcome {
-            RunOutcome::Completed(_) => None,
-            RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure) => Some(failure),
+            RunOutcome::Completed(_) | RunOutcome::Continued(_) => None,
+            RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure) | RunOutcome::Terminated(failure) => Some(failure),
         },
         _ => None,
     }
@@ -128,12 +128,20 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
             let reason = inbound.reason.as_deref().map(|reason| format!(": {}", shortened(reason)));
             let kind = match inbound.kind {
                 InboundKind::Cancel => "cancel",
+                InboundKind::Terminate => "terminate",
                 InboundKind::Resume { accept_unasked: true } => "resume, accepting what is no longer asked for",
                 InboundKind::Resume { .. } => "resume",
             };
             format!("{kind}{}", reason.unwrap_or_default())
         }
-        (_, Entry::End(_)) => format!("completed: {value}"),
+        (_, Entry::Child(child)) => {
+            let detached = if child.detached { ", detached" } else { "" };
+            format!("{} as run {}{detached}", child.workflow, child.run)
+        }
+        (_, Entry::End(ended)) => match &ended.outcome {
+            RunOutcome::Continued(next) => format!("goes on in run {} with {value}", next.run),
+            _ => format!("completed: {value}"),
+        },
         _ => "purged".to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 pub mod bulk;
 pub mod dashboard;
 pub mod demo;
+pub mod fleet;
 pub mod follow_up;
 pub mod notify;
 pub mod order;

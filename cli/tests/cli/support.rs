@@ -107,6 +107,21 @@ async fn lingering(ctx: WorkflowContext) -> Result<(), WorkflowError> {
     ctx.sleep(Duration::from_secs(3_600)).await
 }
 
+/// A child for an hour.
+#[workflow]
+async fn guardian(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    ctx.child(lingering, ()).key("ward").await
+}
+
+/// Goes on as new so many times.
+#[workflow]
+async fn hopping(ctx: WorkflowContext, hops: u32) -> Result<u32, WorkflowError> {
+    if hops > 0 {
+        return ctx.continue_as_new(hops - 1);
+    }
+    Ok(hops)
+}
+
 /// The order pipeline, and workflows with state.
 pub(crate) fn application() -> App {
     App::new()
@@ -114,6 +129,8 @@ pub(crate) fn application() -> App {
         .workflow(order_workflow)
         .workflow(stateful_workflow)
         .workflow(lingering)
+        .workflow(guardian)
+        .workflow(hopping)
         .function(validate_order)
         .function(charge_customer)
         .function(send_confirmation)

@@ -1,5 +1,7 @@
 //! The runs that a run started.
 
+use std::collections::BTreeSet;
+
 use everstep_common::ids::{RunId, WorkflowName};
 use everstep_common::journal::{Entry, EntryKey, JournalEntry};
 use everstep_common::key::StepKey;
@@ -29,14 +31,18 @@ impl ChildRun {
     /// assert!(everstep::ChildRun::of(&[]).is_empty());
     /// ```
     pub fn of(journal: &[JournalEntry]) -> Vec<Self> {
-        let ended = |key: &StepKey| journal.iter().any(|entry| entry.key == EntryKey::Step(key.clone()));
+        let steps = journal.iter().filter_map(|entry| match &entry.key {
+            EntryKey::Step(key) => Some(key),
+            _ => None,
+        });
+        let ended: BTreeSet<_> = steps.collect();
         let named = journal.iter().filter_map(|entry| match (&entry.key, &entry.entry) {
             (EntryKey::Child(key), Entry::Child(child)) => Some(Self {
                 key: key.clone(),
                 run: child.run.clone(),
                 workflow: child.workflow.clone(),
                 detached: child.detached,
-                ended: ended(key),
+                ended: ended.contains(key),
             }),
             _ => None,
         });

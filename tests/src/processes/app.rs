@@ -123,6 +123,19 @@ pub async fn bulk_order(ctx: WorkflowContext, items: Vec<u64>) -> Result<u64, Wo
     Ok(confirmed)
 }
 
+/// Two orders at once as runs of their own, a refund that nobody waits for, and the same again in the next run, three times in all: nine
+/// mutations each time.
+#[workflow]
+pub async fn consignment(ctx: WorkflowContext, cents: u64, round: u64, sum: u64) -> Result<u64, WorkflowError> {
+    let _refund = ctx.child(refund, cents).detached().await?;
+    let (one, other) = ctx.parallel((ctx.child(order, cents), ctx.child(order, cents))).await?;
+    let sum = sum + one + other;
+    if round < 3 {
+        return ctx.continue_as_new((cents, round + 1, sum));
+    }
+    Ok(sum)
+}
+
 /// What an `order` of 100 cents returns.
 pub fn hundred_cents() -> u64 {
     300
@@ -142,6 +155,7 @@ pub fn application() -> App {
         .resource(LedgerAt(address))
         .workflow(order)
         .workflow(refund)
+        .workflow(consignment)
         .workflow(bulk_order)
         .workflow(misbehave)
         .workflow(plunge)

@@ -392,6 +392,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(hurried, resources()),
     ];
     let more = super::sessions::definitions().into_iter().chain(blocks::definitions());
+    let more = more.chain(super::children::definitions());
     for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
     }
@@ -415,7 +416,8 @@ pub fn functions() -> Functions {
         everstep::handler(works),
         everstep::handler(launch),
     ];
-    for (name, handler) in all.into_iter().chain(blocks::handlers()) {
+    let more = blocks::handlers().into_iter().chain(super::children::handlers());
+    for (name, handler) in all.into_iter().chain(more) {
         functions.register(name, handler).expect("each is registered once");
     }
     functions

@@ -1,0 +1,111 @@
+//! Children and runs that go on as new without deaths, and with a death at every journal entry and at every call of the port; with all runs
+//! in one partition, and with parents and children in several.
+
+use std::time::Duration;
+
+use everstep_tests::simulation::{
+    Scenario, Settings, Victim, apart, at_every_call_in, at_every_entry_in, at_some, child_scenarios, play, seeds,
+};
+
+#[test]
+fn every_scenario_ends_as_it_should_and_is_the_same_story_twice() {
+    for settings in [Settings::default(), apart()] {
+        for scenario in child_scenarios() {
+            let [once, again] = [(); 2].map(|()| play(&scenario, settings.clone()));
+            println!(
+                "{}: {} entries, calls {:?}: {:#?}",
+                scenario.name, once.entries, once.calls, once.ends
+            );
+            assert_eq!((once.ends, once.calls), (again.ends, again.calls), "{}", scenario.name);
+        }
+    }
+}
+
+fn at_every_entry_of_all(settings: &Settings, victim: &Victim) {
+    for scenario in child_scenarios() {
+        at_every_entry_in(settings, &scenario, victim);
+    }
+}
+
+#[test]
+fn an_orchestrator_may_die_at_every_entry() {
+    at_every_entry_of_all(&Settings::default(), &Victim::Process("orchestrator-1".to_owned()));
+}
+
+#[test]
+fn an_orchestrator_of_several_partitions_may_die_at_every_entry() {
+    at_every_entry_of_all(&apart(), &Victim::Process("orchestrator-1".to_owned()));
+}
+
+#[test]
+fn a_worker_may_die_at_every_entry() {
+    at_every_entry_of_all(&Settings::default(), &Victim::Process("worker-1".to_owned()));
+}
+
+#[test]
+fn a_client_may_die_at_every_entry() {
+    at_every_entry_of_all(&apart(), &Victim::Process("client-1".to_owned()));
+}
+
+#[test]
+fn the_server_may_die_at_every_entry() {
+    at_every_entry_of_all(&apart(), &Victim::Server);
+}
+
+macro_rules! at_every_call_of {
+    ($($test:ident: $settings:expr, $process:literal, $number:literal of $stride:literal;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                for scenario in child_scenarios() {
+                    at_every_call_in(&$settings, &scenario, $process, $stride, $number - 1);
+                }
+            }
+        )*
+    };
+}
+
+// In as many tests as keep each far from the limit of one.
+at_every_call_of! {
+    an_orchestrator_may_die_at_every_first_of_eight_calls: Settings::default(), "orchestrator-1", 1 of 8;
+    an_orchestrator_may_die_at_every_second_of_eight_calls: apart(), "orchestrator-1", 2 of 8;
+    an_orchestrator_may_die_at_every_third_of_eight_calls: Settings::default(), "orchestrator-1", 3 of 8;
+    an_orchestrator_may_die_at_every_fourth_of_eight_calls: apart(), "orchestrator-1", 4 of 8;
+    an_orchestrator_may_die_at_every_fifth_of_eight_calls: Settings::default(), "orchestrator-1", 5 of 8;
+    an_orchestrator_may_die_at_every_sixth_of_eight_calls: apart(), "orchestrator-1", 6 of 8;
+    an_orchestrator_may_die_at_every_seventh_of_eight_calls: Settings::default(), "orchestrator-1", 7 of 8;
+    an_orchestrator_may_die_at_every_eighth_of_eight_calls: apart(), "orchestrator-1", 8 of 8;
+    a_client_may_die_at_every_odd_call: apart(), "client-1", 1 of 2;
+    a_client_may_die_at_every_even_call: apart(), "client-1", 2 of 2;
+    a_worker_may_die_at_every_odd_call: Settings::default(), "worker-1", 1 of 2;
+    a_worker_may_die_at_every_even_call: apart(), "worker-1", 2 of 2;
+}
+
+#[test]
+fn a_chain_is_cancelled_wherever_it_stands() {
+    for seed in seeds(60) {
+        let settings = Settings { seed, ..apart() };
+        play(&Scenario::CHAIN_CANCELLED, settings.clone());
+        play(&Scenario::CHAIN_TERMINATED, settings);
+    }
+}
+
+#[test]
+fn whoever_dies_while_a_chain_is_cancelled_it_ends() {
+    for seed in seeds(4) {
+        let settings = Settings { seed, ..apart() };
+        at_some(&Scenario::CHAIN_CANCELLED, &settings, 12, seed, false);
+    }
+}
+
+#[test]
+fn children_end_with_a_parent_that_is_terminated_wherever_it_stands() {
+    for seed in seeds(40) {
+        let settings = Settings {
+            seed,
+            within: Duration::from_secs(7_200),
+            ..apart()
+        };
+        play(&Scenario::FAMILY_TERMINATED, settings);
+    }
+}
