@@ -250,7 +250,7 @@ impl fmt::Display for TooMany {
             Self::Keys { limit } => write!(
                 f,
                 "the run asks for more than {limit} steps, timers and closures, the limit on keys of one run. \
-                 Split the work over several runs",
+                 Split the work over several runs, or go on in another one with ctx.continue_as_new",
             ),
             Self::Entries { limit } => write!(
                 f,
