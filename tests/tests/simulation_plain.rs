@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use everstep_memory::{Faults, Span};
-use everstep_tests::simulation::{Scenario, Settings, play, scenarios, seeds};
+use everstep_tests::simulation::{FIT, Scenario, Settings, play, scenarios, seeds};
 
 #[test]
 fn every_scenario_ends_as_it_should() {
@@ -42,6 +42,24 @@ fn many_runs_end_though_few_fit_into_memory() {
         ..Settings::default()
     };
     play(&Scenario::CROWD, settings);
+}
+
+fn few_fit() -> Settings {
+    Settings {
+        live_runs_max: FIT,
+        connection_each: true,
+        ..Settings::default()
+    }
+}
+
+#[test]
+fn the_next_sleepers_to_wake_stay_in_memory() {
+    play(&Scenario::WAKING_IN_TURN, few_fit());
+}
+
+#[test]
+fn many_sleepers_that_wake_at_once_are_read_back_by_few_questions() {
+    play(&Scenario::WAKING_AT_ONCE, few_fit());
 }
 
 #[test]

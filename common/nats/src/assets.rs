@@ -2,15 +2,24 @@
 //!
 //! What exists is never changed: a difference is the operator's to resolve, and is named field by field.
 
+use std::time::Duration;
+
 use everstep_common::ports::{Ensured, ReadError, StreamInfo, TopologyError};
 use everstep_common::topology::{ConsumerSpec, StreamSpec};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::api::{Api, Failure};
-use crate::refusal::{CONSUMER_NOT_FOUND, STREAM_NOT_FOUND};
+use crate::clock::pause;
+use crate::refusal::{CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, is_transient};
+use crate::replies::ANSWER_TIMEOUT;
 use crate::wire_config;
+
+/// How soon a stream or consumer that cannot be created just now is asked for again.
+const CREATE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What `STREAM.INFO` and `STREAM.CREATE` answer, as far as it matters.
 #[derive(Deserialize)]
@@ -86,7 +95,7 @@ pub(crate) async fn ensure_stream(api: Api, spec: StreamSpec) -> Result<Ensured,
 async fn create_stream(api: &Api, name: &str, wanted: Map<String, Value>) -> Result<Ensured, TopologyError> {
     // Another process may have been quicker, perhaps with other ideas. The server answers "in use" to those, and to the same
     // configuration as if it had made it, so what counts as made by us is not worth telling apart.
-    match api.ask::<StreamAnswer>(&format!("STREAM.CREATE.{name}"), &wanted).await {
+    match create::<StreamAnswer>(api, &format!("STREAM.CREATE.{name}"), &wanted).await {
         Ok(_) => Ok(Ensured::Created),
         Err(failure) => match stream(api, name).await {
             Ok(answer) => compared(name, &wanted, &answer.config),
@@ -104,14 +113,26 @@ pub(crate) async fn ensure_consumer(api: Api, stream: String, spec: ConsumerSpec
         Err(failure) if failure.is(CONSUMER_NOT_FOUND) => {}
         Err(failure) => return Err(failure.of_topology(&name)),
     }
-    let create = format!("CONSUMER.CREATE.{stream}.{}", spec.name);
+    let verb = format!("CONSUMER.CREATE.{stream}.{}", spec.name);
     let question = json!({ "stream_name": stream, "config": wanted, "action": "create" });
-    match api.ask::<ConsumerAnswer>(&create, &question).await {
+    match create::<ConsumerAnswer>(&api, &verb, &question).await {
         Ok(_) => Ok(Ensured::Created),
         Err(failure) => match api.ask::<ConsumerAnswer>(&info, &json!({})).await {
             Ok(answer) => compared(&name, &wanted, &answer.config),
             Err(_) => Err(failure.of_topology(&name)),
         },
+    }
+}
+
+/// Asks to create something, again while the server says that it cannot just now, as long as any answer is waited for. A cluster that
+/// has just come up refuses streams for some milliseconds: its leader has not heard of every node.
+async fn create<A: DeserializeOwned>(api: &Api, verb: &str, wanted: &impl Serialize) -> Result<A, Failure> {
+    let until = Instant::now() + ANSWER_TIMEOUT;
+    loop {
+        match api.ask::<A>(verb, wanted).await {
+            Err(Failure::Refused(error)) if is_transient(&error) && Instant::now() < until => pause(CREATE_INTERVAL).await,
+            answer => return answer,
+        }
     }
 }
 

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use async_nats::ServerAddr;
 use async_nats::jetstream;
-use async_nats::jetstream::stream::Config;
+use everstep_common::ports::{Broker, Ensured};
+use everstep_common::topology::StreamSpec;
 use everstep_nats::managed::{ManagedCluster, NODES, Options};
+use everstep_nats::{ConnectOptions, NatsBroker};
 
 async fn connect(cluster: &ManagedCluster) -> jetstream::Context {
     let addresses: Vec<ServerAddr> = cluster.url().split(',').map(|url| url.parse().unwrap()).collect();
     jetstream::new(async_nats::connect(addresses).await.unwrap())
 }
 
-fn replicated() -> Config {
-    Config {
-        name: "S".to_owned(),
-        subjects: vec!["s".to_owned()],
-        num_replicas: NODES,
-        ..Config::default()
-    }
+/// Makes the stream `S` on all nodes.
+async fn make_stream(cluster: &ManagedCluster) {
+    let broker = NatsBroker::connect(ConnectOptions::to(cluster.url())).await.unwrap();
+    let made = broker.ensure_stream(&StreamSpec::new("S", ["s".to_owned()], NODES)).await;
+    assert_eq!(made, Ok(Ensured::Created));
 }
 
 /// Publishes until it is acknowledged: a node may not have heard yet where a new leader listens.
@@ -55,8 +55,9 @@ async fn stored(client: &jetstream::Context) -> u64 {
 async fn a_started_cluster_takes_a_replicated_stream_at_once() {
     let cluster = ManagedCluster::start(Options::default()).await.unwrap();
 
-    let mut stream = connect(&cluster).await.create_stream(replicated()).await.unwrap();
+    make_stream(&cluster).await;
 
+    let mut stream = connect(&cluster).await.get_stream("S").await.unwrap();
     let replicas = stream.info().await.unwrap().cluster.clone().unwrap().replicas;
     assert_eq!(1 + replicas.len(), NODES);
     assert!(cluster.leader().await.is_some());
@@ -67,7 +68,7 @@ async fn a_started_cluster_takes_a_replicated_stream_at_once() {
 #[tokio::test]
 async fn acknowledged_writes_survive_the_death_of_each_node_in_turn() {
     let mut cluster = ManagedCluster::start(Options::default()).await.unwrap();
-    connect(&cluster).await.create_stream(replicated()).await.unwrap();
+    make_stream(&cluster).await;
     for node in 0..NODES {
         cluster.kill(node);
         assert_eq!(cluster.pid(node), None);
@@ -85,7 +86,7 @@ async fn a_cluster_killed_as_a_whole_comes_back_with_what_it_stored() {
     let mut cluster = ManagedCluster::start(Options::default()).await.unwrap();
     let url = cluster.url();
     let client = connect(&cluster).await;
-    client.create_stream(replicated()).await.unwrap();
+    make_stream(&cluster).await;
     publish(&client).await;
 
     cluster.restart_all().await.unwrap();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::create::NO_STREAM_TRIES_MAX;
 use super::deployment::{ACK_WAIT_MIN, DEPLOYMENT_KEY, Deployment, DeploymentError, LEASES};
 use crate::ids::Prefix;
 use crate::limits::{PARTITIONS_MAX, REPLICAS_MAX};
@@ -155,6 +156,7 @@ impl Deployment {
     async fn record(&self, broker: &Arc<dyn Broker>, names: &Names, mut standing: Option<Standing>) -> Result<(), DeploymentError> {
         let value: Bytes = wire::encode(self).map_err(|error| DeploymentError::Invalid(error.to_string()))?;
         let subject = names.bucket_key(LEASES, DEPLOYMENT_KEY);
+        let mut unheard = 0;
         loop {
             let expected = standing.as_ref().map_or(0, |standing| standing.revision);
             if standing.is_some_and(|standing| standing.deployment == *self) {
@@ -164,11 +166,17 @@ impl Deployment {
             let error = match broker.publish(publish).await {
                 Ok(_) => return Ok(()),
                 Err(error @ (PublishError::Refused | PublishError::Unknown(_))) => error,
+                // The node that we are connected to may not have heard yet of the bucket that another one has just made.
+                Err(error @ PublishError::NoStream) if unheard < NO_STREAM_TRIES_MAX => {
+                    unheard += 1;
+                    error
+                }
                 Err(error) => return Err(DeploymentError::Write(error)),
             };
             let found = Self::find(broker, &self.prefix).await?;
             match &found {
                 Some(found) if found.revision != expected => drop(found.deployment.changes_to(self)?),
+                _ if error == PublishError::NoStream => {}
                 _ => return Err(DeploymentError::Write(error)),
             }
             standing = found;

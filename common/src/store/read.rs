@@ -4,7 +4,7 @@
 //! contains that very entry; a read that no entry triggered counts only if it speaks of the feed's position or a later one.
 
 use super::{Backoff, Store};
-use crate::ids::{InvalidId, RunId};
+use crate::ids::{InvalidId, Partition, RunId};
 use crate::journal::{EntryKey, JournalEntry};
 use crate::ports::{GetLast, Message, ReadError, Snapshot};
 use crate::wire;
@@ -64,6 +64,32 @@ impl Store {
         let filter = self.names().run_filter(run);
         let messages = self.read_complete(run, filter, at).await?;
         messages.into_iter().map(|message| self.decode_entry(run, message)).collect()
+    }
+
+    /// The same of several runs of one partition by one question, as of a sequence or later, each with an outcome of its own. Fails with
+    /// [`ReadError::TooMany`] if one answer does not hold them: then ask for fewer.
+    pub async fn read_runs(
+        &self,
+        runs: &[RunId],
+        at_least: u64,
+    ) -> Result<Vec<Result<Vec<JournalEntry>, ReadRunError>>, ReadError> {
+        let Some(first) = runs.first() else {
+            return Ok(Vec::new());
+        };
+        let filters: Vec<String> = runs.iter().map(|run| self.names().run_filter(run)).collect();
+        let mut found: Vec<Vec<Message>> = runs.iter().map(|_| Vec::new()).collect();
+        for message in self
+            .read_each(first.partition(), filters.clone(), ReadAt::AtLeast(at_least))
+            .await?
+        {
+            let is_of = |filter: &String| message.subject.starts_with(filter.trim_end_matches('>'));
+            if let Some(place) = filters.iter().position(is_of) {
+                found[place].push(message);
+            }
+        }
+        let decode =
+            |(run, messages): (&RunId, Vec<Message>)| messages.into_iter().map(|message| self.decode_entry(run, message)).collect();
+        Ok(runs.iter().zip(found).map(decode).collect())
     }
 
     /// All entries of a run, and no replica's word for it that there are no more: the answer speaks of all that the stream held when this was
@@ -142,12 +168,21 @@ impl Store {
     }
 
     async fn read_complete(&self, run: &RunId, filter: String, at: ReadAt) -> Result<Vec<Message>, ReadRunError> {
-        self.read_each(run, vec![filter], at).await
+        let answer = self.read_each(run.partition(), vec![filter], at).await;
+        answer.map_err(|source| ReadRunError::Unavailable {
+            run: run.clone(),
+            source,
+        })
     }
 
-    /// The last messages of several subjects in the stream of a run.
-    pub(super) async fn read_each(&self, run: &RunId, subjects: Vec<String>, at: ReadAt) -> Result<Vec<Message>, ReadRunError> {
-        let stream = self.names().journal_stream(run.partition());
+    /// The last messages of several subjects in the journal of a partition.
+    pub(super) async fn read_each(
+        &self,
+        partition: Partition,
+        subjects: Vec<String>,
+        at: ReadAt,
+    ) -> Result<Vec<Message>, ReadError> {
+        let stream = self.names().journal_stream(partition);
         let up_to = match at {
             ReadAt::Entry(sequence) => Some(sequence),
             ReadAt::AtLeast(_) => None,
@@ -166,17 +201,19 @@ impl Store {
                 (Err(ReadError::TooMany), [filter]) => self.broker().get_all(&stream, filter, up_to).await,
                 (answer, _) => answer,
             };
+            let is_final = |error: &ReadError| match error {
+                ReadError::Rejected(_) | ReadError::NoStream => true,
+                ReadError::TooMany => subjects.len() > 1,
+                ReadError::Unavailable(_) => false,
+            };
             let failed = match answer {
                 Ok(snapshot) if is_proven(&snapshot, at) => return Ok(snapshot.messages),
                 Ok(_) => ReadError::Unavailable("the answer is older than what is known".into()),
                 Err(error) => error,
             };
             tries += 1;
-            if tries >= TRIES_MAX || matches!(failed, ReadError::Rejected(_) | ReadError::NoStream) {
-                return Err(ReadRunError::Unavailable {
-                    run: run.clone(),
-                    source: failed,
-                });
+            if tries >= TRIES_MAX || is_final(&failed) {
+                return Err(failed);
             }
             self.clock().sleep(backoff.delay()).await;
         }

@@ -150,7 +150,11 @@ impl Store {
         let last = self.last_sequence(first).await?;
         for some in entries.chunks(ENTRIES_PER_READ) {
             let subjects = some.iter().map(|(run, key)| self.names().entry(run, key)).collect();
-            let messages = self.read_each(first, subjects, ReadAt::AtLeast(last)).await?;
+            let answer = self.read_each(partition, subjects, ReadAt::AtLeast(last)).await;
+            let messages = answer.map_err(|source| ReadRunError::Unavailable {
+                run: first.clone(),
+                source,
+            })?;
             let found = messages
                 .into_iter()
                 .filter_map(|message| self.names().parse_entry(&message.subject));

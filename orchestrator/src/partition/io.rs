@@ -17,6 +17,7 @@ use futures::{FutureExt, StreamExt};
 
 use super::closures::Finished;
 use super::effect::Performed;
+use super::reads::Read;
 use super::upkeep::UpkeepDone;
 use crate::ownership::Noted;
 
@@ -31,6 +32,8 @@ pub(crate) enum Input {
     Performed(Option<(RunId, u64)>, Performed),
     /// The same for a run that stands in the lease until this is dealt with.
     Noted(Noted, Performed),
+    /// Journals have been read.
+    Read(Vec<Read>),
     /// A closure is done.
     Closure(Finished),
     /// Somebody asks how a run looks from inside.

@@ -62,16 +62,33 @@ impl Journal {
 
 /// Reads a run's journal and the values it refers to.
 pub(crate) async fn read(store: &Store, run: &RunId, at: ReadAt) -> Result<Journal, Unread> {
-    match read_whole(store, run, at).await {
-        Ok(journal) => Ok(journal),
+    let (ReadAt::Entry(until) | ReadAt::AtLeast(until)) = at;
+    complete(store, run, store.read_run(run, at).await, until).await
+}
+
+/// Adds the values that the entries of a run refer to; `until` is the sequence up to which these are all.
+pub(crate) async fn complete(
+    store: &Store,
+    run: &RunId,
+    entries: Result<Vec<JournalEntry>, ReadRunError>,
+    until: u64,
+) -> Result<Journal, Unread> {
+    let with_values = match entries {
+        Ok(entries) => with_values(store, run, entries).await,
+        Err(error) => Err(error),
+    };
+    match with_values {
+        Ok(entries) => Ok(Journal { entries, until }),
         Err(error @ ReadRunError::Unavailable { .. }) => Err(Unread::Unavailable(error)),
         Err(error) => Err(Unread::Unreadable(error, known(store, run).await)),
     }
 }
 
-async fn read_whole(store: &Store, run: &RunId, at: ReadAt) -> Result<Journal, ReadRunError> {
-    let (ReadAt::Entry(until) | ReadAt::AtLeast(until)) = at;
-    let read = store.read_run(run, at).await?;
+async fn with_values(
+    store: &Store,
+    run: &RunId,
+    read: Vec<JournalEntry>,
+) -> Result<Vec<(JournalEntry, Option<Bytes>)>, ReadRunError> {
     let mut entries = Vec::with_capacity(read.len());
     for entry in read {
         let value = match entry.entry.payload() {
@@ -87,7 +104,7 @@ async fn read_whole(store: &Store, run: &RunId, at: ReadAt) -> Result<Journal, R
         };
         entries.push((entry, value));
     }
-    Ok(Journal { entries, until })
+    Ok(entries)
 }
 
 /// What is known of a run whose journal cannot be read: by its start, else by its summary.

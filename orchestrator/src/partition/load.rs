@@ -1,5 +1,6 @@
 //! Bringing runs back from their journals, dropping them from memory, and seeing them off.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +20,11 @@ use super::closures::{Finished, Work};
 use super::drive::Origin;
 use super::effect::Effect;
 use super::journal::{Journal, Unread};
+use super::reads::Asked;
 use super::relatives::children;
 use super::slots::{About, Live, Load};
 use super::upkeep::Orphan;
 use crate::metrics::{Found, metrics};
-
-/// Runs read back at the same time.
-pub(super) const LOADS_MAX: usize = 64;
 
 /// How long eviction rests when it found too little that is idle.
 const EVICTION_PAUSE: Duration = Duration::from_millis(100);
@@ -35,14 +34,12 @@ impl Partition {
     fn load(&mut self, run: &RunId, at: ReadAt) {
         if let Some(load) = self.slots.begin_load(run) {
             metrics().loaded.add(1, &[]);
-            self.perform(
-                None,
-                Effect::Load {
-                    run: run.clone(),
-                    load,
-                    at,
-                },
-            );
+            let run = run.clone();
+            if self.caution.is_on() {
+                self.load_noted(self.performer.clone(), run.clone(), Effect::Load { run, load, at });
+            } else {
+                self.reads.ask(Asked { run, load, at });
+            }
         }
     }
 
@@ -220,13 +217,28 @@ impl Partition {
         self.slots.ended(run.clone());
     }
 
-    /// Drops the longest idle runs when there are too many, and some more, so that this is not looked at for each.
+    /// Up to `count` idle runs that are needed last: those that wait for time alone, the farthest first, then those idle longest. By idleness
+    /// alone the next sleeper to wake would be dropped first.
+    fn least_needed(&self, count: usize) -> Vec<RunId> {
+        let need = |run: &RunId, active: Instant| match self.wheel.next_of(run) {
+            Some(due) if self.in_flight.of_run(run).next().is_none() => (Reverse(Some(due)), active),
+            _ => (Reverse(None), active),
+        };
+        let mut idle: Vec<_> = self.slots.idle().map(|(run, active)| (need(run, active), run)).collect();
+        if count < idle.len() {
+            idle.select_nth_unstable(count);
+            idle.truncate(count);
+        }
+        idle.into_iter().map(|(_, run)| run.clone()).collect()
+    }
+
+    /// Drops the runs needed last when there are too many, and some more, so that this is not looked at for each.
     pub(super) fn evict(&mut self, now: Instant) {
         let too_many = self.slots.len().saturating_sub(self.options.live_runs_max);
         if too_many == 0 || now < self.upkeep.next_eviction {
             return;
         }
-        let idle = self.slots.idle_longest(too_many + self.options.live_runs_max / 64);
+        let idle = self.least_needed(too_many + self.options.live_runs_max / 64);
         if idle.len() < too_many {
             // The others wait for acknowledgements, which do not come any sooner for being asked about.
             self.upkeep.next_eviction = Instant(now.0 + EVICTION_PAUSE);

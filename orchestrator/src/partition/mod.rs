@@ -6,13 +6,13 @@
 //!            └──────────────────────────┬──────────────────────────┘
 //!                                       ▼  Partition::turn (outside)
 //!   Backlog ──▶ Slot::Live(Run).apply ──▶ decide ──▶ Command ──▶ Effect ──▶ Io::begin
-//!        ▲ unknown run: Effect::Load                     │
+//!        ▲ unknown run: Reads::ask                        │
 //!        └────────────── Performed::Loaded ◀─────────────┘        Watermark ──▶ CursorRecord
 //! ```
 //!
 //! One motion: load the journal, replay it to a `Run`, decide, create entries, perform effects, move the cursor. A crash anywhere is
-//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`decide`] begins what follows, [`park`] is about runs that stand still, [`sessions`] is about what runs share, [`views`] about who asks, [`relatives`] and [`children`] about what runs do for each other, [`load`] brings runs back and drops them, [`wake`] is about
-//! time, [`upkeep`] about cursor, marks and scans; the rest are parts.
+//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`decide`] begins what follows, [`park`] is about runs that stand still, [`sessions`] is about what runs share, [`views`] about who asks, [`relatives`] and [`children`] about what runs do for each other, [`load`] brings runs back and drops them,
+//! [`reads`] asks for their journals, [`wake`] is about time, [`upkeep`] about cursor, marks and scans; the rest are parts.
 
 mod backlog;
 mod caution;
@@ -33,6 +33,7 @@ mod park;
 mod queue_check;
 mod queue_keeping;
 mod queues;
+mod reads;
 mod relatives;
 mod scan;
 mod scanning;
@@ -63,6 +64,7 @@ use self::cursor::{Newest, Watermark};
 use self::effect::{Effect, Performer};
 use self::inflight::InFlight;
 use self::io::{Input, Io, PAUSE_MAX};
+use self::reads::Reads;
 use self::sessions::Sessions;
 use self::slots::Slots;
 use self::summary::Summaries;
@@ -79,7 +81,7 @@ const APPLIED_PER_TURN_MAX: usize = 256;
 /// How a partition is driven.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Runs kept in memory; beyond it those that wait longest are dropped and come back by a read. Default 20,000, at up to 4 KB each.
+    /// Runs kept in memory; beyond it those needed last are dropped and come back by a read. Default 20,000, at up to 4 KB each.
     pub live_runs_max: usize,
     /// How often everything open is derived again, to find what should not be missing. Default one hour.
     pub sweep_every: Duration,
@@ -118,6 +120,8 @@ pub(crate) struct Partition {
     backlog: Backlog,
     /// The runs in memory, being loaded, parked, or lately ended.
     slots: Slots,
+    /// Runs that wait to be read back.
+    reads: Reads,
     /// What the cursor may pass.
     watermark: Watermark,
     server_clock: ServerClock,
@@ -154,6 +158,7 @@ impl Partition {
         self.fire_due(now);
         self.evict(now);
         self.keep_up(now);
+        self.read_back();
         !self.stopping || !self.upkeep.is_finished()
     }
 
@@ -172,6 +177,7 @@ impl Partition {
                 self.performed(None, performed, now);
                 self.keep_noted(noted, now);
             }
+            Input::Read(group) => self.have_read(group),
             Input::Closure(finished) => self.closure_finished(finished),
             Input::Asked(question) => self.asked(question),
             Input::Fired(deliveries) => self.schedules_fired(deliveries, now),
@@ -244,10 +250,6 @@ impl Partition {
         if let Some((run, sequence)) = &origin {
             self.watermark.hold(*sequence);
             self.slots.effect_begun(run);
-        } else if let Effect::Load { run, .. } = &effect
-            && self.caution.is_on()
-        {
-            return self.load_noted(performer, run.clone(), effect);
         }
         self.io.begin(Box::pin(
             async move { Input::Performed(origin, performer.perform(effect).await) },

@@ -7,7 +7,7 @@ use everstep_common::ids::RunId;
 use everstep_common::ports::Instant;
 
 use super::io::Input;
-use super::load::LOADS_MAX;
+use super::reads::LOADS_MAX;
 use super::scan::Which;
 use super::upkeep::{ScanReason, UpkeepDone};
 use super::{Partition, scan};

@@ -223,15 +223,10 @@ impl Slots {
         self.live.len()
     }
 
-    /// Up to `count` runs that have been idle longest and have nothing unacknowledged.
-    pub(crate) fn idle_longest(&self, count: usize) -> Vec<RunId> {
+    /// The live runs that have nothing unacknowledged, and when something last happened to them.
+    pub(crate) fn idle(&self) -> impl Iterator<Item = (&RunId, Instant)> {
         let idle = self.live.iter().filter(|(_, live)| live.effects == 0);
-        let mut idle: Vec<_> = idle.map(|(id, live)| (live.active, id)).collect();
-        if count < idle.len() {
-            idle.select_nth_unstable(count);
-            idle.truncate(count);
-        }
-        idle.into_iter().map(|(_, id)| id.clone()).collect()
+        idle.map(|(id, live)| (id, live.active))
     }
 }
 

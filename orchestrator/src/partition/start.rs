@@ -23,6 +23,7 @@ use super::effect::Performer;
 use super::inflight::InFlight;
 use super::io::Io;
 use super::queues::Queues;
+use super::reads::Reads;
 use super::sessions::Sessions;
 use super::slots::Slots;
 use super::summary::{Author, Summaries};
@@ -258,6 +259,7 @@ impl TakenOver {
             io,
             backlog: Backlog::default(),
             slots: Slots::default(),
+            reads: Reads::default(),
             watermark: Watermark::new(position),
             server_clock,
             wheel: Wheel::default(),

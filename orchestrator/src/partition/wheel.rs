@@ -82,6 +82,11 @@ impl Wheel {
         true
     }
 
+    /// When the run's next wake-up is due.
+    pub(crate) fn next_of(&self, run: &RunId) -> Option<Timestamp> {
+        self.armed.get(run)?.iter().map(|(_, armed)| armed.due).min()
+    }
+
     /// When it is due, if it is armed.
     pub(crate) fn due(&self, run: &RunId, sort: TimerSort, key: &StepKey) -> Option<Timestamp> {
         self.armed.get(run)?.get(&(sort, key.clone())).map(|armed| armed.due)

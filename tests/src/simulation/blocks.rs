@@ -2,13 +2,12 @@
 
 use everstep::prelude::*;
 use everstep_common::ids::FunctionName;
-use everstep_common::journal::RunOutcome;
 use everstep_core::Definition;
 use everstep_examples::{bulk, dashboard, follow_up, report};
 use everstep_worker::Handler;
 use futures::FutureExt;
 
-use super::scenarios::{Scenario, expect_completed, scenario, usual};
+use super::scenarios::{Scenario, expect_cancelled_at_work, expect_completed, scenario, usual};
 use super::shop::{begins, refuse, slow, square, takes};
 use super::world::World;
 
@@ -221,12 +220,7 @@ async fn nested_blocks(world: World) {
 async fn cancelled_in_blocks(world: World) {
     usual(&world);
     let run = world.start(busy, (), "busy").await;
-    let squared = |world: &World| world.stories().iter().any(|story| story.entries.len() >= 2);
-    world.until(squared).await;
-    world.pass(Duration::from_secs(5)).await;
-    world.cancel(&run).await;
-    let outcome = world.ended(&run).await;
-    assert!(matches!(outcome, RunOutcome::Cancelled(_)), "{outcome:?}");
+    expect_cancelled_at_work(&world, &run).await;
 }
 
 async fn examples(world: World) {

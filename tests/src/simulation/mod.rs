@@ -6,7 +6,7 @@
 //!                │       └── a process that dies is started again under a new name, as a supervisor does
 //!                ├── MemoryServer: JetStream with seeded faults, crash points at each call of the port
 //!                └── Ledger: what the functions did to the outside world
-//! scenarios, trials, owners, keeping, hot_path, sessions, blocks, children ── what is run, and what must come of it   crashes ── where a process dies
+//! scenarios, trials, owners, keeping, hot_path, waking, sessions, blocks, children ── what is run, and what must come of it   crashes ── where a process dies
 //! properties ── P1 to P7, checked on what the server holds in the end
 //! ```
 
@@ -29,6 +29,7 @@ mod sessions;
 pub mod shop;
 mod story;
 mod trials;
+mod waking;
 mod world;
 
 pub use agreement::{recorded_on, recorded_on_the_simulated_server};
@@ -40,4 +41,5 @@ pub use ledger::Ledger;
 pub use properties::check;
 pub use scenarios::{Scenario, scenarios};
 pub use story::{Story, seeds};
+pub use waking::FIT;
 pub use world::{Settings, World};

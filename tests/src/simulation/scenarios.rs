@@ -170,12 +170,7 @@ async fn race(world: World) {
 async fn cancelled_midway(world: World) {
     usual(&world);
     let run = world.start(shop::endless, (), "endless").await;
-    let squared = |world: &World| world.stories().iter().any(|story| story.entries.len() >= 2);
-    world.until(squared).await;
-    world.pass(Duration::from_secs(5)).await;
-    world.cancel(&run).await;
-    let outcome = world.ended(&run).await;
-    assert!(matches!(outcome, RunOutcome::Cancelled(_)), "{outcome:?}");
+    expect_cancelled_at_work(&world, &run).await;
 }
 
 async fn large_values(world: World) {
@@ -375,6 +370,16 @@ async fn rolled_back(world: World) {
     for run in &runs {
         world.ended_at_last(run).await;
     }
+}
+
+/// Cancels the run some time after its first step, and waits for it to say so.
+pub(super) async fn expect_cancelled_at_work(world: &World, run: &RunId) {
+    let has_begun = |world: &World| world.stories().iter().any(|story| story.entries.len() >= 2);
+    world.until(has_begun).await;
+    world.pass(Duration::from_secs(5)).await;
+    world.cancel(run).await;
+    let outcome = world.ended(run).await;
+    assert!(matches!(outcome, RunOutcome::Cancelled(_)), "{outcome:?}");
 }
 
 pub(super) async fn expect_completed(world: &World, run: &RunId) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::journal::{EntryKey, JournalEntry};
-use everstep_common::ports::Publish;
+use everstep_common::ports::{Publish, ReadError};
 use everstep_common::store::{Created, ReadAt, ReadRunError, Store};
 use everstep_memory::{Call, Faults, Nodes};
 use futures::future::try_join_all;
@@ -75,6 +75,61 @@ fn a_read_at_least_as_new_as_a_position_is_never_older() -> anyhow::Result<()> {
             assert_eq!(sequences(&entries), (1..=known).collect::<Vec<_>>());
             assert!(store.read_run(&run(2), ReadAt::AtLeast(known)).await?.is_empty());
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn several_runs_are_read_by_one_question_and_each_is_whole() -> anyhow::Result<()> {
+    on(Nodes::Three, async |bench| {
+        let store = bench.store("owner");
+        let runs: Vec<_> = (1..=5).map(run).collect();
+        let mut known = 0;
+        for number in 0..20 {
+            // The last one has nothing.
+            for run in &runs[..4] {
+                let (key, entry) = match number {
+                    0 => (EntryKey::Start, start()),
+                    number => (step(number), local("")),
+                };
+                store.create(run, key, &entry).await?;
+                known += 1;
+            }
+        }
+        bench.server.set_faults(stale(0.5));
+        let journals = store.read_runs(&runs, known).await?;
+        for (place, journal) in journals.into_iter().enumerate() {
+            let whole: Vec<u64> = (0..20).map(|number| number * 4 + place as u64 + 1).collect();
+            let expected = if place < 4 { whole } else { Vec::new() };
+            assert_eq!(sequences(&journal?), expected, "run {place}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn more_runs_than_one_answer_holds_are_refused_at_once() -> anyhow::Result<()> {
+    on_one(async |bench| {
+        let store = bench.store("owner");
+        let last = write(&store, 1_200).await?;
+        let asked = bench.server.calls("owner").get(&Call::GetLast).copied().unwrap_or_default();
+        let error = store.read_runs(&[run(1), run(2)], last).await.unwrap_err();
+        assert_eq!(error, ReadError::TooMany);
+        assert_eq!(bench.server.calls("owner")[&Call::GetLast], asked + 1);
+        Ok(())
+    })
+}
+
+#[test]
+fn one_of_several_runs_that_is_unreadable_leaves_the_others() -> anyhow::Result<()> {
+    on_one(async |bench| {
+        let store = bench.store("owner");
+        let last = write(&store, 3).await?;
+        let broken = store.names().entry(&run(2), &EntryKey::Start);
+        store.broker().publish(Publish::new(broken, "?").create_only()).await?;
+        let journals = store.read_runs(&[run(1), run(2)], last).await?;
+        assert_eq!(sequences(journals[0].as_ref().unwrap()), (1..=last).collect::<Vec<_>>());
+        assert!(matches!(&journals[1], Err(ReadRunError::Undecodable { .. })));
         Ok(())
     })
 }
