@@ -126,7 +126,11 @@ impl Store {
     pub async fn had_ended(&self, run: &RunId, entry: &EntryKey, sequence: u64) -> Result<bool, ReadRunError> {
         let end = self.names().entry(run, &EntryKey::End);
         let subjects = vec![self.names().entry(run, entry), end.clone()];
-        let messages = self.read_each(run, subjects, ReadAt::Entry(sequence)).await?;
+        let answer = self.read_each(run.partition(), subjects, ReadAt::Entry(sequence)).await;
+        let messages = answer.map_err(|source| ReadRunError::Unavailable {
+            run: run.clone(),
+            source,
+        })?;
         Ok(messages.iter().any(|message| message.subject == end))
     }
 
