@@ -16,6 +16,7 @@ use super::world::{Settings, World};
 pub fn child_scenarios() -> Vec<Scenario> {
     vec![
         scenario!(awaited),
+        scenario!(large_child),
         scenario!(failing_children),
         scenario!(detached),
         scenario!(lost),
@@ -63,13 +64,19 @@ async fn refused_parcel(ctx: WorkflowContext, deep: bool) -> Result<(), Workflow
     ctx.step(refuse, ()).await
 }
 
-/// Children one after the other, at once, and with large values.
+/// Children one after the other and at once.
 #[workflow]
 async fn shipping(ctx: WorkflowContext) -> Result<String, WorkflowError> {
     let first = ctx.child(parcel, 2).tag("speed", "high").await?;
-    let more = futures::future::try_join_all((3..6).map(|number| ctx.child(parcel, number).key(format!("parcel {number}"))));
-    let (more, text) = ctx.parallel((more, ctx.child(large, large_input()))).await?;
-    Ok(format!("{first} {more:?} {}", text.len()))
+    let more = (3..6).map(|number| ctx.child(parcel, number).key(format!("parcel {number}")));
+    let more = futures::future::try_join_all(more).await?;
+    Ok(format!("{first} {more:?}"))
+}
+
+/// What a child makes of a large value.
+#[workflow]
+async fn bulky(ctx: WorkflowContext) -> Result<usize, WorkflowError> {
+    Ok(ctx.child(large, large_input()).await?.len())
 }
 
 /// Says how its children failed, without their ids.
@@ -192,6 +199,7 @@ pub(super) fn definitions() -> Vec<Definition> {
         everstep::definition(parcel, resources()),
         everstep::definition(refused_parcel, resources()),
         everstep::definition(shipping, resources()),
+        everstep::definition(bulky, resources()),
         everstep::definition(unlucky, resources()),
         everstep::definition(dispatcher, resources()),
         everstep::definition(patient_parcel, resources()),
@@ -218,6 +226,12 @@ pub(super) fn handlers() -> Vec<(FunctionName, Handler)> {
 async fn awaited(world: World) {
     usual(&world);
     let run = world.start(shipping, (), "shipping").await;
+    expect_completed(&world, &run).await;
+}
+
+async fn large_child(world: World) {
+    usual(&world);
+    let run = world.start(bulky, (), "bulky").await;
     expect_completed(&world, &run).await;
 }
 
