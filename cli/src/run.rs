@@ -53,15 +53,18 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> Result<ExitCode, Pro
     finish(global, &connection, &last, outcome).await
 }
 
+/// The text given, or what `-` stands for.
+pub(crate) fn read_text(text: &str) -> Result<String, Problem> {
+    if text != "-" {
+        return Ok(text.to_owned());
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}
+
 fn input(text: &str) -> Result<Value, Problem> {
-    let text = match text {
-        "-" => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text)?;
-            text
-        }
-        text => text.to_owned(),
-    };
+    let text = read_text(text)?;
     if text.trim().is_empty() {
         return Err(Problem::new(Exit::Usage, "the input is empty").hint("without --input it is null"));
     }

@@ -18,6 +18,8 @@
 //! | timer | a durable sleep; fires once |
 //! | child run, parent | run started by a run |
 //! | continue-as-new | a run ends, and its workflow goes on in a successor with a journal of its own; all of them are a chain |
+//! | signal | a message to a run from outside; kept until a wait takes it |
+//! | question, approval | what a run asks people; an approval is bound to the hash of what they were shown |
 //! | task queue, task | where workers pull; one attempt to make |
 //! | lease | a time-bound right to drive a partition, renewed by heartbeat |
 //! | fence | a number that rejects a stale holder |
@@ -37,6 +39,7 @@ pub mod key;
 pub mod limits;
 pub mod payload;
 pub mod ports;
+pub mod question;
 pub mod retry;
 pub mod session;
 pub mod store;

@@ -76,8 +76,10 @@ at_every_call_of! {
     an_orchestrator_may_die_at_every_eighth_of_eight_calls: apart(), "orchestrator-1", 8 of 8;
     a_client_may_die_at_every_odd_call: apart(), "client-1", 1 of 2;
     a_client_may_die_at_every_even_call: apart(), "client-1", 2 of 2;
-    a_worker_may_die_at_every_odd_call: Settings::default(), "worker-1", 1 of 2;
-    a_worker_may_die_at_every_even_call: apart(), "worker-1", 2 of 2;
+    a_worker_may_die_at_every_first_of_four_calls: Settings::default(), "worker-1", 1 of 4;
+    a_worker_may_die_at_every_second_of_four_calls: apart(), "worker-1", 2 of 4;
+    a_worker_may_die_at_every_third_of_four_calls: Settings::default(), "worker-1", 3 of 4;
+    a_worker_may_die_at_every_fourth_of_four_calls: apart(), "worker-1", 4 of 4;
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use everstep::journal::{Parent, Start};
-use everstep::{RunId, RunStatus, RunSummary};
+use everstep::{OpenQuestion, RunId, RunStatus, RunSummary, WaitedFor};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -29,6 +29,7 @@ struct Shown {
     children: Vec<Child>,
     lines: Vec<Line>,
     waits: Vec<Wait>,
+    questions: Vec<OpenQuestion>,
     /// What its owner tells of it; nothing if it is over, stands still, or nobody answers.
     inside: Option<Inside>,
 }
@@ -61,6 +62,10 @@ async fn gather(connection: &Connection, run: RunId) -> Result<Shown, Problem> {
         let open = children.iter().filter(|child| !child.detached && !child.ended);
         waits.extend(open.cloned().map(Wait::Child));
     }
+    let questions = match summary.status {
+        RunStatus::Running | RunStatus::Parked => connection.client.questions(&run).await?,
+        _ => Vec::new(),
+    };
     let inside = match summary.status {
         RunStatus::Running => connection.client.look_inside(&run).await.ok(),
         _ => None,
@@ -77,6 +82,7 @@ async fn gather(connection: &Connection, run: RunId) -> Result<Shown, Problem> {
         children,
         lines,
         waits,
+        questions,
         inside,
     })
 }
@@ -96,6 +102,7 @@ impl Shown {
             "goes_on_in": self.goes_on_in,
             "children": self.children,
             "waits": self.waits,
+            "questions": self.questions,
             "journal": self.lines,
         })
     }
@@ -134,6 +141,17 @@ impl Shown {
         }
         for wait in &self.waits {
             field("waits for", &wait_text(wait))?;
+        }
+        for wait in &summary.waits {
+            if wait.kind == WaitedFor::Signal {
+                field(
+                    "waits for",
+                    &format!("signal {}{}", shortened(&wait.text), until(wait.deadline)),
+                )?;
+            }
+        }
+        for question in &self.questions {
+            print_question(question)?;
         }
         output::line("")?;
         self.print_timeline()?;
@@ -181,7 +199,13 @@ impl Shown {
     fn hint(&self) {
         match self.summary.status {
             RunStatus::Parked => eprintln!("hint: mend the cause, then `everstep runs resume {}`", self.run),
-            RunStatus::Running if self.waits.is_empty() => {
+            RunStatus::Running if !self.questions.is_empty() => {
+                eprintln!(
+                    "hint: `everstep runs answer {} NAME --value …` answers, `runs approve` and `runs reject` decide",
+                    self.run
+                );
+            }
+            RunStatus::Running if self.waits.is_empty() && self.summary.waits.is_empty() => {
                 eprintln!("hint: nothing is scheduled or queued for it; does an orchestrator of its application run?");
             }
             _ => {}
@@ -191,6 +215,36 @@ impl Shown {
 
 fn parent_json(parent: &Parent) -> Value {
     json!({ "run": parent.run, "step": parent.step.to_string(), "detached": parent.detached })
+}
+
+fn print_question(open: &OpenQuestion) -> std::io::Result<()> {
+    let field = |name: &str, value: &str| output::line(format_args!("{name:<9} {value}"));
+    let question = &open.question;
+    field(
+        "asks",
+        &format!("{}: {}{}", open.wait, shortened(&question.text), until(question.deadline)),
+    )?;
+    let choices: Vec<_> = question.choices().iter().map(|choice| choice.id.clone()).collect();
+    if !choices.is_empty() && question.approval.is_none() {
+        field("  options", &shortened(&choices.join(", ")))?;
+    }
+    if !question.assignees.is_empty() {
+        field("  of", &shortened(&question.assignees.join(", ")))?;
+    }
+    if let Some(terms) = &question.approval {
+        field("  hash", &terms.hash.to_string())?;
+        if let Some(payload) = &terms.payload {
+            field("  payload", payload)?;
+        }
+        field("  said yes", &format!("{} of {}", open.votes.len(), terms.quorum))?;
+    }
+    Ok(())
+}
+
+fn until(deadline: Option<Timestamp>) -> String {
+    deadline
+        .map(|deadline| format!(", until {}", moment(deadline)))
+        .unwrap_or_default()
 }
 
 fn wait_text(wait: &Wait) -> String {

@@ -2,6 +2,7 @@
 
 mod family;
 mod operating;
+mod outside;
 mod running;
 mod sessions;
 mod support;

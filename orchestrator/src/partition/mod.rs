@@ -45,6 +45,7 @@ mod summary;
 mod sweep;
 mod upkeep;
 mod views;
+mod waiting;
 mod wake;
 mod wheel;
 

@@ -3,6 +3,7 @@
 mod children;
 mod combine;
 mod kit;
+mod outside;
 mod sessions;
 
 use std::collections::BTreeMap;

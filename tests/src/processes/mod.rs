@@ -5,7 +5,8 @@ mod fleet;
 mod ledger;
 
 pub use app::{
-    LEDGER_VARIABLE, application, blockade, bulk_order, consignment, hundred_cents, misbehave, order, plunge, refund, visit,
+    LEDGER_VARIABLE, application, blockade, bulk_order, consignment, hundred_cents, misbehave, order, plunge, refund,
+    reviewed_order, visit,
 };
 pub use fleet::{Fleet, Seed, Victim};
 pub use ledger::Ledger;

@@ -143,7 +143,7 @@ async fn panicking(ctx: WorkflowContext) -> Result<(), WorkflowError> {
     let child = async { ctx.child(patient_parcel, 6).await.map(drop) };
     let panics = async {
         // By then the child is started, whoever died.
-        ctx.sleep(Duration::from_secs(60)).await?;
+        ctx.sleep(Duration::from_secs(15)).await?;
         assert!(ctx.is_cancelled(), "panics while a child is open");
         Ok(())
     };
@@ -263,7 +263,7 @@ async fn busy(world: &World, runs: usize) {
         stories.len() == runs && stories.iter().filter(|story| story.end().is_some()).count() == 1
     };
     world.until(under_way).await;
-    world.pass(Duration::from_secs(20)).await;
+    world.pass(Duration::from_secs(1)).await;
 }
 
 async fn cancelled_family(world: World) {
@@ -288,7 +288,7 @@ async fn cancelled_as_it_stood(world: World) {
     usual(&world);
     let run = world.start(panicking, (), "panicking").await;
     world.parked(&run, "panicked").await;
-    world.pass(Duration::from_secs(5)).await;
+    world.pass(Duration::from_secs(1)).await;
     world.cancel(&run).await;
     let outcome = world.ended(&run).await;
     assert!(matches!(outcome, RunOutcome::Cancelled(_)), "{outcome:?}");
@@ -319,14 +319,14 @@ async fn child_that_stood_still(world: World) {
         stories.len() == 2 && stories.iter().all(|story| story.entries.len() >= 2)
     };
     world.until(squared).await;
-    world.pass(Duration::from_secs(3)).await;
+    world.pass(Duration::from_secs(1)).await;
     world.kill("orchestrator-1");
     world.orchestrator("orchestrator-2", shop::changed_code);
     let child = only_child(&world, &run).await;
     world.parked(&child, "nondeterministic").await;
     world.kill("orchestrator-2");
     world.orchestrator("orchestrator-3", shop::code);
-    world.pass(Duration::from_secs(5)).await;
+    world.pass(Duration::from_secs(2)).await;
     world.resume(&child, false).await;
     expect_completed(&world, &run).await;
 }

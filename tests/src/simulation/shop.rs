@@ -391,7 +391,8 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(once, resources()),
         everstep::definition(hurried, resources()),
     ];
-    let more = super::sessions::definitions().into_iter().chain(blocks::definitions());
+    let blocks_and_waits = blocks::definitions().into_iter().chain(super::outside::definitions());
+    let more = super::sessions::definitions().into_iter().chain(blocks_and_waits);
     let more = more.chain(super::children::definitions());
     for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
@@ -416,7 +417,8 @@ pub fn functions() -> Functions {
         everstep::handler(works),
         everstep::handler(launch),
     ];
-    let more = blocks::handlers().into_iter().chain(super::children::handlers());
+    let more = blocks::handlers().into_iter().chain(super::examples::handlers());
+    let more = more.chain(super::children::handlers());
     for (name, handler) in all.into_iter().chain(more) {
         functions.register(name, handler).expect("each is registered once");
     }

@@ -131,6 +131,21 @@ fn a_child_asked_for_by_the_entry_that_cancels_it_is_never_started() {
 }
 
 #[test]
+fn a_child_that_other_code_started_is_cancelled_also_by_the_entry_in_which_moved_code_asks_for_it() {
+    let code = workflow(|ctx| async move {
+        let _ = ctx.call("first").await;
+        let mut moved = ctx.spawn("p");
+        assert!(poll_fn(|cx| Poll::Ready(moved.poll_unpin(cx).is_pending())).await);
+        drop(moved);
+        done(&text(ctx.call("next").await))
+    });
+    let mut driven = Driven::start(&code);
+    driven.apply(child("p", false));
+    driven.apply(step("first", ""));
+    assert_eq!(driven.commands(), ["cancel child p", "dispatch next"]);
+}
+
+#[test]
 fn a_child_that_is_dropped_is_cancelled_and_a_detached_one_goes_on() {
     let code = |detach: bool| {
         workflow(move |ctx| async move {

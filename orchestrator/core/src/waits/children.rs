@@ -210,6 +210,11 @@ impl ChildWait {
         Ok(())
     }
 
+    /// Whether it is known which run it is: it may have been started, whenever this code asked for it.
+    pub(crate) fn is_named(&self) -> bool {
+        self.run.is_some()
+    }
+
     /// It is known which run it is.
     pub(super) fn named(&mut self, child: journal::Child) -> Result<Received, Difference> {
         let function = FunctionName::new(child.workflow.as_str()).expect("workflows are named as functions are");

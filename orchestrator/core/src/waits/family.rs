@@ -6,12 +6,15 @@ use everstep_common::failure::Failure;
 use everstep_common::ids::{FunctionName, RunId};
 use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
+use everstep_common::question::PayloadHash;
 use jiff::Timestamp;
 
 use super::Answer;
 use super::children::ChildWait;
 use super::locals::LocalWait;
+use super::questions::QuestionWait;
 use super::sessions::SessionWait;
+use super::signals::SignalWait;
 use super::steps::StepWait;
 use super::timers::TimerWait;
 use crate::event::Record;
@@ -25,6 +28,8 @@ pub(crate) enum Family {
     Local(Box<LocalWait>),
     Session(Box<SessionWait>),
     Child(Box<ChildWait>),
+    Signal(Box<SignalWait>),
+    Question(Box<QuestionWait>),
     /// Its outcome is recorded, and nothing else is ever compared with it. Small, since runs keep all they ever asked for.
     Settled(WaitKind),
 }
@@ -43,10 +48,14 @@ pub(crate) enum Received {
     Nothing,
     /// There may be something to be done.
     Changed,
-    /// This is its answer.
+    /// This is its answer, and there is nothing left to be done for it.
     Answer(Result<Bytes, Failure>),
     /// This is the answer of a child.
     Ended(Answer),
+    /// This is its answer; a deadline may have to be taken back.
+    Decided(Result<Bytes, Failure>),
+    /// It is known to be over.
+    Over,
 }
 
 /// How a record differs from what was asked.
@@ -68,6 +77,10 @@ pub(crate) enum Difference {
         recorded: WaitKind,
         asked: WaitKind,
     },
+    Approval {
+        recorded: PayloadHash,
+        asked: PayloadHash,
+    },
 }
 
 impl Family {
@@ -78,6 +91,8 @@ impl Family {
             Self::Local(_) => WaitKind::Closure,
             Self::Session(_) => WaitKind::Session,
             Self::Child(child) => child.kind(),
+            Self::Signal(_) => WaitKind::Signal,
+            Self::Question(_) => WaitKind::Question,
             Self::Settled(kind) => *kind,
         }
     }
@@ -86,7 +101,7 @@ impl Family {
         match self {
             Self::Step(step) => Some(step.function()),
             Self::Child(child) => Some(child.function()),
-            Self::Timer(_) | Self::Local(_) | Self::Session(_) | Self::Settled(_) => None,
+            _ => None,
         }
     }
 
@@ -95,7 +110,7 @@ impl Family {
             Self::Step(step) => Some(step.digest()),
             Self::Session(session) => session.digest(),
             Self::Child(child) => Some(child.digest()),
-            Self::Timer(_) | Self::Local(_) | Self::Settled(_) => None,
+            _ => None,
         }
     }
 
@@ -103,7 +118,7 @@ impl Family {
     pub(crate) fn attempt(&self) -> u32 {
         match self {
             Self::Step(step) => step.attempt(),
-            Self::Timer(_) | Self::Local(_) | Self::Session(_) | Self::Child(_) | Self::Settled(_) => 0,
+            _ => 0,
         }
     }
 
@@ -135,6 +150,13 @@ impl Family {
                 },
             ) if child.kind() == WaitKind::Child => child.ended(function, digest, result),
             (Self::Settled(WaitKind::Child), Record::Step { .. }) => Ok(Received::Nothing),
+            (Self::Question(question), Record::Local(LocalKind::Question, shown)) => question.shown(shown),
+            (Self::Question(question), Record::Answer(answered)) => Ok(question.answered(key, *answered, at)),
+            (Self::Question(question), Record::Withdrawn) => Ok(question.withdrawn()),
+            (Self::Question(question), Record::Timer) => Ok(Received::Answer(question.too_late(key))),
+            (Self::Signal(signal), Record::Timer) => Ok(Received::Answer(signal.too_late())),
+            // Whoever writes what is no answer moves nobody by it.
+            (_, Record::Answer(_) | Record::Withdrawn) => Ok(Received::Nothing),
             (Self::Settled(kind), record) if record.kind() == *kind => Ok(Received::Nothing),
             (family, record) => Err(Difference::Kind {
                 recorded: record.kind(),
@@ -151,6 +173,8 @@ impl Family {
             Self::Local(local) => local.commands(key, commands),
             Self::Session(session) => session.commands(key, commands),
             Self::Child(child) => child.commands(key, commands),
+            Self::Signal(signal) => signal.commands(key, commands),
+            Self::Question(question) => question.commands(key, commands),
             Self::Settled(_) => {}
         }
     }
@@ -162,8 +186,27 @@ impl Family {
             Self::Timer(_) => Some(Command::CancelTimer { key: key.clone() }),
             Self::Local(_) | Self::Session(_) => Some(Command::CancelLocal { key: key.clone() }),
             Self::Child(child) => child.cancel(key),
+            Self::Signal(signal) => signal.close(key),
+            Self::Question(question) => question.close(key),
             Self::Settled(_) => None,
         }
+    }
+
+    /// Whether people can see it.
+    pub(crate) fn is_shown(&self) -> bool {
+        match self {
+            Self::Question(question) => question.is_shown(),
+            Self::Child(child) => child.is_named(),
+            _ => false,
+        }
+    }
+
+    /// Nobody waits for it any more, though it may have gone out. A closure is handed out, as below.
+    pub(crate) fn give_up(&mut self) -> Option<Closure> {
+        if let Self::Question(question) = self {
+            question.give_up();
+        }
+        self.take_closure()
     }
 
     /// Gives up what only an open wait needs. A closure is the user's and is handed out, to be dropped where nothing is borrowed.
@@ -174,10 +217,14 @@ impl Family {
         self.take_closure()
     }
 
-    /// Keeps only what kind it was. A closure is handed out, as above.
+    /// Keeps only what kind it was, and what may be left to be closed. A closure is handed out, as above.
     pub(crate) fn settle(&mut self) -> Option<Closure> {
         let closure = self.take_closure();
-        *self = Self::Settled(self.kind());
+        match self {
+            Self::Signal(_) => {}
+            Self::Question(question) => question.settle(),
+            _ => *self = Self::Settled(self.kind()),
+        }
         closure
     }
 
@@ -186,7 +233,7 @@ impl Family {
         match self {
             Self::Local(local) => local.take(),
             Self::Session(session) => session.take(),
-            Self::Step(_) | Self::Timer(_) | Self::Child(_) | Self::Settled(_) => None,
+            _ => None,
         }
     }
 
@@ -198,6 +245,8 @@ impl Family {
             Self::Local(_) => OpenKind::Closure,
             Self::Session(session) => session.open_kind(),
             Self::Child(child) => child.open_kind(),
+            Self::Signal(signal) => signal.open_kind(),
+            Self::Question(question) => question.open_kind(),
             Self::Settled(_) => unreachable!("what is settled is not open"),
         }
     }
@@ -208,6 +257,7 @@ impl Record {
         match self {
             Self::Step { .. } | Self::Try(..) | Self::Begun(_) => WaitKind::Step,
             Self::Local(LocalKind::Closure, _) => WaitKind::Closure,
+            Self::Local(LocalKind::Question, _) | Self::Answer(_) | Self::Withdrawn => WaitKind::Question,
             Self::Local(LocalKind::Session, _) => WaitKind::Session,
             Self::Timer => WaitKind::Timer,
             Self::Child(child) if child.detached => WaitKind::Detached,
@@ -219,8 +269,13 @@ impl Record {
         match self {
             Self::Step { function, .. } => Some(function),
             Self::Try(_, attempt) => Some(&attempt.function),
-            Self::Begun(_) | Self::Local(..) | Self::Timer | Self::Child(_) => None,
+            _ => None,
         }
+    }
+
+    /// Whether it came from outside: what nobody asked for is then kept, and says nothing about the code.
+    pub(crate) fn is_from_outside(&self) -> bool {
+        matches!(self, Self::Answer(_) | Self::Withdrawn)
     }
 }
 
@@ -247,6 +302,12 @@ impl Difference {
             } => Mismatch::Input {
                 key,
                 function,
+                recorded,
+                asked,
+                sequence,
+            },
+            Self::Approval { recorded, asked } => Mismatch::Approval {
+                key,
                 recorded,
                 asked,
                 sequence,
