@@ -55,10 +55,23 @@ at_every_entry_of! {
 macro_rules! at_every_call_of {
     ($($test:ident: $settings:expr, $process:literal, $number:literal of $stride:literal;)*) => {
         $(
-            #[test]
-            fn $test() {
-                for scenario in child_scenarios() {
-                    at_every_call_in(&$settings, &scenario, $process, $stride, $number - 1);
+            mod $test {
+                use super::*;
+
+                fn of_each_second(first: usize) {
+                    for scenario in child_scenarios().iter().skip(first).step_by(2) {
+                        at_every_call_in(&$settings, scenario, $process, $stride, $number - 1);
+                    }
+                }
+
+                #[test]
+                fn of_one_half_of_the_scenarios() {
+                    of_each_second(0);
+                }
+
+                #[test]
+                fn of_the_other_half_of_the_scenarios() {
+                    of_each_second(1);
                 }
             }
         )*
