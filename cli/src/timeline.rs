@@ -85,8 +85,8 @@ fn failure_of(entry: &Entry) -> Option<&Failure> {
         Entry::Step(outcome) => failed(&outcome.result),
         Entry::Local(local) => failed(&local.result),
         Entry::End(ended) => match &ended.outcome {
-            RunOutcome::Completed(_) => None,
-            RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure) => Some(failure),
+            RunOutcome::Completed(_) | RunOutcome::Continued(_) => None,
+            RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure) | RunOutcome::Terminated(failure) => Some(failure),
         },
         _ => None,
     }
@@ -134,6 +134,7 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
             let reason = inbound.reason.as_deref().map(|reason| format!(": {}", shortened(reason)));
             let kind = match &inbound.kind {
                 InboundKind::Cancel => "cancel".to_owned(),
+                InboundKind::Terminate => "terminate".to_owned(),
                 InboundKind::Resume { accept_unasked: true } => "resume, accepting what is no longer asked for".to_owned(),
                 InboundKind::Resume { .. } => "resume".to_owned(),
                 InboundKind::Signal { name, .. } => format!("signal {}: {value}", shortened(name)),
@@ -142,7 +143,14 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
             };
             format!("{kind}{}", reason.unwrap_or_default())
         }
-        (_, Entry::End(_)) => format!("completed: {value}"),
+        (_, Entry::Child(child)) => {
+            let detached = if child.detached { ", detached" } else { "" };
+            format!("{} as run {}{detached}", child.workflow, child.run)
+        }
+        (_, Entry::End(ended)) => match &ended.outcome {
+            RunOutcome::Continued(next) => format!("goes on in run {} with {value}", next.run),
+            _ => format!("completed: {value}"),
+        },
         _ => "purged".to_owned(),
     }
 }

@@ -36,6 +36,8 @@ pub enum FailureKind {
     Interrupted,
     /// Cancelled before it ended.
     Cancelled,
+    /// Ended from outside as it stood.
+    Terminated,
     /// The value is over a limit or cannot be encoded.
     Invalid,
     /// The workflow itself returned an error.
@@ -61,7 +63,7 @@ impl Failure {
     }
 }
 
-const KINDS: [(FailureKind, &str); 11] = [
+const KINDS: [(FailureKind, &str); 12] = [
     (FailureKind::Fatal, "fatal"),
     (FailureKind::Exhausted, "exhausted"),
     (FailureKind::DeadlineExceeded, "deadline_exceeded"),
@@ -69,6 +71,7 @@ const KINDS: [(FailureKind, &str); 11] = [
     (FailureKind::Crashed, "crashed"),
     (FailureKind::Interrupted, "interrupted"),
     (FailureKind::Cancelled, "cancelled"),
+    (FailureKind::Terminated, "terminated"),
     (FailureKind::Invalid, "invalid"),
     (FailureKind::Workflow, "workflow"),
     (FailureKind::RollbackFailed, "rollback_failed"),
@@ -103,6 +106,7 @@ impl fmt::Display for FailureKind {
             Self::Crashed => "crashed too often",
             Self::Interrupted => "interrupted",
             Self::Cancelled => "cancelled",
+            Self::Terminated => "terminated",
             Self::Invalid => "invalid value",
             Self::Workflow => "workflow error",
             Self::RollbackFailed => "rollback incomplete",

@@ -26,6 +26,15 @@ pub const BATCH_CONCURRENCY: usize = 20;
 /// Steps of one run that may be open at the same time.
 pub const STEPS_IN_FLIGHT_MAX: usize = 1_000;
 
+/// Children of one run that may be open at the same time.
+pub const CHILDREN_OPEN_MAX: usize = 1_000;
+
+/// Children nested in one another. A workflow that starts itself without end is stopped here.
+pub const CHILD_DEPTH_MAX: u32 = 64;
+
+/// Runs of one chain that whoever follows it goes through: one read each, about two seconds in all.
+pub const CHAIN_RUNS_MAX: usize = 10_000;
+
 /// Signals of one run that wait for somebody to take them: what arrives faster than it is taken is held in memory.
 pub const SIGNALS_UNREAD_MAX: usize = 2_000;
 

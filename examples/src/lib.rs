@@ -4,6 +4,7 @@ pub mod approval;
 pub mod bulk;
 pub mod dashboard;
 pub mod demo;
+pub mod fleet;
 pub mod follow_up;
 pub mod notify;
 pub mod onboarding;

@@ -41,21 +41,21 @@ pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
 pub use client::{
-    Client, ClientError, ListFilter, ListedRun, OpenQuestion, Respondent, RunError, RunHandle, SessionEntry, StartRun,
+    ChildRun, Client, ClientError, ListFilter, ListedRun, OpenQuestion, Respondent, RunError, RunHandle, SessionEntry, StartRun,
 };
 pub use combine::{
     BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
 };
 pub use context::WorkflowContext;
-pub use error::{WorkflowError, WorkflowErrorKind};
+pub use error::{NextInput, WorkflowError, WorkflowErrorKind};
 pub use function::{Function, FunctionBody, FunctionCall, FunctionDeclaration, IntoFunction};
 pub use registration::{definition, handler};
 pub use session::{Session, SessionState};
 pub use state::RunState;
 pub use telemetry::{Telemetry, TelemetryError};
 pub use waits::{
-    Answer, Approval, ApprovalFuture, Choice, Deadline, Decision, InputType, IntoRetries, OnExpire, OnTimeout, Question,
-    QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture, SleepFuture, StepFuture, Verdict,
+    Answer, Approval, ApprovalFuture, ChildFuture, Choice, Deadline, Decision, DetachedFuture, InputType, IntoRetries, OnExpire,
+    OnTimeout, Question, QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture, SleepFuture, StepFuture, Verdict,
 };
 pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 
@@ -85,4 +85,6 @@ mod guide {
     mod questions {}
     #[doc = include_str!("../../docs/guide/approvals.md")]
     mod approvals {}
+    #[doc = include_str!("../../docs/guide/children.md")]
+    mod children {}
 }

@@ -40,7 +40,9 @@ where
 {
     let _ = workflow;
     let name = WorkflowName::new(W::Workflow::NAME).expect("the name of a workflow");
-    let factory = move |core, input: Bytes| run::<W::Workflow>(WorkflowContext::new(core, resources.clone()), input).boxed_local();
+    let factory = move |core, input: Bytes| {
+        run::<W::Workflow>(WorkflowContext::new::<W::Workflow>(core, resources.clone()), input).boxed_local()
+    };
     Definition {
         name,
         version: W::Workflow::VERSION,
@@ -75,7 +77,9 @@ async fn run<W: WorkflowBody>(ctx: WorkflowContext, input: Bytes) -> Result<Byte
         Ok(output) => return Ok(output),
         Err(failure) => failure,
     };
-    Err(if W::ROLLS_BACK {
+    // A run that goes on in another one has not failed; one that was cancelled ends here whatever it returns.
+    let goes_on = matches!(failure, WorkflowFailure::Continued(_)) && !ctx.is_cancelled();
+    Err(if W::ROLLS_BACK && !goes_on {
         rolled_back(&ctx, failure).await
     } else {
         failure

@@ -30,6 +30,8 @@ pub enum Entry {
     Local(Local),
     /// Under [`EntryKey::Timer`].
     Timer(Fired),
+    /// Under [`EntryKey::Child`].
+    Child(Child),
     /// Under [`EntryKey::In`].
     In(Inbound),
     /// Under [`EntryKey::End`].
@@ -65,15 +67,52 @@ pub struct Start {
     /// W3C trace context of the starter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// The run that goes on in this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continued>,
 }
 
-/// The step of another run that started a run.
+/// The step of another run that started a run. A run that continues a child has the child's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parent {
     /// The other run.
     pub run: RunId,
     /// Its step.
     pub step: StepKey,
+    /// The other run does not wait for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detached: bool,
+    /// The digest of the input that the child was asked for with, which is not that of a run that continues it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<InputDigest>,
+    /// How many children are nested here, this one included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub depth: u32,
+}
+
+/// The place of a run among those that continue one another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Continued {
+    /// The run before it.
+    pub from: RunId,
+    /// The first one.
+    pub first: RunId,
+    /// How many came before it.
+    pub number: u32,
+}
+
+/// A run was, or is about to be, started by a step of this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// Which workflow.
+    pub workflow: WorkflowName,
+    /// The digest of its input.
+    pub digest: InputDigest,
+    /// The run.
+    pub run: RunId,
+    /// This run does not wait for it, and it is started already. Otherwise it is started after this is recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detached: bool,
 }
 
 /// The outcome of a step; the only thing about the step that the workflow sees.
@@ -208,6 +247,8 @@ pub struct Inbound {
 pub enum InboundKind {
     /// End the run as cancelled; open steps are cancelled first.
     Cancel,
+    /// End the run as it stands, at once.
+    Terminate,
     /// Try a parked run again.
     Resume {
         /// Go on although recorded steps are no longer asked for.
@@ -257,6 +298,25 @@ pub enum RunOutcome {
     Failed(Failure),
     /// It was cancelled.
     Cancelled(Failure),
+    /// It was ended from outside, and its workflow was not asked.
+    Terminated(Failure),
+    /// The workflow goes on in another run.
+    Continued(Continuation),
+}
+
+/// The run in which a workflow goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Continuation {
+    /// The run. Its id follows from that of the one before.
+    pub run: RunId,
+    /// Its input; a large one is stored under the run that has ended.
+    pub input: Payload,
+    /// The digest of its input.
+    pub digest: InputDigest,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Entry {
@@ -269,6 +329,7 @@ impl Entry {
             Self::Begun(begun) => wire::encode(begun),
             Self::Local(local) => wire::encode(local),
             Self::Timer(fired) => wire::encode(fired),
+            Self::Child(child) => wire::encode(child),
             Self::In(inbound) => wire::encode(inbound),
             Self::End(ended) => wire::encode(ended),
             Self::Gone => wire::encode(&()),
@@ -284,6 +345,7 @@ impl Entry {
             EntryKind::Begun => Self::Begun(wire::decode(bytes)?),
             EntryKind::Local => Self::Local(wire::decode(bytes)?),
             EntryKind::Timer => Self::Timer(wire::decode(bytes)?),
+            EntryKind::Child => Self::Child(wire::decode(bytes)?),
             EntryKind::In => Self::In(wire::decode(bytes)?),
             EntryKind::End => Self::End(wire::decode(bytes)?),
             EntryKind::Gone => Self::Gone,
@@ -303,7 +365,7 @@ impl Entry {
                 ..
             })
             | Self::End(Ended {
-                outcome: RunOutcome::Completed(value),
+                outcome: RunOutcome::Completed(value) | RunOutcome::Continued(Continuation { input: value, .. }),
                 ..
             })
             | Self::In(Inbound {

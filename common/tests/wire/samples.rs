@@ -11,8 +11,8 @@ use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, Prefix, ProcessId, RunId, WorkflowName};
 use everstep_common::journal::{
-    Attempt, AttemptError, Begun, Ended, Entry, EntryKey, Fired, Inbound, InboundKind, Local, LocalKind, Parent, RunOutcome, Start,
-    StepOutcome, StepResult,
+    Attempt, AttemptError, Begun, Child, Continuation, Continued, Ended, Entry, EntryKey, Fired, Inbound, InboundKind, Local,
+    LocalKind, Parent, RunOutcome, Start, StepOutcome, StepResult,
 };
 use everstep_common::key::StepKey;
 use everstep_common::payload::{Payload, StoredPayload};
@@ -56,6 +56,7 @@ pub fn samples() -> Vec<Sample> {
     all.extend(records());
     all.extend(sessions());
     all.extend(views());
+    all.extend(children());
     all
 }
 
@@ -103,6 +104,7 @@ fn starts() -> Vec<Sample> {
         parent: None,
         tags: BTreeMap::new(),
         traceparent: None,
+        continues: None,
     };
     let most = Start {
         version: Some(3),
@@ -112,6 +114,9 @@ fn starts() -> Vec<Sample> {
         parent: Some(Parent {
             run: run(),
             step: StepKey::from_path("ship/parcel~2"),
+            detached: false,
+            digest: None,
+            depth: 0,
         }),
         tags: BTreeMap::from([("team".into(), "größe".into()), ("tier".into(), "gold".into())]),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
@@ -155,6 +160,7 @@ fn outcomes() -> Vec<Sample> {
         ("crashed", FailureKind::Crashed),
         ("interrupted", FailureKind::Interrupted),
         ("cancelled", FailureKind::Cancelled),
+        ("terminated", FailureKind::Terminated),
         ("invalid", FailureKind::Invalid),
         ("workflow", FailureKind::Workflow),
         ("rollback_failed", FailureKind::RollbackFailed),
@@ -511,6 +517,74 @@ fn views() -> Vec<Sample> {
         value("view.parked", ViewAnswer::Parked),
         value("view.ended", ViewAnswer::Ended),
         value("view.unknown", ViewAnswer::Unknown),
+    ]
+}
+
+/// Runs that are started by runs, and runs that go on in others.
+fn children() -> Vec<Sample> {
+    let start = |parent, continues| {
+        Entry::Start(Start {
+            workflow: WorkflowName::new("parcel").unwrap(),
+            version: Some(1),
+            input: inline(),
+            digest: digest(),
+            start_key: None,
+            session: None,
+            parent,
+            tags: BTreeMap::new(),
+            traceparent: None,
+            continues,
+        })
+    };
+    let parent = |detached, depth| Parent {
+        run: run(),
+        step: StepKey::from_path("parcel~2"),
+        detached,
+        digest: Some(digest()),
+        depth,
+    };
+    let continued = Continued {
+        from: run(),
+        first: run(),
+        number: 7,
+    };
+    let child = |detached| {
+        Entry::Child(Child {
+            workflow: WorkflowName::new("parcel").unwrap(),
+            digest: digest(),
+            run: run().successor(),
+            detached,
+        })
+    };
+    let end = |outcome| Entry::End(Ended { outcome, by: process() });
+    let continuation = |input| {
+        RunOutcome::Continued(Continuation {
+            run: run().successor(),
+            input,
+            digest: digest(),
+        })
+    };
+    let terminate = Entry::In(Inbound {
+        kind: InboundKind::Terminate,
+        by: None,
+        reason: Some("a mistake".into()),
+    });
+    vec![
+        entry!("start.child", "start", start(Some(parent(false, 1)), None)),
+        entry!("start.child.detached", "start", start(Some(parent(true, 2)), None)),
+        entry!("start.continued", "start", start(None, Some(continued))),
+        entry!("child", "child.parcel=7E2", child(false)),
+        entry!("child.detached", "child.parcel=7E3", child(true)),
+        entry!("in.terminate", "in.terminate-1", terminate),
+        entry!(
+            "end.terminated",
+            "end",
+            end(RunOutcome::Terminated(failure(FailureKind::Terminated)))
+        ),
+        entry!("end.continued", "end", end(continuation(inline()))),
+        entry!("end.continued_stored", "end", end(continuation(stored("end")))),
+        value("summary.terminated", RunStatus::Terminated),
+        value("summary.continued", RunStatus::Continued),
     ]
 }
 

@@ -196,6 +196,7 @@ fn started(definition: &Definition) -> Run {
         parent: None,
         tags: Default::default(),
         traceparent: None,
+        continues: None,
     };
     run.apply(Event {
         sequence: 1,

@@ -15,7 +15,7 @@ use everstep_common::question::Question;
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 
-use crate::{Closure, Parked, SessionRequest};
+use crate::{ChildSpec, Closure, Parked, SessionRequest};
 
 /// What follows from all that has been applied.
 #[derive(Debug)]
@@ -121,6 +121,21 @@ pub enum Command {
         /// When; may have passed already.
         due: Timestamp,
     },
+    /// Start the run, once however often it is asked for, and create its `child` entry: before the start if it is attached, after it if it is
+    /// detached.
+    StartChild {
+        /// Its key.
+        key: StepKey,
+        /// How.
+        child: Box<ChildSpec>,
+    },
+    /// The child is to end: ask it to cancel. It must have been started then, for its end is awaited.
+    CancelChild {
+        /// Its key.
+        key: StepKey,
+        /// How it is started if it was not.
+        child: Box<ChildSpec>,
+    },
     /// Nobody waits for the step any more: record it as cancelled and take its task away.
     CancelStep {
         /// The step.
@@ -200,10 +215,14 @@ pub enum RunEnd {
     Failed(Failure),
     /// The workflow gave in to a cancel.
     Cancelled(Failure),
+    /// It was ended from outside, and its workflow was not asked.
+    Terminated(Failure),
+    /// The workflow goes on in another run, with this input.
+    Continued(Bytes),
 }
 
 impl Command {
-    /// The step, timer or closure it speaks of; `None` for [`Command::End`].
+    /// The step, timer, closure or child it speaks of; `None` for [`Command::End`].
     pub fn key(&self) -> Option<&StepKey> {
         match self {
             Self::Dispatch { key, .. }
@@ -214,6 +233,8 @@ impl Command {
             | Self::RunLocal { key, .. }
             | Self::Session { key, .. }
             | Self::StartTimer { key, .. }
+            | Self::StartChild { key, .. }
+            | Self::CancelChild { key, .. }
             | Self::CancelStep { key, .. }
             | Self::CancelTimer { key }
             | Self::CancelLocal { key }
@@ -259,6 +280,8 @@ impl fmt::Display for Command {
             } => write!(f, "run {key} within {timeout:?}"),
             Self::Session { key, session, request } => write!(f, "session {session}: {request} for {key}"),
             Self::StartTimer { key, due } => write!(f, "timer {key} due {due}"),
+            Self::StartChild { key, child } => write!(f, "start {child} as {key}"),
+            Self::CancelChild { key, child } => write!(f, "cancel {child} of {key}"),
             Self::CancelStep { key, .. } => write!(f, "cancel step {key}"),
             Self::CancelTimer { key } => write!(f, "cancel timer {key}"),
             Self::CancelLocal { key } => write!(f, "cancel closure {key}"),
@@ -276,6 +299,12 @@ impl fmt::Display for Command {
             Self::End {
                 outcome: RunEnd::Cancelled(failure),
             } => write!(f, "end: cancelled: {failure}"),
+            Self::End {
+                outcome: RunEnd::Terminated(failure),
+            } => write!(f, "end: terminated: {failure}"),
+            Self::End {
+                outcome: RunEnd::Continued(input),
+            } => write!(f, "end: continued with {}", InputDigest::of(input)),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::failure::Failure;
-use everstep_common::ids::{FunctionName, RunId};
+use everstep_common::ids::{FunctionName, RunId, WorkflowName};
 use everstep_common::journal::{LocalKind, Start};
 use everstep_common::question::Question;
 use everstep_common::task::StepOptions;
@@ -24,7 +24,9 @@ use crate::shared::Shared;
 use crate::state::State;
 use crate::waits::{Ask, NewLocal, NewQuestion, NewSession, NewSignal, NewStep, NewTimer};
 use crate::within::{Domain, Scoped};
-use crate::{Asked, Block, Closure, DeadlineError, Due, Local, RolledBack, Session, SessionRequest, Shield, Signal, Step, Timer};
+use crate::{
+    Asked, Block, Child, Closure, DeadlineError, Due, Local, RolledBack, Session, SessionRequest, Shield, Signal, Step, Timer,
+};
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
 ///
@@ -109,6 +111,13 @@ impl Context {
         Timer(Ask::new(self.0.clone(), name, NewTimer { due }))
     }
 
+    /// A run of another workflow, in this one's session and with its tags unless its [`ChildSpec`](crate::ChildSpec) is changed.
+    ///
+    /// It fails, and is not started, if the input could not be encoded or is over the limit.
+    pub fn child(&self, workflow: WorkflowName, version: Option<u32>, input: Result<Bytes, Failure>) -> Child {
+        Child::new(self.0.clone(), workflow, version, input)
+    }
+
     /// The next signal of that name that no other wait takes, whether it has come or is yet to come.
     pub fn signal(&self, name: &str) -> Signal {
         let request = NewSignal {
@@ -131,7 +140,11 @@ impl Context {
     pub fn session(&self, request: SessionRequest) -> Session {
         let name = format!("session.{request}");
         let (asked, refused) = NewSession::of(self.start(), request);
-        Session::new(Ask::new(self.0.clone(), &name, asked), refused)
+        let mut ask = Ask::new(self.0.clone(), &name, asked);
+        if let Some(failure) = refused {
+            ask.refuse(failure);
+        }
+        Session(ask)
     }
 
     /// A value of the run's own state.

@@ -5,7 +5,7 @@ use everstep_common::digest::InputDigest;
 use everstep_common::failure::Failure;
 use everstep_common::ids::FunctionName;
 use everstep_common::journal::{
-    Attempt, Entry, EntryKey, Inbound, InboundId, InboundKind, JournalEntry, Local, LocalKind, Start, StepResult,
+    Attempt, Child, Entry, EntryKey, Inbound, InboundId, InboundKind, JournalEntry, Local, LocalKind, Start, StepResult,
 };
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
@@ -42,9 +42,9 @@ pub enum EventBody {
 /// What is recorded under a step key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
-    /// The outcome of a step.
+    /// The outcome of a step, or of a child.
     Step {
-        /// Which function it was of.
+        /// Which function it was of; for a child, its workflow.
         function: FunctionName,
         /// The digest of the function's input.
         digest: InputDigest,
@@ -64,6 +64,8 @@ pub enum Record {
     Local(LocalKind, Result<Bytes, Failure>),
     /// A timer fired.
     Timer,
+    /// A child is named.
+    Child(Box<Child>),
     /// Somebody replied to a question.
     Answer(Box<Answered>),
     /// A question is no longer asked.
@@ -133,6 +135,7 @@ fn body(key: &EntryKey, entry: Entry, stored: Option<Bytes>) -> Option<EventBody
             (key, Record::Begun { attempt, fence })
         }
         (EntryKey::Timer(key), Entry::Timer(_)) => (key, Record::Timer),
+        (EntryKey::Child(key), Entry::Child(child)) => (key, Record::Child(Box::new(child))),
         (key, entry) => unreachable!("entries are decoded by the kind of their key: {key} holds {entry:?}"),
     };
     Some(EventBody::About(key.clone(), record))
@@ -180,7 +183,7 @@ pub fn pinned_version(entry: &JournalEntry) -> Option<u32> {
 
 fn from_outside(id: &InboundId, inbound: Inbound, stored: Option<Bytes>) -> Option<EventBody> {
     Some(match inbound.kind {
-        InboundKind::Cancel | InboundKind::Resume { .. } => EventBody::In(inbound),
+        InboundKind::Cancel | InboundKind::Terminate | InboundKind::Resume { .. } => EventBody::In(inbound),
         InboundKind::Signal { name, value: payload } => EventBody::Signal(name.into(), value(&payload, stored)?),
         InboundKind::Withdrawn { wait } => EventBody::About(wait, Record::Withdrawn),
         InboundKind::Answer { wait, reply, groups } => {

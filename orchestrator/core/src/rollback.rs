@@ -59,7 +59,7 @@ pub(crate) async fn roll_back(shared: Rc<Shared>) -> RolledBack {
             None => {}
             Some(Ok(_)) => report.undone.push(key),
             Some(Err(WaitError::Failed(failure))) => report.failed.push((key, failure)),
-            Some(Err(WaitError::Cancelled)) => unreachable!("a rollback is out of reach of cancels"),
+            Some(Err(WaitError::Cancelled | WaitError::Child { .. })) => unreachable!("a step, out of reach of cancels"),
         }
     }
 }

@@ -14,7 +14,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
-use everstep_common::ids::{FunctionName, RunId};
+use everstep_common::ids::{FunctionName, RunId, WorkflowName};
 use everstep_common::journal::{Inbound, InboundKind, JournalEntry, LocalKind, Start};
 use everstep_common::key::StepKey;
 use everstep_common::limits::PAYLOAD_BYTES_MAX;
@@ -121,6 +121,17 @@ pub enum OpenKind {
     },
     /// An operation on a value of the session.
     Session,
+    /// A child.
+    Child {
+        /// Its workflow.
+        workflow: WorkflowName,
+        /// Which run it is, as far as that is recorded.
+        run: Option<RunId>,
+        /// Whether only its start is waited for.
+        detached: bool,
+        /// Whether it was asked to end.
+        cancelled: bool,
+    },
 }
 
 impl OpenWait {
@@ -193,6 +204,11 @@ impl Run {
             return Decision::Parked(obstacle);
         }
         let mut commands = match self.stage {
+            // Nothing that the workflow still wanted is done.
+            Stage::Returned {
+                outcome: RunEnd::Terminated(_),
+                ..
+            } => Vec::new(),
             Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.change(State::commands),
             _ => Vec::new(),
         };
@@ -302,6 +318,11 @@ impl Run {
         self.cancelled.is_some()
     }
 
+    /// Whether there are children that it started, and was to wait for, whose ends it does not know.
+    pub fn has_children(&self) -> bool {
+        self.shared.with(State::has_children)
+    }
+
     /// Whether its end is applied.
     pub fn is_ended(&self) -> bool {
         matches!(self.stage, Stage::Ended)
@@ -374,6 +395,10 @@ impl Run {
                 self.cancelled.get_or_insert(inbound.reason.unwrap_or_default());
                 Some(self.shared.change(|state| state.cancel(DomainId::RUN)))
             }
+            InboundKind::Terminate => {
+                self.terminate(inbound.reason.unwrap_or_default());
+                None
+            }
             InboundKind::Resume { accept_unasked } => {
                 if accept_unasked {
                     self.shared.change(State::accept_unasked);
@@ -383,6 +408,12 @@ impl Run {
             // What is for a wait comes as an event of its own.
             InboundKind::Signal { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => None,
         }
+    }
+
+    /// It is over as it stands: its code is not polled again, and no cancel follows.
+    fn terminate(&mut self, reason: String) {
+        let outcome = RunEnd::Terminated(Failure::new(FailureKind::Terminated, reason));
+        self.leave(Stage::Returned { outcome, told: false });
     }
 
     fn end(&mut self) -> Option<Aftermath> {
@@ -423,11 +454,16 @@ impl Run {
 
     fn outcome(&self, returned: Result<Bytes, WorkflowFailure>) -> RunEnd {
         match returned {
-            Ok(value) if value.len() > PAYLOAD_BYTES_MAX => RunEnd::Failed(Failure::new(
+            Ok(value) | Err(WorkflowFailure::Continued(value)) if value.len() > PAYLOAD_BYTES_MAX => RunEnd::Failed(Failure::new(
                 FailureKind::Invalid,
                 TooLarge { bytes: value.len() }.to_string(),
             )),
             Ok(value) => RunEnd::Completed(value),
+            // Whoever asked for a cancel asked for that of the run that would follow, too.
+            Err(WorkflowFailure::Continued(input)) => match &self.cancelled {
+                Some(reason) => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone())),
+                None => RunEnd::Continued(input),
+            },
             Err(WorkflowFailure::Failed(failure)) => RunEnd::Failed(failure),
             Err(WorkflowFailure::Cancelled) => match &self.cancelled {
                 Some(reason) => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone())),
@@ -442,6 +478,10 @@ impl Run {
         match &self.stage {
             Stage::New | Stage::Ended => return None,
             Stage::Parked(parked) => return Some(parked.clone()),
+            Stage::Returned {
+                outcome: RunEnd::Terminated(_),
+                ..
+            } => return None,
             Stage::Running(_) | Stage::Returned { .. } => {}
         }
         if self.root.is_foreign() {

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 
 use crate::aftermath::Aftermath;
 use crate::event::Record;
-use crate::parked::{AskedKey, Mismatch, Parked, TooMany};
+use crate::parked::{AskedKey, Mismatch, Parked, TooMany, WaitKind};
 use crate::waits::{Answer, Family, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
 use crate::{Command, Limits, WaitError};
 
@@ -125,6 +125,12 @@ impl State {
 
     pub(crate) fn has_open(&self) -> bool {
         self.waits.open() > 0 || self.done.is_waited_for()
+    }
+
+    /// Whether a child may be running that is not detached, waited for still or not.
+    pub(crate) fn has_children(&self) -> bool {
+        let mut unended = self.waits.iter().filter(|wait| !wait.recorded && !wait.unsent);
+        unended.any(|wait| wait.family.kind() == WaitKind::Child)
     }
 
     pub(crate) fn fingerprint(&self) -> u64 {
@@ -232,6 +238,10 @@ impl State {
                     self.done.add(sequence, wait.key.clone(), value.clone());
                 }
                 Some(result.map_err(WaitError::Failed))
+            }
+            Ok(Received::Ended(answer)) => {
+                wait.recorded = true;
+                Some(answer)
             }
             Ok(Received::Decided(result)) => Some(result.map_err(WaitError::Failed)),
             Ok(Received::Over) => {
@@ -345,12 +355,31 @@ impl State {
         for id in waits {
             let cancelled = Status::Ready(Box::new(Err(WaitError::Cancelled)));
             if self.waits[id].is_open() {
+                if self.outlasts_cancel(id) {
+                    continue;
+                }
                 aftermath.add(self.give_up(id, cancelled, "cancelled"));
             } else {
                 self.give_back(id, cancelled);
             }
         }
         aftermath
+    }
+
+    /// Whether what a cancel reaches is waited for all the same: a child that may have been started is asked to end, and ends in its own
+    /// time.
+    fn outlasts_cancel(&mut self, id: WaitId) -> bool {
+        let Wait {
+            key, family, asked_at, ..
+        } = &mut self.waits[id];
+        let Family::Child(child) = family else { return false };
+        if *asked_at == self.sequence && !child.is_named() {
+            return false;
+        }
+        child.stop();
+        (self.sequence, &*key, "asked to end").hash(&mut self.fingerprint);
+        self.waits.list(id);
+        true
     }
 
     /// A domain inside another one begins. A shield is out of reach of cancels from further out.
@@ -431,7 +460,10 @@ impl State {
 
     fn too_many_open(&self) -> Option<Parked> {
         let (open, limit) = (self.waits.open_steps(), self.limits.steps_open);
-        (open > limit).then_some(Parked::TooManySteps(TooMany::Open { open, limit }))
+        let steps = (open > limit).then_some(TooMany::Open { open, limit });
+        let (open, limit) = (self.waits.open_children(), self.limits.children_open);
+        let children = (open > limit).then_some(TooMany::Children { open, limit });
+        steps.or(children).map(Parked::TooManySteps)
     }
 
     /// What is to be done and has not been said yet.

@@ -75,7 +75,7 @@ impl Partition {
                     deadline,
                     at_most_once: options.at_most_once,
                     check: !fresh,
-                    traceparent: self.slots.live(run).and_then(|live| live.about.traceparent.clone()),
+                    traceparent: self.traceparent_of(run),
                 };
                 self.dispatch(options.queue, task, input, origin);
             }
@@ -140,6 +140,32 @@ impl Partition {
                 self.run_closure(run.clone(), key, work, origin);
             }
             Command::Session { key, session, request } => self.run_session(run.clone(), key, session, request, origin),
+            Command::StartChild { key, child } => {
+                let traceparent = self.traceparent_of(run);
+                let run = run.clone();
+                self.perform(
+                    origin.clone(),
+                    Effect::StartChild {
+                        run,
+                        key,
+                        child,
+                        traceparent,
+                    },
+                );
+            }
+            Command::CancelChild { key, child } => {
+                let traceparent = self.traceparent_of(run);
+                let run = run.clone();
+                self.perform(
+                    origin.clone(),
+                    Effect::CancelChild {
+                        run,
+                        key,
+                        child,
+                        traceparent,
+                    },
+                );
+            }
             Command::CancelLocal { key } => self.cancel_closure(run, &key),
             Command::CancelStep {
                 key,
@@ -180,6 +206,10 @@ impl Partition {
                 },
             ),
         }
+    }
+
+    fn traceparent_of(&mut self, run: &RunId) -> Option<String> {
+        self.slots.live(run).and_then(|live| live.about.traceparent.clone())
     }
 
     fn dispatch(&mut self, queue: QueueName, task: Task, input: Bytes, origin: &Origin) {

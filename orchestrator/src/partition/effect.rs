@@ -3,10 +3,15 @@
 //! Each is derived from the journal and may be performed again at any time: creates are refused the second time, tasks are refused while
 //! they are queued, schedules replace each other, purges find nothing.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, ProcessId, QueueName, RunId};
-use everstep_common::journal::{Ended, Entry, EntryKey, Local, LocalKind, RunOutcome, StepResult};
+use everstep_common::journal::{
+    Continuation, Ended, Entry, EntryKey, InboundKind, Local, LocalKind, Parent, RunOutcome, StepResult,
+};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::ports::{Publish, PublishError, ReadError, Schedule};
@@ -15,7 +20,7 @@ use everstep_common::subject::TimerSort;
 use everstep_common::task::Task;
 use everstep_common::trace::TraceLinks;
 use everstep_common::wire;
-use everstep_core::RunEnd;
+use everstep_core::{ChildSpec, RunEnd};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,7 +28,7 @@ use tracing::{Instrument, Span};
 
 use super::journal::{self, Journal, Unread};
 use super::queues::Queues;
-use super::slots::Load;
+use super::slots::{About, Load};
 use crate::metrics::metrics;
 
 /// Something to be done outside the core.
@@ -63,6 +68,31 @@ pub(crate) enum Effect {
         /// A task of the run may be about to be published.
         under_way: bool,
     },
+    /// Start a child, under the trace of its parent.
+    StartChild {
+        run: RunId,
+        key: StepKey,
+        child: Box<ChildSpec>,
+        traceparent: Option<String>,
+    },
+    /// Ask a child to cancel, which is started first if it was not.
+    CancelChild {
+        run: RunId,
+        key: StepKey,
+        child: Box<ChildSpec>,
+        traceparent: Option<String>,
+    },
+    /// Tell a parent how its child ended.
+    TellParent {
+        run: RunId,
+        about: Arc<About>,
+        parent: Parent,
+        outcome: RunOutcome,
+    },
+    /// Start the run in which another one goes on.
+    Continue { run: RunId },
+    /// Have the children end that a run has left behind.
+    EndChildren { run: RunId, how: InboundKind },
     /// Take all schedules of a run back.
     UnscheduleRun { run: RunId },
     /// Take the summary of a run away that is no more.
@@ -168,6 +198,26 @@ impl Performer {
                 entry,
                 under_way,
             } => Box::pin(async move { self.take_back(queue, run, key, attempt, entry, under_way).await }),
+            Effect::StartChild {
+                run,
+                key,
+                child,
+                traceparent,
+            } => Box::pin(async move { done(self.start_child(&run, &key, &child, traceparent).await, run) }),
+            Effect::CancelChild {
+                run,
+                key,
+                child,
+                traceparent,
+            } => Box::pin(async move { done(self.cancel_child(&run, &key, &child, traceparent).await, run) }),
+            Effect::TellParent {
+                run,
+                about,
+                parent,
+                outcome,
+            } => Box::pin(async move { done(self.tell_parent(&run, &about.workflow, &parent, outcome).await, run) }),
+            Effect::Continue { run } => Box::pin(async move { done(self.continue_run(&run).await, run) }),
+            Effect::EndChildren { run, how } => Box::pin(async move { done(self.end_children(&run, how).await, run) }),
             Effect::Unlist { run } => Box::pin(async move { self.unlist(run).await }),
             Effect::Load { run, load, at } => Box::pin(async move {
                 let journal = journal::read(&self.store, &run, at).await;
@@ -295,6 +345,18 @@ impl Performer {
             },
             RunEnd::Failed(failure) => RunOutcome::Failed(failure),
             RunEnd::Cancelled(failure) => RunOutcome::Cancelled(failure),
+            RunEnd::Terminated(failure) => RunOutcome::Terminated(failure),
+            RunEnd::Continued(input) => {
+                let digest = InputDigest::of(&input);
+                match self.store.put_payload(&run, "end", input).await {
+                    Ok(input) => RunOutcome::Continued(Continuation {
+                        run: run.successor(),
+                        input,
+                        digest,
+                    }),
+                    Err(error) => RunOutcome::Failed(Failure::new(FailureKind::Invalid, error.to_string())),
+                }
+            }
         };
         let entry = Entry::End(Ended {
             outcome,
@@ -364,6 +426,14 @@ impl Performer {
             tracing::debug!(%run, %error, "the summary of a run that is no more was not taken away yet");
         }
         Performed::Done
+    }
+}
+
+/// What came of an effect that is done or refused.
+fn done(done: Result<(), String>, run: RunId) -> Performed {
+    match done {
+        Ok(()) => Performed::Done,
+        Err(reason) => Performed::Refused { run, reason },
     }
 }
 

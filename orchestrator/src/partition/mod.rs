@@ -11,11 +11,12 @@
 //! ```
 //!
 //! One motion: load the journal, replay it to a `Run`, decide, create entries, perform effects, move the cursor. A crash anywhere is
-//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`decide`] begins what follows, [`park`] is about runs that stand still, [`sessions`] is about what runs share, [`views`] about who asks, [`load`] brings runs back and drops them,
+//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`decide`] begins what follows, [`park`] is about runs that stand still, [`sessions`] is about what runs share, [`views`] about who asks, [`relatives`] and [`children`] about what runs do for each other, [`load`] brings runs back and drops them,
 //! [`reads`] asks for their journals, [`wake`] is about time, [`upkeep`] about cursor, marks and scans; the rest are parts.
 
 mod backlog;
 mod caution;
+mod children;
 mod clock;
 mod closures;
 mod compare;
@@ -34,6 +35,7 @@ mod queue_check;
 mod queue_keeping;
 mod queues;
 mod reads;
+mod relatives;
 mod scan;
 mod scanning;
 mod sessions;

@@ -41,11 +41,14 @@ impl Partition {
             InboundKind::Signal { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => {
                 self.watermark.release(sequence)
             }
-            InboundKind::Cancel => {
+            InboundKind::Cancel | InboundKind::Terminate => {
                 // Nothing else brings the word again, so a successor must find it where the feed begins.
                 self.watermark.pin(sequence);
-                let failure = Failure::new(FailureKind::Cancelled, inbound.reason.unwrap_or_default());
-                let outcome = RunEnd::Cancelled(failure);
+                let reason = inbound.reason.unwrap_or_default();
+                let outcome = match inbound.kind {
+                    InboundKind::Terminate => RunEnd::Terminated(Failure::new(FailureKind::Terminated, reason)),
+                    _ => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason)),
+                };
                 self.perform(Some((run.clone(), sequence)), Effect::End { run, outcome });
                 self.watermark.release(sequence);
             }

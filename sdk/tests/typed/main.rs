@@ -1,5 +1,6 @@
 //! The typed context on the real core: what goes in is encoded, what comes out is decoded, and every refusal says what is wrong.
 
+mod children;
 mod combine;
 mod kit;
 mod outside;

@@ -64,6 +64,35 @@ fn a_run_that_is_cancelled_is_undone_and_then_is_cancelled() {
     assert!(matches!(run.end(), RunEnd::Cancelled(_)), "{:?}", run.end());
 }
 
+#[workflow(on_failure = "rollback")]
+async fn stages(ctx: WorkflowContext, stage: u32) -> Result<(), WorkflowError> {
+    ctx.step(book, format!("stage {stage}"))
+        .key("booking")
+        .compensate(cancel)
+        .await?;
+    // Whatever that brings: a cancel does not stop it.
+    let rested = ctx.sleep(Duration::from_secs(1)).await;
+    ctx.log(format!("{rested:?}"));
+    ctx.continue_as_new(stage + 1)
+}
+
+#[test]
+fn a_run_that_goes_on_in_another_one_has_not_failed_and_undoes_nothing() {
+    let mut run = Driven::start(stages, 1);
+    run.value("booking", 7_u64);
+    run.timer("sleep");
+    assert!(matches!(run.end(), RunEnd::Continued(_)), "{:?}", run.end());
+}
+
+#[test]
+fn a_cancelled_run_that_would_go_on_is_undone() {
+    let mut run = Driven::start(stages, 1);
+    run.value("booking", 7_u64);
+    run.cancel();
+    run.value("undo/booking", ());
+    assert!(matches!(run.end(), RunEnd::Cancelled(_)), "{:?}", run.end());
+}
+
 #[test]
 fn a_run_that_cannot_be_undone_has_failed_whatever_came_before_and_says_both() {
     let mut run = booked(50);

@@ -167,6 +167,19 @@ pub async fn frozen(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
     ctx.step(freeze, ()).await
 }
 
+/// Two orders at once as runs of their own, a refund that nobody waits for, and the same again in the next run, three times in all: nine
+/// mutations each time.
+#[workflow]
+pub async fn consignment(ctx: WorkflowContext, cents: u64, round: u64, sum: u64) -> Result<u64, WorkflowError> {
+    let _refund = ctx.child(refund, cents).detached().await?;
+    let (one, other) = ctx.parallel((ctx.child(order, cents), ctx.child(order, cents))).await?;
+    let sum = sum + one + other;
+    if round < 3 {
+        return ctx.continue_as_new((cents, round + 1, sum));
+    }
+    Ok(sum)
+}
+
 /// A charge that somebody allows, a payment that beats boredom, a word of thanks, and a confirmation: two mutations.
 #[workflow]
 pub async fn reviewed_order(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
@@ -209,6 +222,7 @@ pub fn application() -> App {
         .resource(LedgerAt(address))
         .workflow(order)
         .workflow(refund)
+        .workflow(consignment)
         .workflow(bulk_order)
         .workflow(reviewed_order)
         .workflow(approval_workflow)

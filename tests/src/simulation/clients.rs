@@ -223,6 +223,19 @@ impl World {
         .await
     }
 
+    /// Ends the run as it stands.
+    pub async fn terminate(&self, run: &RunId) {
+        self.client(async |client| {
+            loop {
+                match client.terminate(run, "at once").await {
+                    Ok(()) | Err(ClientError::Ended { .. }) => return,
+                    Err(error) => self.again(&error).await,
+                }
+            }
+        })
+        .await;
+    }
+
     /// Has a parked run tried again; `accept_unasked` also if recorded steps are no longer asked for.
     pub async fn resume(&self, run: &RunId, accept_unasked: bool) {
         self.client(async |client| {

@@ -395,6 +395,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         .into_iter()
         .chain(blocks::definitions())
         .chain(super::outside::definitions())
+        .chain(super::children::definitions())
         .chain(steps::definitions())
         .chain(rollback::definitions())
         .chain(versions::definitions());
@@ -424,6 +425,7 @@ pub fn functions() -> Functions {
     let more = blocks::handlers()
         .into_iter()
         .chain(super::examples::handlers())
+        .chain(super::children::handlers())
         .chain(steps::handlers())
         .chain(rollback::handlers());
     for (name, handler) in all.into_iter().chain(more) {

@@ -65,12 +65,16 @@ impl World {
     }
 }
 
-/// How each run ended and what it recorded, by start key.
+/// How each run ended and what it recorded, by start key and place in its chain.
 pub(super) fn ends(world: &World) -> BTreeMap<String, Vec<String>> {
     let stories = world.stories();
     let ends = stories.iter().map(|story| {
-        let key = story.start().and_then(|start| start.start_key.clone());
-        (key.unwrap_or_else(|| story.run.to_string()), lines(&story.entries))
+        let start = story.start();
+        let key = start.and_then(|start| start.start_key.clone());
+        let key = key.unwrap_or_else(|| story.run.to_string());
+        let place = start.and_then(|start| start.continues.as_ref()).map(|before| before.number);
+        let name = place.map_or(key.clone(), |place| format!("{key} continued {place}"));
+        (name, lines(&story.entries))
     });
     ends.collect()
 }
@@ -92,9 +96,13 @@ fn line(entry: &JournalEntry) -> Option<String> {
         }) => "asked".to_owned(),
         Entry::Step(StepOutcome { result, .. }) | Entry::Local(Local { result, .. }) => self::result(result),
         Entry::Timer(_) => "fired".to_owned(),
+        Entry::Child(child) => child.run.to_string(),
         Entry::End(ended) => match &ended.outcome {
             RunOutcome::Completed(value) => payload(value),
-            RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure) => format!("{:?}: {}", failure.kind, failure.message),
+            RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure) | RunOutcome::Terminated(failure) => {
+                format!("{:?}: {}", failure.kind, failure.message)
+            }
+            RunOutcome::Continued(next) => format!("{} with {}", next.run, payload(&next.input)),
         },
         _ => return None,
     };

@@ -3,6 +3,7 @@
 //! Randomised tests print their seed; `EVERSTEP_SEED=<number>` makes them begin with it.
 
 mod cancels;
+mod children;
 mod combine;
 mod cost;
 mod domains;

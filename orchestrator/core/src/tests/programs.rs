@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
+use everstep_common::ids::WorkflowName;
 use everstep_common::key::StepKey;
 use everstep_common::question::{PayloadHash, Question, Terms};
 use everstep_common::retry::RetryPolicy;
@@ -22,7 +23,7 @@ use futures::stream::{self, FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
 
 use super::kit::{Dice, Returned, function, mix, workflow_of};
-use crate::{Collected, Context, DeadlineError, Definition, Due, SessionRequest, Undo, WaitError};
+use crate::{Collected, Context, DeadlineError, Definition, Due, SessionRequest, Undo, WaitError, WorkflowFailure};
 
 /// A piece of a program.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(super) enum Node {
     Sleep(u64),
     Local,
     Session,
+    /// A child; detached or not.
+    Child(bool),
     Chance,
     /// A signal of one of three names, with a deadline or without.
     Signal(u64, Option<u64>),
@@ -82,6 +85,7 @@ pub(super) enum Node {
 pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
     let kinds = if depth == 0 { 8 } else { 29 };
     match dice.below(kinds) {
+        1 if dice.one_in(2) => Node::Child(dice.one_in(3)),
         0..=1 => Node::Step(dice.next() % 4),
         2 => Node::Sleep(dice.next() % 5_000),
         3 if dice.one_in(2) => Node::Session,
@@ -152,6 +156,9 @@ pub(super) fn definition(program: Arc<Node>, faults: Faults) -> Definition {
         async move {
             let machine = Machine { ctx, faults };
             let seen = machine.run(&program, 0).await?;
+            if seen.is_multiple_of(5) {
+                return Err(WorkflowFailure::Continued(Bytes::copy_from_slice(&seen.to_be_bytes())));
+            }
             Returned::Ok(Bytes::copy_from_slice(&seen.to_be_bytes()))
         }
         .boxed_local()
@@ -178,7 +185,7 @@ fn outside(seen: u64, said: Result<Bytes, WaitError>) -> Seen {
     match said {
         Ok(value) => Ok(and(seen, number(&value))),
         Err(WaitError::Failed(_)) => Ok(and(seen, 17)),
-        Err(WaitError::Cancelled) => Err(WaitError::Cancelled),
+        Err(error) => Err(error),
     }
 }
 
@@ -198,7 +205,7 @@ fn fail(seen: u64) -> Seen {
 /// A failure is something seen; a cancel is not caught.
 fn caught(one: Seen) -> Seen {
     match one {
-        Err(WaitError::Failed(_)) => Ok(17),
+        Err(WaitError::Failed(_) | WaitError::Child { .. }) => Ok(17),
         other => other,
     }
 }
@@ -223,6 +230,7 @@ impl Machine {
             Node::Sleep(milliseconds) => self.sleep(*milliseconds, seen).boxed_local(),
             Node::Local => self.local(seen).boxed_local(),
             Node::Session => self.session(seen).boxed_local(),
+            Node::Child(detached) => self.child(*detached, seen).boxed_local(),
             Node::Signal(name, deadline) => self.signal(*name, *deadline, seen).boxed_local(),
             Node::Ask(people, deadline) => self.ask(*people, *deadline, seen).boxed_local(),
             Node::Unread(name, node) => self.unread(*name, node, seen).boxed_local(),
@@ -285,7 +293,7 @@ impl Machine {
         match step.await {
             Ok(value) => Ok(and(seen, number(&value))),
             Err(WaitError::Failed(_)) => Ok(and(seen, 13)),
-            Err(WaitError::Cancelled) => Err(WaitError::Cancelled),
+            Err(error) => Err(error),
         }
     }
 
@@ -380,6 +388,17 @@ impl Machine {
         };
         let brought = self.ctx.session(request).await?;
         Ok(and(seen, number(&brought)))
+    }
+
+    async fn child(&self, detached: bool, seen: u64) -> Seen {
+        let input = Ok(Bytes::copy_from_slice(&seen.to_be_bytes()));
+        let mut child = self.ctx.child(WorkflowName::new("parcel").unwrap(), Some(1), input);
+        child.spec_mut().expect("it is not asked for").detached = detached;
+        match child.await {
+            Ok(value) => Ok(and(seen, number(&value))),
+            Err(WaitError::Child { run, failure }) => Ok(and(and(seen, u64::from(run.is_some())), failure.message.len() as u64)),
+            Err(error) => Err(error),
+        }
     }
 
     fn chance(&self, seen: u64) -> u64 {

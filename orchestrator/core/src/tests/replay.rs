@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use everstep_common::journal::LocalKind;
+use everstep_common::journal::{InboundKind, LocalKind};
 use futures::future::join_all;
 use futures::select_biased;
 
@@ -47,8 +47,9 @@ fn random_programs_replay_from_every_prefix() {
 }
 
 /// What the programs must have made the core say between them.
-const EVERY_COMMAND: [&str; 15] = [
+const EVERY_COMMAND: [&str; 19] = [
     "ask",
+    "cancel child",
     "cancel closure",
     "cancel step",
     "cancel timer",
@@ -57,10 +58,13 @@ const EVERY_COMMAND: [&str; 15] = [
     "dispatch",
     "end cancelled",
     "end completed",
+    "end continued",
+    "end terminated",
     "record",
     "retry",
     "run",
     "session",
+    "start",
     "timer",
     "withdraw",
 ];
@@ -168,7 +172,10 @@ impl Open {
             EventBody::About(key, Record::Local(LocalKind::Question, _)) => drop(self.questions.remove(&key.to_string())),
             EventBody::About(key, Record::Withdrawn) => self.forget(&key.to_string()),
             EventBody::About(key, Record::Step { .. } | Record::Local(..) | Record::Timer) => self.forget(&key.to_string()),
+            EventBody::About(key, Record::Child(child)) if child.detached => self.forget(&key.to_string()),
             EventBody::End => *self = Self::default(),
+            // Nothing is done any more, whatever was wanted.
+            EventBody::In(inbound) if inbound.kind == InboundKind::Terminate => *self = Self::default(),
             _ => {}
         }
         for command in said {

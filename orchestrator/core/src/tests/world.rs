@@ -6,7 +6,7 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, ProcessId};
-use everstep_common::journal::{Attempt, AttemptError, Entry, EntryKey, JournalEntry, Local, LocalKind, StepResult};
+use everstep_common::journal::{Attempt, AttemptError, Child, Entry, EntryKey, JournalEntry, Local, LocalKind, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::question::{Question, Reply};
@@ -14,9 +14,9 @@ use everstep_common::wire;
 use futures::FutureExt;
 use jiff::Timestamp;
 
-use super::kit::{Dice, cancel, mix, run_id, start};
+use super::kit::{Dice, cancel, function, mix, run_id, start, terminate};
 use super::programs::SIGNALS;
-use crate::{Answered, Command, Decision, Definition, Event, EventBody, Limits, OpenKind, Record, Run, SessionRequest};
+use crate::{Answered, ChildSpec, Command, Decision, Definition, Event, EventBody, Limits, OpenKind, Record, Run, SessionRequest};
 
 /// Entries after which a program that still runs is left as it is.
 const ENTRIES_MAX: u64 = 400;
@@ -197,6 +197,9 @@ impl World<'_> {
         if self.dice.one_in(60) {
             self.coming.push(Coming::Entry(cancel()));
         }
+        if self.dice.one_in(300) {
+            self.coming.push(Coming::Entry(terminate()));
+        }
         if self.dice.one_in(12) {
             let name = SIGNALS[self.dice.below(SIGNALS.len())];
             self.send(name);
@@ -341,6 +344,26 @@ impl World<'_> {
                 };
                 Some(EventBody::About(key, record))
             }
+            Command::StartChild { key, child } => {
+                if !child.detached {
+                    let result = match self.dice.below(6) {
+                        0 => Err(Failure::new(FailureKind::Workflow, "lost")),
+                        1 => Err(Failure::new(FailureKind::Cancelled, "by somebody else")),
+                        _ => Ok(value_of(&key)),
+                    };
+                    self.coming.push(Coming::Entry(ended(&key, &child, result)));
+                }
+                Some(named(key, &child))
+            }
+            Command::CancelChild { key, child } => {
+                let result = match self.dice.below(4) {
+                    0 => Ok(value_of(&key)),
+                    1 => Err(Failure::new(FailureKind::Workflow, "clean-up failed")),
+                    _ => Err(Failure::new(FailureKind::Cancelled, "as asked")),
+                };
+                self.coming.push(Coming::Entry(ended(&key, &child, result)));
+                Some(named(key, &child))
+            }
             Command::RunLocal { key, closure, .. } => {
                 let value = closure().now_or_never()?;
                 Some(EventBody::About(key, Record::Local(LocalKind::Closure, value)))
@@ -421,6 +444,28 @@ fn failed(function: &FunctionName, digest: InputDigest) -> Attempt {
     }
 }
 
+fn named(key: StepKey, child: &ChildSpec) -> EventBody {
+    let child = Child {
+        workflow: child.workflow.clone(),
+        digest: child.digest,
+        run: run_id().successor(),
+        detached: child.detached,
+    };
+    EventBody::About(key, Record::Child(Box::new(child)))
+}
+
+fn ended(key: &StepKey, child: &ChildSpec, result: Result<Bytes, Failure>) -> EventBody {
+    let (function, digest) = (function(child.workflow.as_str()), child.digest);
+    EventBody::About(
+        key.clone(),
+        Record::Step {
+            function,
+            digest,
+            result,
+        },
+    )
+}
+
 /// What a worker returns: the same whoever does the step, and different for every key.
 fn value_of(key: &StepKey) -> Bytes {
     let number = key.token().bytes().fold(1, |number, byte| mix(number ^ u64::from(byte)));
@@ -436,10 +481,11 @@ fn name(body: &EventBody) -> String {
         EventBody::About(key, Record::Begun { attempt, .. }) => format!("begun.{key}.{attempt}"),
         EventBody::About(key, Record::Local(..)) => format!("local.{key}"),
         EventBody::About(key, Record::Timer) => format!("timer.{key}"),
+        EventBody::About(key, Record::Child(_)) => format!("child.{key}"),
+        EventBody::In(inbound) => format!("in.{:?}", inbound.kind),
         EventBody::About(key, Record::Withdrawn) => format!("in.answer.{}", key.token()),
         EventBody::About(_, Record::Answer(answered)) => format!("in.{}", answered.id),
         EventBody::Signal(_, value) => format!("in.signal-{value:?}"),
-        EventBody::In(_) => "in.cancel".to_owned(),
         EventBody::End => "end".to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   created ──first poll──▶ Open ──its entry──▶ Ready ──polled──▶ Taken
-//!                            │ └──its domain is cancelled──▶ Ready
+//!                            │ └──its domain is cancelled──▶ Ready (a child ends first)
 //!                            └──dropped──▶ Abandoned
 //!
 //!   a signal that a wait was given and did not take goes back to the mailbox when the wait is cancelled or dropped
@@ -11,6 +11,7 @@
 mod alarms;
 mod ask;
 mod attempts;
+mod children;
 mod family;
 mod locals;
 mod questions;
@@ -23,6 +24,7 @@ mod verdicts;
 
 pub(crate) use ask::Ask;
 pub(crate) use attempts::StepWait;
+pub use children::{Child, ChildSpec};
 pub(crate) use family::{Family, Moment, Received};
 pub(crate) use locals::NewLocal;
 pub use locals::{Closure, Local};

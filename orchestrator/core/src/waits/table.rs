@@ -79,6 +79,7 @@ pub(crate) struct Waits {
     changed: Vec<WaitId>,
     open: usize,
     open_steps: usize,
+    open_children: usize,
     /// The open ones that somebody outside is to answer.
     outside: BTreeSet<WaitId>,
     /// How often those changed.
@@ -124,6 +125,11 @@ impl Waits {
     /// How many of those are steps.
     pub(crate) fn open_steps(&self) -> usize {
         self.open_steps
+    }
+
+    /// How many are children.
+    pub(crate) fn open_children(&self) -> usize {
+        self.open_children
     }
 
     /// The open ones that somebody outside is to answer, in the order asked.
@@ -189,6 +195,7 @@ impl Waits {
         self.open = self.open.strict_add_signed(change);
         match kind {
             WaitKind::Step => self.open_steps = self.open_steps.strict_add_signed(change),
+            WaitKind::Child | WaitKind::Detached => self.open_children = self.open_children.strict_add_signed(change),
             WaitKind::Signal | WaitKind::Question => {
                 self.outside_changes += 1;
                 if change > 0 {
