@@ -18,7 +18,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// A fresh server and a connection to it. It syncs now and then, not with each write: where a sync takes 4 ms, thousands of publishes at once
 /// would outlast their answers.
 pub(crate) async fn server() -> (ManagedServer, Arc<NatsBroker>) {
-    let server = ManagedServer::start(Options::with_durability(Durability::Relaxed)).await.unwrap();
+    let server = ManagedServer::start(Options::with_durability(Durability::Relaxed))
+        .await
+        .unwrap();
     let broker = connected(&server).await;
     (server, broker)
 }
