@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use everstep_common::digest::InputDigest;
+use everstep_common::failure::FailureKind;
 use everstep_common::ids::RunId;
 use everstep_common::journal::{Entry, JournalEntry, Local, LocalKind, RunOutcome, Start, StepOutcome, StepResult};
 use everstep_common::payload::Payload;
@@ -81,9 +82,24 @@ pub(super) fn ends(world: &World) -> BTreeMap<String, Vec<String>> {
 
 /// What a journal says of outcomes, in an order that does not depend on when they came.
 pub(super) fn lines(journal: &[JournalEntry]) -> Vec<String> {
-    let mut lines: Vec<String> = journal.iter().filter_map(line).collect();
+    let counted = journal.iter().filter(|entry| !is_noted_in_passing(entry, journal));
+    let mut lines: Vec<String> = counted.filter_map(line).collect();
     lines.sort();
     lines
+}
+
+/// That a step was given up is noted once its task is taken back. A run that was cancelled may have ended by then, and if its owner dies
+/// between the two, the successor has nothing left to note.
+fn is_noted_in_passing(entry: &JournalEntry, journal: &[JournalEntry]) -> bool {
+    let is_given_up = match &entry.entry {
+        Entry::Step(outcome) => matches!(&outcome.result, StepResult::Failure(failure) if failure.kind == FailureKind::Cancelled),
+        _ => false,
+    };
+    let ends_cancelled = |entry: &JournalEntry| match &entry.entry {
+        Entry::End(ended) => matches!(ended.outcome, RunOutcome::Cancelled(_)),
+        _ => false,
+    };
+    is_given_up && journal.iter().any(ends_cancelled)
 }
 
 /// What an entry says of the outcome; nothing if it only tells of the way there.
