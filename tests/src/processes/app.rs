@@ -149,13 +149,14 @@ pub async fn unpaid_trip(ctx: WorkflowContext) -> Result<(), WorkflowError> {
     Err(WorkflowError::new("it cannot be paid"))
 }
 
-/// Says where it is, and blocks its thread in its first attempt; goes on where that was in its second.
-#[function(heartbeat_timeout = "1s", timeout = "120s", retries(max_attempts = 2, initial = "10ms"))]
+/// Says where it is, and blocks its thread in its first attempt; goes on where that was in a later one.
+#[function(heartbeat_timeout = "1s", timeout = "120s", retries(max_attempts = 20, initial = "10ms"))]
 #[expect(clippy::disallowed_methods, reason = "what a careless author does")]
 pub async fn freeze(ctx: FunctionContext) -> Result<u64, StepError> {
-    let done = ctx.heartbeat_details().unwrap_or(0);
-    ctx.heartbeat(done + 7_u64);
-    if ctx.attempt() == 1 {
+    let is_first = ctx.attempt() == 1;
+    let done: u64 = if is_first { 7 } else { ctx.heartbeat_details().unwrap_or(0) };
+    ctx.heartbeat(done);
+    if is_first {
         std::thread::sleep(Duration::from_secs(60));
     }
     Ok(done)
