@@ -72,7 +72,11 @@ impl Bench {
 
     pub(crate) async fn on(server: MemoryServer) -> Self {
         let owner = store(&server, "owner");
-        owner.deployment().provision(owner.broker()).await.expect("provisioned");
+        owner
+            .deployment()
+            .provision(owner.broker(), owner.clock().as_ref())
+            .await
+            .expect("provisioned");
         owner.ensure_queue(&queue()).await.expect("a queue");
         let run: RunId = "0-0123456789abcdef0123456789abcdef".parse().expect("a run id");
         let start = Start {
