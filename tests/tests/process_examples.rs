@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use everstep::journal::{EntryKey, JournalEntry};
 use everstep::{Client, IntoWorkflow, RunError, Workflow};
 use everstep_examples::trip::Trip;
-use everstep_examples::{bulk, dashboard, fleet, notify, order, report, stateful, trip, welcome};
+use everstep_examples::{account, bulk, dashboard, fleet, notify, order, report, stateful, trip, welcome};
 use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, soon_followed_up, until};
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join, join_all};
@@ -30,6 +30,10 @@ fn all<'a>(client: &'a Client, wave: &'a str) -> Vec<(&'static str, LocalBoxFutu
         (
             "invalid order",
             story(run("invalid order"), order::order_workflow, "invalid".to_owned()).boxed_local(),
+        ),
+        (
+            "account",
+            story(run("account"), account::onboarding_workflow, id()).boxed_local(),
         ),
         ("notify", story(run("notify"), notify::notify_workflow, id()).boxed_local()),
         ("report", story(run("report"), report::report_workflow, id()).boxed_local()),

@@ -6,7 +6,7 @@ use everstep::App;
 use everstep::prelude::*;
 use everstep_examples::approval::{approval_workflow, fulfil_order, prepare_order_summary};
 use everstep_examples::order::{Charge, PaymentService, Payments};
-use everstep_examples::{bulk, dashboard, fleet, follow_up, notify, onboarding, order, report, stateful, trip, welcome};
+use everstep_examples::{account, bulk, dashboard, fleet, follow_up, notify, onboarding, order, report, stateful, trip, welcome};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -39,6 +39,7 @@ pub(super) fn with_examples(app: App, ledger: SocketAddr) -> App {
     app.resource(Payments::new(Booked(ledger)))
         .workflow(approval_workflow)
         .workflow(onboarding::onboard_customer)
+        .workflow(account::onboarding_workflow)
         .workflow(order::order_workflow)
         .workflow(notify::notify_workflow)
         .workflow(report::report_workflow)
@@ -56,6 +57,8 @@ pub(super) fn with_examples(app: App, ledger: SocketAddr) -> App {
         .function(fulfil_order)
         .function(onboarding::research_customer)
         .function(onboarding::reach_out)
+        .function(account::create_account)
+        .function(account::send_welcome_email)
         .function(order::validate_order)
         .function(order::charge_customer)
         .function(order::send_confirmation)
