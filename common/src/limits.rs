@@ -38,6 +38,16 @@ pub const CHAIN_RUNS_MAX: usize = 10_000;
 /// Signals of one run that wait for somebody to take them: what arrives faster than it is taken is held in memory.
 pub const SIGNALS_UNREAD_MAX: usize = 2_000;
 
+/// Updates of one run that nobody has taken: what comes beyond that is rejected at once, for somebody waits for each of them.
+/// A run whose journal holds such a rejection depends on this number.
+pub const UPDATES_UNREAD_MAX: usize = 1_000;
+
+/// Characters in the caller's key of an update.
+pub const UPDATE_KEY_CHARS_MAX: usize = 128;
+
+/// How long a caller waits for the answer to an update unless it says otherwise.
+pub const UPDATE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Characters in the name of a workflow, function, step or queue.
 pub const NAME_CHARS_MAX: usize = 128;
 
