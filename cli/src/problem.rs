@@ -133,8 +133,9 @@ impl From<UpdateError> for Problem {
             UpdateError::Ended { ref run } => {
                 Self::of(Exit::Conflict, &error).hint(format_args!("`everstep runs show {run}` tells how"))
             }
-            UpdateError::TimedOut { ref key, .. } => Self::of(Exit::TimedOut, &error)
-                .hint(format_args!("the same command with `--key {key}` waits for the answer to this very update")),
+            UpdateError::TimedOut { ref key, .. } => Self::of(Exit::TimedOut, &error).hint(format_args!(
+                "the same command with `--key {key}` waits for the answer to this very update"
+            )),
             _ => Self::of(Exit::Failed, &error),
         }
     }

@@ -23,7 +23,8 @@ use crate::function::{Function, IntoFunction};
 use crate::session::Session;
 use crate::state::{RunState, full};
 use crate::waits::{
-    Approval, ApprovalFuture, ChildFuture, Question, QuestionFuture, RunFuture, SignalFuture, SleepFuture, StepFuture, UpdateFuture, encode,
+    Approval, ApprovalFuture, ChildFuture, Question, QuestionFuture, RunFuture, SignalFuture, SleepFuture, StepFuture,
+    UpdateFuture, encode,
 };
 use crate::workflow::{IntoWorkflow, Workflow};
 

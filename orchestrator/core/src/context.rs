@@ -25,7 +25,8 @@ use crate::state::State;
 use crate::waits::{Address, Ask, LetterSort, NewLocal, NewQuestion, NewSession, NewSignal, NewStep, NewTimer};
 use crate::within::{Domain, Scoped};
 use crate::{
-    Asked, Block, Child, Closure, DeadlineError, Due, Local, NextUpdate, RolledBack, Session, SessionRequest, Shield, Signal, Step, Timer,
+    Asked, Block, Child, Closure, DeadlineError, Due, Local, NextUpdate, RolledBack, Session, SessionRequest, Shield, Signal, Step,
+    Timer,
 };
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.

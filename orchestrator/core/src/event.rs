@@ -195,7 +195,10 @@ fn from_outside(id: &InboundId, inbound: Inbound, stored: Option<Bytes>) -> Opti
     Some(match inbound.kind {
         InboundKind::Cancel | InboundKind::Terminate | InboundKind::Resume { .. } => EventBody::In(inbound),
         InboundKind::Signal { name, value: payload } => EventBody::Signal(name.into(), value(&payload, stored)?),
-        InboundKind::Update { ref name, input: ref payload } => match update_key(id) {
+        InboundKind::Update {
+            ref name,
+            input: ref payload,
+        } => match update_key(id) {
             Some(key) => EventBody::Update {
                 key,
                 name: name.as_str().into(),

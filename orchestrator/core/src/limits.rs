@@ -1,6 +1,8 @@
 //! What one run may use, so that one run's mistake stays its own.
 
-use everstep_common::limits::{CHILDREN_OPEN_MAX, JOURNAL_ENTRIES_MAX, SIGNALS_UNREAD_MAX, STEPS_IN_FLIGHT_MAX, UPDATES_UNREAD_MAX};
+use everstep_common::limits::{
+    CHILDREN_OPEN_MAX, JOURNAL_ENTRIES_MAX, SIGNALS_UNREAD_MAX, STEPS_IN_FLIGHT_MAX, UPDATES_UNREAD_MAX,
+};
 
 /// The bounds of one run. Beyond them it is parked, not failed: code that asks for less can be deployed and goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -125,7 +125,9 @@ impl KeySeed {
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
-    let prefixed = [SIGNAL_PREFIX, UPDATE_PREFIX].into_iter().find_map(|prefix| name.strip_prefix(prefix));
+    let prefixed = [SIGNAL_PREFIX, UPDATE_PREFIX]
+        .into_iter()
+        .find_map(|prefix| name.strip_prefix(prefix));
     let characters = prefixed.unwrap_or(name).chars().count();
     if characters == 0 || characters > NAME_CHARS_MAX {
         let message = format!(

@@ -97,7 +97,9 @@ impl<Out: DeserializeOwned> UpdateRun<Out> {
     async fn send(self) -> Result<Out, UpdateError> {
         named("update", &self.name)?;
         named("key of an update", &self.key)?;
-        let Self { client, run, deadline, .. } = self;
+        let Self {
+            client, run, deadline, ..
+        } = self;
         let request = Request {
             name: self.name,
             input: self.input?,

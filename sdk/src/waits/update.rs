@@ -125,7 +125,10 @@ impl<In: DeserializeOwned, Out: Serialize> UpdateFuture<In, Out> {
     ///     }
     /// }
     /// ```
-    pub async fn serve(mut self, mut handler: impl AsyncFnMut(In) -> Result<Out, WorkflowError>) -> Result<Infallible, WorkflowError> {
+    pub async fn serve(
+        mut self,
+        mut handler: impl AsyncFnMut(In) -> Result<Out, WorkflowError>,
+    ) -> Result<Infallible, WorkflowError> {
         loop {
             let Update { input, update, .. } = poll_fn(|context| self.poll_next(context)).await?;
             match handler(input).await {
@@ -275,7 +278,10 @@ impl<In, Out> Update<In, Out> {
     /// }
     /// ```
     pub fn reject(self, reason: impl Display) -> Result<(), WorkflowError> {
-        settled(self.update.answer(Err(Failure::new(FailureKind::Rejected, reason.to_string()))))
+        settled(
+            self.update
+                .answer(Err(Failure::new(FailureKind::Rejected, reason.to_string()))),
+        )
     }
 
     /// It did not come to its end, though something of it may be done.
@@ -326,6 +332,9 @@ fn settled(answered: Result<(), Failure>) -> Result<(), WorkflowError> {
 
 impl<In: fmt::Debug, Out> fmt::Debug for Update<In, Out> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Update").field("name", &self.name).field("input", &self.input).finish()
+        f.debug_struct("Update")
+            .field("name", &self.name)
+            .field("input", &self.input)
+            .finish()
     }
 }

@@ -395,6 +395,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         .into_iter()
         .chain(blocks::definitions())
         .chain(super::outside::definitions())
+        .chain(super::updates::definitions())
         .chain(super::children::definitions())
         .chain(steps::definitions())
         .chain(rollback::definitions())

@@ -51,7 +51,8 @@ impl State {
         }
         let key = answer_key(update);
         if self.waits.find(&key).is_some() {
-            let message = format!("key {key}, under which the answer to update {update} is recorded, is asked for by something else");
+            let message =
+                format!("key {key}, under which the answer to update {update} is recorded, is asked for by something else");
             return Err(Failure::new(FailureKind::Invalid, message));
         }
         if self.waits.len() >= self.limits.entries {

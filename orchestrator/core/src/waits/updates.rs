@@ -152,7 +152,10 @@ impl Drop for Update {
         if thread::panicking() {
             return;
         }
-        let failure = Failure::new(FailureKind::Cancelled, "the workflow took the update and dropped it without an answer");
+        let failure = Failure::new(
+            FailureKind::Cancelled,
+            "the workflow took the update and dropped it without an answer",
+        );
         // That its key is asked for by something else is told to whoever answers.
         let _ = self.settle(Err(failure));
     }
