@@ -426,6 +426,7 @@ pub fn functions() -> Functions {
     let more = blocks::handlers()
         .into_iter()
         .chain(super::examples::handlers())
+        .chain(super::updates::handlers())
         .chain(super::children::handlers())
         .chain(steps::handlers())
         .chain(rollback::handlers());

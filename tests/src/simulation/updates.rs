@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use everstep::UpdateError;
 use everstep::prelude::*;
-use everstep_common::ids::RunId;
+use everstep_common::ids::{FunctionName, RunId};
 use everstep_common::journal::{EntryKey, RunOutcome};
 use everstep_common::update::update_slot;
 use everstep_core::Definition;
+use everstep_examples::table::{Order, Receipt, cook, table_workflow};
+use everstep_worker::Handler;
 use futures::join;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,6 +31,7 @@ pub fn update_scenarios() -> Vec<Scenario> {
         scenario!(given_back_and_given_up),
         scenario!(followed),
         scenario!(large_updates),
+        scenario!(example_table),
     ]
 }
 
@@ -41,7 +44,13 @@ pub(super) fn definitions() -> Vec<Definition> {
         everstep::definition(undecided, Default::default()),
         everstep::definition(moving, Default::default()),
         everstep::definition(copying, Default::default()),
+        everstep::definition(table_workflow, Default::default()),
     ]
+}
+
+/// The functions.
+pub(super) fn handlers() -> Vec<(FunctionName, Handler)> {
+    vec![everstep::handler(cook)]
 }
 
 impl World {
@@ -270,5 +279,32 @@ async fn large_updates(world: World) {
     let large = "x".repeat(300_000);
     let copied = world.update::<_, String>(&run, "copy", "a", &large, LONG).await.unwrap();
     assert_eq!(copied, large);
+    expect_completed(&world, &run).await;
+}
+
+async fn example_table(world: World) {
+    usual(&world);
+    let run = world.start(table_workflow, (), "table").await;
+    let order = async |key: &str, dish: &str, portions: u32| {
+        let dish = dish.to_owned();
+        world
+            .update::<_, Receipt>(&run, "order", key, &Order { dish, portions }, LONG)
+            .await
+    };
+    let first = order("1", "soup", 2).await.unwrap();
+    assert_eq!((first.number, first.total), (1, 2_400));
+    assert_eq!(
+        reason(order("2", "cake", 99).await),
+        "the kitchen cannot make 99 portions of cake"
+    );
+    let second = order("3", "cake", 1).await.unwrap();
+    assert_eq!((second.number, second.total), (2, 3_600));
+    world
+        .client(async |client| {
+            while let Err(error) = client.signal(&run, "bill", "bill", &()).await {
+                world.again(&error).await;
+            }
+        })
+        .await;
     expect_completed(&world, &run).await;
 }
