@@ -45,7 +45,7 @@ fn on_the_menu(order: &Order) -> Result<(), String> {
 pub async fn table_workflow(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
     let served = RefCell::new(Vec::new());
     let orders = ctx.update::<Order, Receipt>("order").validate(on_the_menu);
-    let mut orders = pin!(orders.serve(async |order| {
+    let orders = pin!(orders.serve(async |order| {
         let price = ctx.step(cook, order).await?;
         served.borrow_mut().push(price);
         let served = served.borrow();

@@ -26,7 +26,7 @@ use super::{ACKNOWLEDGED_WITHIN, Client, ClientError};
 
 /// How often an attempted entry that is not there is looked for again: a refused or failed write never shows.
 /// About two seconds, longer than a healthy server takes to store anything.
-pub(super) const LOOKS_MAX: u32 = 14;
+const LOOKS_MAX: u32 = 14;
 
 /// How often the stored end is looked for: about as long as a server has to answer, for a replica that far behind is broken.
 pub(super) const LOOKS_FOR_END_MAX: u32 = 66;

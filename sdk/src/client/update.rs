@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 use super::error::UpdateError;
 use super::signal::named;
-use super::tail::{Hint, LOOKS_FOR_END_MAX, LOOKS_MAX, hints};
+use super::tail::{Hint, LOOKS_FOR_END_MAX, hints};
 use super::{Client, ClientError};
 
 /// An update that is about to be sent; awaiting it sends it and brings the answer.
@@ -193,8 +193,8 @@ impl Client {
         said?;
         loop {
             let looks = match hints.next().await {
-                Some(Hint::Attempt(_)) => LOOKS_MAX,
-                Some(Hint::Ended) => LOOKS_FOR_END_MAX,
+                // Nothing but the answer is ever written there, so it is looked for as long as the server has to store it.
+                Some(Hint::Attempt(_) | Hint::Ended) => LOOKS_FOR_END_MAX,
                 Some(Hint::Doubt) => 1,
                 // The subscriptions ended, which they do with the connection only; meanwhile anything may have come.
                 None => {

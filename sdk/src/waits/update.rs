@@ -116,7 +116,7 @@ impl<In: DeserializeOwned, Out: Serialize> UpdateFuture<In, Out> {
     ///     loop {
     ///         let asked = minutes.get();
     ///         select! {
-    ///             failed = set => match failed? {},
+    ///             failed = &mut set => match failed? {},
     ///             slept = ctx.sleep(Duration::from_secs(60 * asked)) => slept?,
     ///         }
     ///         if asked == minutes.get() {

@@ -62,7 +62,7 @@ fn what_is_rejected_gives_no_more_time() {
 #[workflow]
 async fn keeper(ctx: WorkflowContext) -> Result<Vec<u64>, WorkflowError> {
     let kept = RefCell::new(Vec::new());
-    let mut keeps = pin!(ctx.update::<u64, usize>("keep").serve(async |value| {
+    let keeps = pin!(ctx.update::<u64, usize>("keep").serve(async |value| {
         let stored = ctx.step(store, value).await?;
         kept.borrow_mut().push(stored);
         Ok(kept.borrow().len())

@@ -11,7 +11,7 @@ use everstep_common::update::update_slot;
 use everstep_core::Definition;
 use everstep_examples::table::{Order, Receipt, cook, table_workflow};
 use everstep_worker::Handler;
-use futures::join;
+use futures::{FutureExt, join};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -140,7 +140,7 @@ async fn alarm(ctx: WorkflowContext) -> Result<Vec<u64>, WorkflowError> {
     let fails = ctx
         .update::<(), ()>("break")
         .serve(async |()| Err("it is made of steel".into()));
-    let (mut sets, mut fails) = (pin!(sets), pin!(fails));
+    let (sets, fails) = (pin!(sets), pin!(fails));
     select! {
         failed = sets => match failed? {},
         failed = fails => match failed? {},
