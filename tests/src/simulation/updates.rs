@@ -241,7 +241,7 @@ async fn given_back_and_given_up(world: World) {
 async fn moving(ctx: WorkflowContext, runs: u64) -> Result<u64, WorkflowError> {
     if runs == 0 {
         ctx.signal::<u64>("move").await?;
-        return ctx.continue_as_new(1);
+        return ctx.continue_as_new(1_u64);
     }
     let set = ctx.update::<u64, u64>("set").await?;
     let input = *set.input();

@@ -186,10 +186,9 @@ type Seen = Result<u64, WaitError>;
 /// The names of signals and updates.
 pub(super) const SIGNALS: [&str; 3] = ["paid", "sent", "seen"];
 
-/// The answer tells what was seen, so that its digest does.
+/// The answer tells what was seen, so that its digest does. Only in a journal that no honest world writes does it find its place taken.
 fn answer(update: Update, seen: u64) {
-    let answer = Ok(Bytes::copy_from_slice(&seen.to_be_bytes()));
-    update.answer(answer).expect("its key is its own");
+    let _ = update.answer(Ok(Bytes::copy_from_slice(&seen.to_be_bytes())));
 }
 
 /// What somebody outside said, or that nobody did in time.
@@ -375,9 +374,7 @@ impl Machine {
                 answer(update, seen);
                 return outside(seen, Ok(input));
             }
-            update
-                .answer(Err(Failure::new(FailureKind::Rejected, "one in three")))
-                .expect("its key is its own");
+            let _ = update.answer(Err(Failure::new(FailureKind::Rejected, "one in three")));
             next.again();
         }
     }
