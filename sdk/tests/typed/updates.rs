@@ -30,14 +30,14 @@ async fn picky(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
 fn an_update_is_decoded_validated_and_answered() {
     let mut run = Driven::start(picky, ());
     run.update("a", "set", "a text");
-    let rejected = run.answer_to("a").unwrap_err();
+    let rejected = run.answer_to::<String>("a").unwrap_err();
     assert_eq!(rejected.kind, FailureKind::Rejected);
     assert!(
         rejected.message.starts_with("the input of update `set` is not of its type: "),
         "{rejected}"
     );
     run.update("b", "set", 10);
-    assert_eq!(run.answer_to("b").unwrap_err().message, "one digit");
+    assert_eq!(run.answer_to::<String>("b").unwrap_err().message, "one digit");
     run.update("c", "set", 7);
     assert_eq!(run.answer_to("c"), Ok("7 it is".to_owned()));
     for key in ["a", "b", "c"] {
@@ -101,7 +101,7 @@ fn what_is_being_done_when_the_server_is_dropped_has_failed() {
     run.signal("stop", ());
     assert_eq!(run.answer_to::<usize>("a").unwrap_err().kind, FailureKind::Cancelled);
     run.answer_recorded("a");
-    assert_eq!(run.completed::<Vec<u64>>(), []);
+    assert!(run.completed::<Vec<u64>>().is_empty());
 }
 
 #[test]
