@@ -82,6 +82,11 @@ pub(crate) struct Run {
     /// Pin the run to this version of the workflow
     #[arg(long = "workflow-version", value_parser = clap::value_parser!(u32).range(1..))]
     pub version: Option<u32>,
+    #[command(flatten)]
+    pub terms: Terms,
+    /// The input is one JSON value a line, or an object with "input" and, for the run's own, "key": start a run for each
+    #[arg(long, conflicts_with_all = ["follow", "key"])]
+    pub each: bool,
     /// Print the timeline as it happens, then the result
     #[arg(long)]
     pub follow: bool,
@@ -91,6 +96,23 @@ pub(crate) struct Run {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// When a run begins, by when it must be over, and what goes first.
+#[derive(Debug, Args)]
+pub(crate) struct Terms {
+    /// Begin this long after the start, such as 90s or 36h
+    #[arg(long, value_parser = parse_duration)]
+    pub delay: Option<Duration>,
+    /// Give the run this long from when it begins; then it ends as failed
+    #[arg(long, value_parser = parse_duration)]
+    pub deadline: Option<Duration>,
+    /// Of tasks that wait under a limit, those of runs with a higher one go first, from -128 to 127
+    #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
+    pub priority: i8,
+    /// The trace that the run is a part of, as a W3C traceparent
+    #[arg(long)]
+    pub traceparent: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -212,6 +234,8 @@ pub(crate) struct Provision {
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Status {
+    /// Begins later
+    Scheduled,
     /// Driven, or waiting
     Running,
     /// Stands still until someone acts
@@ -227,6 +251,7 @@ pub(crate) enum Status {
 impl From<Status> for RunStatus {
     fn from(status: Status) -> Self {
         match status {
+            Status::Scheduled => Self::Scheduled,
             Status::Running => Self::Running,
             Status::Parked => Self::Parked,
             Status::Completed => Self::Completed,

@@ -103,7 +103,7 @@ impl From<ClientError> for Problem {
             }
             ClientError::Unavailable { .. } => Self::of(Exit::TimedOut, &error).hint("`everstep doctor` looks for what is wrong"),
             ClientError::Deployment(DeploymentError::Missing { .. }) => Self::of(Exit::NotFound, &error),
-            ClientError::Invalid(_) => Self::of(Exit::Usage, &error),
+            ClientError::Invalid(_) | ClientError::BadStart { .. } => Self::of(Exit::Usage, &error),
             ClientError::Session { .. }
             | ClientError::Create(_)
             | ClientError::Read(_)

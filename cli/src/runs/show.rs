@@ -81,6 +81,7 @@ impl Shown {
             "summary": self.summary,
             "start_key": self.start.as_ref().and_then(|start| start.start_key.as_ref()),
             "traceparent": self.start.as_ref().and_then(|start| start.traceparent.as_ref()),
+            "terms": self.start.as_ref().map(|start| &start.terms),
             "session": self.start.as_ref().and_then(|start| start.session.as_ref()),
             "view": self.inside.as_ref().and_then(|(view, _)| view.as_ref()),
             "state": self.inside.as_ref().map(|(_, state)| state),
@@ -146,7 +147,7 @@ impl Shown {
     fn hint(&self) {
         match self.summary.status {
             RunStatus::Parked => eprintln!("hint: mend the cause, then `everstep runs resume {}`", self.run),
-            RunStatus::Running if self.waits.is_empty() => {
+            RunStatus::Running if self.waits.iter().all(|wait| matches!(wait, Wait::Deadline { .. })) => {
                 eprintln!("hint: nothing is scheduled or queued for it; does an orchestrator of its application run?");
             }
             _ => {}
@@ -158,6 +159,7 @@ fn wait_text(wait: &Wait) -> String {
     let at = |due: &Option<Timestamp>| due.map_or_else(|| "a time unknown".to_owned(), moment);
     match wait {
         Wait::Sleep { key, due } => format!("sleep {key}, until {}", at(due)),
+        Wait::Deadline { due } => format!("its deadline, at {}", at(due)),
         Wait::Retry { step, due } => format!("step {step}, attempted again at {}", at(due)),
         Wait::Task {
             step,

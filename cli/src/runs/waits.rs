@@ -4,7 +4,7 @@
 
 use everstep::RunId;
 use everstep_common::ids::QueueName;
-use everstep_common::journal::{EntryKey, JournalEntry};
+use everstep_common::journal::{EntryKey, JournalEntry, RunTimer};
 use everstep_common::key::StepKey;
 use everstep_common::ports::{Broker, GetLast, Message, ReadError};
 use everstep_common::wire;
@@ -23,6 +23,11 @@ pub(crate) enum Wait {
         /// Its key.
         key: String,
         /// When it is over.
+        due: Option<Timestamp>,
+    },
+    /// Its own end, by the deadline that it was started with.
+    Deadline {
+        /// When its time is up.
         due: Option<Timestamp>,
     },
     /// The next attempt of a step.
@@ -73,9 +78,14 @@ pub(crate) async fn of_run(connection: &Connection, run: &RunId, journal: &[Jour
 
 fn of_schedule(message: &Message) -> Option<Wait> {
     let mut from_the_end = message.subject.rsplit('.');
-    let key = StepKey::from_token(from_the_end.next()?).ok()?.to_string();
+    let key = StepKey::from_token(from_the_end.next()?).ok()?;
+    let timer = RunTimer::of(&key);
+    let key = key.to_string();
     let due = wire::decode::<Scheduled>(&message.payload).ok().map(|body| body.due);
     match from_the_end.next()? {
+        // The run's summary says so already.
+        "sleep" if timer == Some(RunTimer::Begin) => None,
+        "sleep" if timer.is_some() => Some(Wait::Deadline { due }),
         "sleep" => Some(Wait::Sleep { key, due }),
         "retry" => Some(Wait::Retry { step: key, due }),
         _ => None,

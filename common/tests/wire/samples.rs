@@ -12,7 +12,7 @@ use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, Prefix, ProcessId, RunId, WorkflowName};
 use everstep_common::journal::{
     Attempt, AttemptError, Begun, Ended, Entry, EntryKey, Fired, Inbound, InboundKind, Local, LocalKind, Parent, RunOutcome, Start,
-    StepOutcome, StepResult,
+    StepOutcome, StepResult, Terms,
 };
 use everstep_common::key::StepKey;
 use everstep_common::payload::{Payload, StoredPayload};
@@ -100,6 +100,7 @@ fn starts() -> Vec<Sample> {
         parent: None,
         tags: BTreeMap::new(),
         traceparent: None,
+        terms: Default::default(),
     };
     let most = Start {
         version: Some(3),
@@ -114,7 +115,15 @@ fn starts() -> Vec<Sample> {
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         ..least.clone()
     };
+    let terms = Terms {
+        delay: Some(Duration::from_millis(1_500)),
+        deadline: Some(Duration::from_secs(3_600)),
+        priority: -7,
+    };
+    let later = Start { terms, ..least.clone() };
     vec![
+        entry!("start.terms", "start", Entry::Start(later)),
+        entry!("timer.begin", "timer.=start", Entry::Timer(Fired { due: time() })),
         entry!("start.minimal", "start", Entry::Start(least)),
         entry!("start.full", "start", Entry::Start(most)),
     ]
@@ -304,6 +313,7 @@ fn records() -> Vec<Sample> {
     vec![
         value("summary.running", summary(RunStatus::Running)),
         value("summary.parked", parked),
+        value("summary.scheduled", summary(RunStatus::Scheduled)),
         value("summary.completed", summary(RunStatus::Completed)),
         value("summary.failed", summary(RunStatus::Failed)),
         value("summary.cancelled", summary(RunStatus::Cancelled)),

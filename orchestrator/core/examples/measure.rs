@@ -196,6 +196,7 @@ fn started(definition: &Definition) -> Run {
         parent: None,
         tags: Default::default(),
         traceparent: None,
+        terms: Default::default(),
     };
     run.apply(Event {
         sequence: 1,

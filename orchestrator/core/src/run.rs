@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!   new ──start──▶ Running ──future returns──▶ Returned ──`end`──▶ Ended
-//!                     └──panic, livelock, mismatch──▶ Parked
+//!     └─▶ Scheduled ─▲ └──panic, livelock, mismatch──▶ Parked
 //! ```
 //!
 //! Between two calls of [`Run::apply`] the future is quiescent, and exactly one entry lies between two such moments.
+
+mod lifespan;
 
 use std::fmt;
 use std::rc::Rc;
@@ -15,7 +17,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, RunId};
-use everstep_common::journal::{Inbound, InboundKind, Start};
+use everstep_common::journal::{Inbound, InboundKind, RunTimer};
 use everstep_common::key::StepKey;
 use everstep_common::limits::PAYLOAD_BYTES_MAX;
 use everstep_common::payload::TooLarge;
@@ -23,7 +25,9 @@ use everstep_common::view::RunView;
 use futures::future::LocalBoxFuture;
 use jiff::Timestamp;
 
+use self::lifespan::Lifespan;
 use crate::aftermath::Aftermath;
+use crate::event::Record;
 use crate::guard::guarded;
 use crate::parked::{Parked, TooMany};
 use crate::root::Root;
@@ -51,6 +55,8 @@ pub struct Run {
     stage: Stage,
     /// Why it was asked to cancel, once it was.
     cancelled: Option<String>,
+    /// When it begins, and by when it must be over.
+    lifespan: Lifespan,
     applied: u64,
     entries: usize,
 }
@@ -58,6 +64,8 @@ pub struct Run {
 enum Stage {
     /// Its start is not applied.
     New,
+    /// It begins later, with this input.
+    Scheduled(Bytes),
     Running(WorkflowFuture),
     /// Its code is done; `told` once the shell has the end.
     Returned {
@@ -131,6 +139,7 @@ impl Run {
             root,
             stage: Stage::New,
             cancelled: None,
+            lifespan: Lifespan::default(),
             applied: 0,
             entries: 0,
         }
@@ -153,9 +162,14 @@ impl Run {
             return Decision::Parked(obstacle);
         }
         let mut commands = match self.stage {
+            Stage::Scheduled(_) => self.lifespan.command().into_iter().collect(),
+            _ if self.lifespan.is_cut() => Vec::new(),
             Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.change(State::commands),
             _ => Vec::new(),
         };
+        if let Stage::Running(_) = self.stage {
+            commands.extend(self.lifespan.command());
+        }
         if let Stage::Returned {
             outcome,
             told: told @ false,
@@ -255,8 +269,9 @@ impl Run {
         match (event.body, &self.stage) {
             (_, Stage::Ended) => None,
             (EventBody::End, _) => self.end(),
-            (EventBody::Start(start, input), Stage::New) => self.begin(start, input),
+            (EventBody::Start(start, input), Stage::New) => self.create(start, input),
             (EventBody::Start(..), _) | (_, Stage::New) => None,
+            (EventBody::About(key, Record::Timer), _) if key.is_own() => RunTimer::of(&key).and_then(|timer| self.struck(timer)),
             (EventBody::About(key, record), _) => Some(self.shared.change(|state| state.record(key, record))),
             (EventBody::In(inbound), _) => self.inbound(inbound),
         }
@@ -277,8 +292,7 @@ impl Run {
         }
     }
 
-    fn begin(&mut self, start: Box<Start>, input: Bytes) -> Option<Aftermath> {
-        self.shared.start.set(start).expect("a run begins once");
+    fn begin(&mut self, input: Bytes) -> Option<Aftermath> {
         let context = Context::new(self.shared.clone());
         match guarded(|| (self.definition.factory)(context, input)) {
             Ok(future) => {
@@ -296,6 +310,7 @@ impl Run {
         match inbound.kind {
             InboundKind::Cancel => {
                 self.cancelled.get_or_insert(inbound.reason.unwrap_or_default());
+                self.cancel_scheduled();
                 Some(self.shared.change(|state| state.cancel(DomainId::RUN)))
             }
             InboundKind::Resume { accept_unasked } => {
@@ -352,6 +367,7 @@ impl Run {
             Ok(value) => RunEnd::Completed(value),
             Err(WorkflowFailure::Failed(failure)) => RunEnd::Failed(failure),
             Err(WorkflowFailure::Cancelled) => match &self.cancelled {
+                _ if let Some(failure) = self.lifespan.overdue() => RunEnd::Failed(failure.clone()),
                 Some(reason) => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone())),
                 // Nobody asked the run to: it returned what a branch that it had cancelled itself brought.
                 None => RunEnd::Failed(Failure::new(FailureKind::Cancelled, CANCELLED_BY_ITSELF)),
@@ -362,7 +378,8 @@ impl Run {
     /// Why nothing may be done for the run as it stands.
     fn obstacle(&self) -> Option<Parked> {
         match &self.stage {
-            Stage::New | Stage::Ended => return None,
+            Stage::New | Stage::Scheduled(_) | Stage::Ended => return None,
+            _ if self.lifespan.is_cut() => return None,
             Stage::Parked(parked) => return Some(parked.clone()),
             Stage::Running(_) | Stage::Returned { .. } => {}
         }

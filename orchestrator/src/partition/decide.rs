@@ -30,6 +30,9 @@ impl Partition {
             Decision::Go(commands) => commands.into_iter().for_each(|command| self.command(run, command, &origin)),
             Decision::Parked(parked) => {
                 let (sequence, about, cancelling) = (live.run.applied(), live.about.clone(), live.run.is_cancelling());
+                if let Some(timer) = live.run.timer_though_parked() {
+                    self.command(run, timer, &origin);
+                }
                 self.park(run, sequence, &parked, about, cancelling);
             }
         }

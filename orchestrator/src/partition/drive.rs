@@ -2,12 +2,11 @@
 
 use bytes::Bytes;
 use everstep_common::ids::RunId;
-use everstep_common::journal::{Entry, EntryKey, JournalEntry};
+use everstep_common::journal::{Entry, EntryKey, JournalEntry, RunTimer};
 use everstep_common::limits::{JOURNAL_ENTRIES_MAX, JOURNAL_ENTRIES_WARN};
 use everstep_common::payload::Payload;
 use everstep_common::ports::Instant;
 use everstep_common::subject::TimerSort;
-use everstep_common::summary::RunStatus;
 use everstep_core::Event;
 
 use super::Partition;
@@ -53,6 +52,7 @@ impl Partition {
             return self.watermark.release(entry.sequence);
         };
         let sequence = entry.sequence;
+        let (status, why) = super::lifespan::status_at_start(start, entry.time);
         let (code, about) = self.begin_run(&run, start, entry.time, self.upkeep.known_until);
         match code {
             Ok(code) => {
@@ -71,7 +71,7 @@ impl Partition {
             }
         }
         metrics().started.add(1, &[]);
-        self.summarise(&run, &about, RunStatus::Running, None, sequence, about.started);
+        self.summarise(&run, &about, status, why, sequence, about.started);
         self.apply(run, entry, stored, now);
     }
 
@@ -148,6 +148,9 @@ impl Partition {
             }
         }
         self.slots.touch(&run, now);
+        if key == EntryKey::Timer(RunTimer::Begin.key()) {
+            self.run_begun(&run, sequence, time);
+        }
         match ended {
             Some(outcome) => self.run_ended(&run, outcome, sequence, time),
             None => self.decide(&run, Some((run.clone(), sequence))),

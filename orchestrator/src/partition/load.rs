@@ -20,6 +20,7 @@ use super::closures::{Finished, Work};
 use super::drive::Origin;
 use super::effect::Effect;
 use super::journal::{Journal, Unread};
+use super::lifespan;
 use super::reads::Asked;
 use super::slots::{About, Live, Load};
 use super::upkeep::Orphan;
@@ -111,8 +112,9 @@ impl Partition {
             active: now,
             read_back: true,
         };
+        let (status, why, since) = lifespan::status_of(&live.run, about.started);
         self.slots.insert(run.clone(), live);
-        self.summarise(run, &about, RunStatus::Running, None, head, about.started);
+        self.summarise(run, &about, status, why, head, since);
         self.decide(run, None);
     }
 

@@ -27,6 +27,7 @@ mod effect;
 mod inflight;
 mod io;
 mod journal;
+mod lifespan;
 mod load;
 mod park;
 mod queue_check;

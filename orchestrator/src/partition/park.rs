@@ -27,6 +27,7 @@ impl Partition {
                 self.parked_run_ended(&run, ended.outcome, sequence, arrived.time);
                 return self.watermark.release(sequence);
             }
+            Ok(Entry::Timer(_)) => return self.parked_run_struck(&run, &arrived.key, sequence),
             _ => return self.watermark.release(sequence),
         };
         let parked = self.slots.parked(&run);

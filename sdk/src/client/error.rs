@@ -66,6 +66,14 @@ pub enum ClientError {
         /// The run that has the key.
         run: RunId,
     },
+    /// Something that a start asks for is out of its bounds.
+    #[error("{what}: {reason}")]
+    BadStart {
+        /// What is asked for.
+        what: &'static str,
+        /// What its bounds are.
+        reason: String,
+    },
     /// A name or id is none.
     #[error(transparent)]
     Invalid(#[from] InvalidId),

@@ -9,7 +9,9 @@ mod list;
 mod result;
 mod session;
 mod start;
+mod start_many;
 mod tail;
+mod terms;
 mod value;
 mod view;
 

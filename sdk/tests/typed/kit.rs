@@ -240,6 +240,7 @@ fn start(workflow: WorkflowName, input: &Bytes) -> Start {
         parent: None,
         tags: Default::default(),
         traceparent: None,
+        terms: Default::default(),
     }
 }
 

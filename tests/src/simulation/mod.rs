@@ -6,7 +6,7 @@
 //!                │       └── a process that dies is started again under a new name, as a supervisor does
 //!                ├── MemoryServer: JetStream with seeded faults, crash points at each call of the port
 //!                └── Ledger: what the functions did to the outside world
-//! scenarios, trials, owners, keeping, hot_path, waking, sessions ── what is run, and what must come of it   crashes ── where a process dies
+//! scenarios, trials, owners, keeping, hot_path, waking, sessions, starting ── what is run, and what must come of it   crashes ── where a process dies
 //! properties ── P1 to P7, checked on what the server holds in the end
 //! ```
 
@@ -25,6 +25,7 @@ mod properties;
 mod scenarios;
 mod sessions;
 pub mod shop;
+mod starting;
 mod story;
 mod trials;
 mod waking;
@@ -37,6 +38,7 @@ pub use driver::{Outcome, play};
 pub use ledger::Ledger;
 pub use properties::check;
 pub use scenarios::{Scenario, scenarios};
+pub use starting::starting_scenarios;
 pub use story::{Story, seeds};
 pub use waking::FIT;
 pub use world::{Settings, World};

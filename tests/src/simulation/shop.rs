@@ -392,6 +392,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(hurried, resources()),
     ];
     let more = super::sessions::definitions().into_iter().chain(blocks::definitions());
+    let more = more.chain(super::starting::definitions());
     for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
     }

@@ -85,6 +85,7 @@ impl Bench {
             parent: None,
             tags: Default::default(),
             traceparent: None,
+            terms: Default::default(),
         };
         owner
             .create(&run, EntryKey::Start, &Entry::Start(start))

@@ -10,6 +10,7 @@ mod drops;
 mod edits;
 mod keys;
 mod kit;
+mod lifespan;
 mod order;
 mod parking;
 mod programs;

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
+use everstep_common::journal::RunTimer;
+use everstep_common::key::StepKey;
 use futures::future::join_all;
 use futures::select_biased;
 
@@ -46,7 +48,7 @@ fn random_programs_replay_from_every_prefix() {
 }
 
 /// What the programs must have made the core say between them.
-const EVERY_COMMAND: [&str; 12] = [
+const EVERY_COMMAND: [&str; 13] = [
     "cancel closure",
     "cancel step",
     "cancel timer",
@@ -54,6 +56,7 @@ const EVERY_COMMAND: [&str; 12] = [
     "dispatch",
     "end cancelled",
     "end completed",
+    "end failed",
     "record",
     "retry",
     "run",
@@ -132,6 +135,8 @@ struct Open {
 impl Open {
     fn follow(&mut self, event: &Event, said: Vec<Command>) {
         match &event.body {
+            // What is ended as it stands wants nothing any more.
+            EventBody::About(key, Record::Timer) if *key == RunTimer::Kill.key() && !said.is_empty() => *self = Self::default(),
             EventBody::About(key, Record::Step { .. } | Record::Local(..) | Record::Timer) => self.forget(&key.to_string()),
             EventBody::End => *self = Self::default(),
             _ => {}
@@ -140,6 +145,7 @@ impl Open {
             let line = command.to_string();
             let Some(key) = command.key().map(ToString::to_string) else {
                 self.end = Some(line);
+                self.work.retain(|key, _| !is_own(key));
                 continue;
             };
             match command {
@@ -169,6 +175,11 @@ impl Open {
         lines.sort_unstable();
         lines
     }
+}
+
+/// Whether the key is that of a timer of the run's own, which a run that comes to an end no longer needs.
+fn is_own(key: &str) -> bool {
+    StepKey::from_token(key).is_ok_and(|key| key.is_own())
 }
 
 /// How many of the programs an engine with a fault would replay wrongly.

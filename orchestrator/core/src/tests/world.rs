@@ -1,17 +1,18 @@
 //! A journal and the world round a run: workers, timers, crashes, late results. All from one seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, ProcessId};
-use everstep_common::journal::{Attempt, AttemptError, LocalKind};
+use everstep_common::journal::{Attempt, AttemptError, LocalKind, Terms};
 use everstep_common::key::StepKey;
 use futures::FutureExt;
 use jiff::Timestamp;
 
-use super::kit::{Dice, cancel, mix, run_id, start};
+use super::kit::{Dice, cancel, mix, run_id, start_under};
 use crate::{Command, Decision, Definition, Event, EventBody, Limits, Record, Run, SessionRequest};
 
 /// Entries after which a program that still runs is left as it is.
@@ -60,10 +61,11 @@ pub(super) fn live(definition: &Definition, seed: u64) -> Result<Story, String> 
     };
     let run = Run::new(run_id(), definition, Limits::default(), 0);
     let time = Timestamp::from_second(1_000).unwrap();
-    let coming = vec![Coming::Entry(start(b""))];
+    let mut dice = Dice::new(seed);
+    let coming = vec![Coming::Entry(start_under(b"", terms(&mut dice)))];
     let mut world = World {
         definition,
-        dice: Dice::new(seed),
+        dice,
         run,
         time,
         story,
@@ -88,6 +90,15 @@ pub(super) fn reload(definition: &Definition, journal: &[Event]) -> Run {
     let mut run = Run::new(run_id(), definition, Limits::default(), known_until);
     journal.iter().for_each(|event| run.apply(event.clone()));
     run
+}
+
+/// Most runs are started as usual; some begin later, some must be over by some time.
+fn terms(dice: &mut Dice) -> Terms {
+    Terms {
+        delay: dice.one_in(6).then_some(Duration::from_secs(5)),
+        deadline: dice.one_in(6).then_some(Duration::from_secs(20)),
+        priority: 0,
+    }
 }
 
 impl World<'_> {

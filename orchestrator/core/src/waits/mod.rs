@@ -23,8 +23,8 @@ pub use sessions::{Session, SessionChange, SessionRequest};
 pub use steps::Step;
 pub(crate) use steps::{NewStep, StepWait};
 pub(crate) use table::{Status, Wait, WaitId, Waits};
-pub(crate) use timers::NewTimer;
 pub use timers::{Due, Timer};
+pub(crate) use timers::{NewTimer, later};
 
 use bytes::Bytes;
 

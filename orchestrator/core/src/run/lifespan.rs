@@ -1,0 +1,169 @@
+//! When a run begins, and by when it must be over: the timers of the run's own.
+//!
+//! ```text
+//!   start ──delay──▶ Begin ──deadline──▶ Deadline (asked to come to an end) ──grace──▶ Kill (ended as it stands)
+//!     └──no delay──────▲
+//! ```
+//!
+//! Each is a `timer` entry under a key that no workflow asks for, counted from the entry before it: every owner computes the same times,
+//! and a replay stands where the run stood. Nothing here polls the workflow; what it is told it hears as a cancel.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use everstep_common::failure::{Failure, FailureKind};
+use everstep_common::journal::{RunTimer, Start};
+use everstep_common::limits::RUN_GRACE;
+use jiff::Timestamp;
+
+use super::{Run, Stage};
+use crate::aftermath::Aftermath;
+use crate::state::DomainId;
+use crate::waits::later;
+use crate::{Command, RunEnd};
+
+/// The timer that a run of its kind has armed: there is one at most.
+#[derive(Default)]
+pub(super) struct Lifespan {
+    /// The one that is to come next, and whether the shell has been told.
+    armed: Option<(RunTimer, Timestamp, bool)>,
+    /// When it began, if that was later than it was created.
+    began: Option<Timestamp>,
+    /// Why it must come to an end, once its time is up.
+    overdue: Option<Failure>,
+    /// It was ended as it stood.
+    cut: bool,
+}
+
+impl Lifespan {
+    fn arm(&mut self, timer: RunTimer, due: Timestamp) {
+        self.armed = Some((timer, due, false));
+    }
+
+    /// How the run fails, if its time was up before anybody asked it to cancel.
+    pub(super) fn overdue(&self) -> Option<&Failure> {
+        self.overdue.as_ref()
+    }
+
+    /// Whether it was ended as it stood: nothing that it still wanted is done.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// What is to be done and has not been said yet.
+    pub(super) fn command(&mut self) -> Option<Command> {
+        let (timer, due, told) = self.armed.as_mut()?;
+        let unsaid = !std::mem::replace(told, true);
+        unsaid.then(|| Command::StartTimer {
+            key: timer.key(),
+            due: *due,
+        })
+    }
+}
+
+impl Run {
+    /// When it begins, if its time is yet to come.
+    pub fn begins_at(&self) -> Option<Timestamp> {
+        match (&self.stage, self.lifespan.armed) {
+            (Stage::Scheduled(_), Some((RunTimer::Begin, due, _))) => Some(due),
+            _ => None,
+        }
+    }
+
+    /// When it began, if that was later than it was created.
+    pub fn began(&self) -> Option<Timestamp> {
+        self.lifespan.began
+    }
+
+    /// The timer by which it must be over, if that has not been said yet: a run that stands still is overdue like any other.
+    pub fn timer_though_parked(&mut self) -> Option<Command> {
+        match self.stage {
+            Stage::Parked(_) | Stage::Running(_) => self.lifespan.command(),
+            _ => None,
+        }
+    }
+
+    /// The run exists. It begins now, or when its delay is over.
+    pub(super) fn create(&mut self, start: Box<Start>, input: Bytes) -> Option<Aftermath> {
+        let delay = start.terms.delay;
+        self.shared.start.set(start).expect("a run is created once");
+        match delay {
+            Some(delay) => {
+                self.lifespan.arm(RunTimer::Begin, later(self.now(), delay));
+                self.stage = Stage::Scheduled(input);
+                None
+            }
+            None => self.begin_its_time(input),
+        }
+    }
+
+    fn begin_its_time(&mut self, input: Bytes) -> Option<Aftermath> {
+        self.lifespan.armed = None;
+        if let Some(deadline) = self.deadline() {
+            self.lifespan.arm(RunTimer::Deadline, later(self.now(), deadline));
+        }
+        self.begin(input)
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.shared.start.get().and_then(|start| start.terms.deadline)
+    }
+
+    /// A timer of the run's own has fired.
+    pub(super) fn struck(&mut self, timer: RunTimer) -> Option<Aftermath> {
+        match (timer, &mut self.stage) {
+            (RunTimer::Begin, Stage::Scheduled(input)) => {
+                let input = std::mem::take(input);
+                self.lifespan.began = Some(self.now());
+                self.begin_its_time(input)
+            }
+            (RunTimer::Deadline, Stage::Running(_)) => Some(self.time_is_up()),
+            (RunTimer::Kill, Stage::Running(_)) => {
+                self.cut();
+                None
+            }
+            // It has come to an end by itself, or stands still: whoever looks after it ends it then.
+            _ => None,
+        }
+    }
+
+    fn too_late(&self) -> Failure {
+        let deadline = self.deadline().unwrap_or_default();
+        Failure::new(
+            FailureKind::DeadlineExceeded,
+            format!("the run was not done within {deadline:?}"),
+        )
+    }
+
+    /// It is asked to come to an end, as if it were cancelled.
+    fn time_is_up(&mut self) -> Aftermath {
+        if self.cancelled.is_none() {
+            self.lifespan.overdue = Some(self.too_late());
+        }
+        self.lifespan.arm(RunTimer::Kill, later(self.now(), RUN_GRACE));
+        self.shared.change(|state| state.cancel(DomainId::RUN))
+    }
+
+    /// It is ended as it stands.
+    fn cut(&mut self) {
+        let grace = RUN_GRACE.as_secs();
+        let mut failure = self.too_late();
+        failure
+            .message
+            .push_str(&format!(", nor had it come to an end {grace} s later"));
+        self.lifespan.cut = true;
+        self.leave(Stage::Returned {
+            outcome: RunEnd::Failed(failure),
+            told: false,
+        });
+    }
+
+    /// It was asked to cancel before it began: there is nothing to clean up.
+    pub(super) fn cancel_scheduled(&mut self) {
+        if let (Stage::Scheduled(_), Some(reason)) = (&self.stage, &self.cancelled) {
+            self.lifespan.armed = None;
+            let outcome = RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone()));
+            self.stage = Stage::Returned { outcome, told: false };
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Runs that begin later, and runs that must be over by some time, as those who look after them see it.
+//!
+//! The timers themselves are the core's; here is how they show, and what they mean for a run that stands still.
+
+use everstep_common::failure::{Failure, FailureKind};
+use everstep_common::ids::RunId;
+use everstep_common::journal::{EntryKey, RunTimer, Start};
+use everstep_common::summary::RunStatus;
+use everstep_core::{Run, RunEnd};
+use jiff::{Timestamp, Unit};
+
+use super::Partition;
+use super::effect::Effect;
+
+/// How a run that was just started shows, and why.
+pub(super) fn status_at_start(start: &Start, started: Timestamp) -> (RunStatus, Option<String>) {
+    match start.terms.delay {
+        Some(delay) => scheduled(started.checked_add(delay).unwrap_or(Timestamp::MAX)),
+        None => (RunStatus::Running, None),
+    }
+}
+
+/// How a run that was read back shows, why, and since when.
+pub(super) fn status_of(run: &Run, started: Timestamp) -> (RunStatus, Option<String>, Timestamp) {
+    match run.begins_at() {
+        Some(begins) => {
+            let (status, why) = scheduled(begins);
+            (status, why, started)
+        }
+        None => (RunStatus::Running, None, run.began().unwrap_or(started)),
+    }
+}
+
+fn scheduled(begins: Timestamp) -> (RunStatus, Option<String>) {
+    let begins = begins.round(Unit::Millisecond).unwrap_or(begins);
+    (RunStatus::Scheduled, Some(format!("it begins at {begins}")))
+}
+
+impl Partition {
+    /// The time of a run that was to begin later has come.
+    pub(super) fn run_begun(&mut self, run: &RunId, sequence: u64, time: Timestamp) {
+        if let Some(live) = self.slots.live(run) {
+            let about = live.about.clone();
+            self.summarise(run, &about, RunStatus::Running, None, sequence, time);
+        }
+    }
+
+    /// A timer has fired of a run that stands still. It cannot come to an end by itself, so once it is overdue it is ended as it stands;
+    /// where its code is it may be cleaning up by now, and has its grace.
+    pub(super) fn parked_run_struck(&mut self, run: &RunId, key: &EntryKey, sequence: u64) {
+        let timer = key.step().and_then(RunTimer::of);
+        let lacks_code = self.slots.parked(run).is_some_and(|parked| parked.lacks_code);
+        let is_over = match timer {
+            Some(RunTimer::Kill) => true,
+            Some(RunTimer::Deadline) => !lacks_code,
+            Some(RunTimer::Begin) | None => false,
+        };
+        if is_over {
+            // Nothing else brings the word again, so a successor must find it where the feed begins.
+            self.watermark.pin(sequence);
+            let message = "the run was not done by its deadline, and stood still";
+            let outcome = RunEnd::Failed(Failure::new(FailureKind::DeadlineExceeded, message));
+            let origin = Some((run.clone(), sequence));
+            self.perform(
+                origin,
+                Effect::End {
+                    run: run.clone(),
+                    outcome,
+                },
+            );
+        }
+        self.watermark.release(sequence);
+    }
+}
