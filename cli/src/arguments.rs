@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use everstep::{Level, RunStatus, ServerArgs, WorkflowName};
-use everstep_common::limits::{PARTITIONS_MAX, REPLICAS_MAX};
+use everstep_common::limits::{LIMIT_SLOTS_MAX, PARTITIONS_MAX, REPLICAS_MAX};
 
 /// Durable workflows on NATS JetStream
 #[derive(Debug, Parser)]
@@ -39,6 +39,9 @@ pub(crate) enum Verb {
     /// Look at what the runs of a session share
     #[command(subcommand)]
     Sessions(Sessions),
+    /// Look at limits of functions and queues, and set them
+    #[command(subcommand)]
+    Limits(Limits),
     /// Check the server and the deployment on it
     Doctor(Doctor),
     /// Make what a deployment needs on the server
@@ -146,6 +149,49 @@ pub(crate) struct List {
 pub(crate) struct Which {
     /// The run's id, or as much of its beginning as names no other
     pub run: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Limits {
+    /// List limits, who holds a place and who waits
+    Ls,
+    /// Set a limit in place of what the code says, at once and for everybody
+    Set(SetLimit),
+    /// Have what the code says hold again
+    Rm {
+        #[command(flatten)]
+        which: WhichLimit,
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhichLimit {
+    /// Of what: function.<name> or queue.<name>
+    pub limit: everstep::LimitName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetLimit {
+    #[command(flatten)]
+    pub which: WhichLimit,
+    /// So many at a time
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(LIMIT_SLOTS_MAX)))]
+    pub concurrency: Option<u32>,
+    /// So many of one key at a time
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(LIMIT_SLOTS_MAX)))]
+    pub per_key: Option<u32>,
+    /// So fast, such as 100/s, 5/min or 10/30s
+    #[arg(long)]
+    pub rate: Option<everstep::Rate>,
+    /// No limit, whatever the code says
+    #[arg(long, conflicts_with_all = ["concurrency", "per_key", "rate"])]
+    pub none: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

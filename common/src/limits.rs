@@ -87,6 +87,12 @@ pub const RUN_GRACE: Duration = Duration::from_secs(60);
 /// Runs that are started by one call: their creates go as one atomic batch of each partition.
 pub const START_MANY_MAX: usize = 1_000;
 
+/// Places that one limit can give at a time: its record names each, and is one message.
+pub const LIMIT_SLOTS_MAX: u32 = 1_000;
+
+/// One place in so many goes to whoever has waited longest, whatever its priority.
+pub const LIMIT_AGED_ONE_IN: u64 = 10;
+
 /// Partitions of one deployment; the partition is the first part of each run id.
 pub const PARTITIONS_MAX: u32 = 1_024;
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::InputDigest;
+use crate::flow::Flow;
 use crate::ids::{FunctionName, QueueName, RunId};
 use crate::key::StepKey;
 use crate::payload::Payload;
@@ -57,6 +58,9 @@ pub struct StepOptions {
     pub max_crashes: u32,
     /// Whether the function may begin only once.
     pub at_most_once: bool,
+    /// How many of it may run at a time, how fast, and in which order.
+    #[serde(default)]
+    pub flow: Flow,
 }
 
 impl Default for StepOptions {
@@ -69,6 +73,7 @@ impl Default for StepOptions {
             total_timeout: Duration::from_secs(24 * 60 * 60),
             max_crashes: 5,
             at_most_once: false,
+            flow: Flow::default(),
         }
     }
 }

@@ -29,6 +29,7 @@ mod waits;
 mod workflow;
 
 pub use everstep_common::failure::{Failure, FailureKind};
+pub use everstep_common::flow::{Limit, LimitName, Rate};
 pub use everstep_common::ids::{Prefix, QueueName, RunId, WorkflowName};
 pub use everstep_common::journal;
 pub use everstep_common::retry::RetryPolicy;
@@ -38,7 +39,7 @@ pub use everstep_nats::ConnectOptions;
 pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
-pub use client::{Client, ClientError, ListFilter, ListedRun, RunError, RunHandle, SessionEntry, StartRun};
+pub use client::{Client, ClientError, LimitEntry, ListFilter, ListedRun, RunError, RunHandle, SessionEntry, StartRun};
 pub use combine::{
     BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
 };
@@ -64,6 +65,7 @@ mod guide {
     mod parallel {}
     #[doc = include_str!("../../docs/guide/batch.md")]
     mod batch {}
+    #[doc = include_str!("../../docs/guide/starting.md")]
     #[doc = include_str!("../../docs/guide/state.md")]
     mod state {}
 }

@@ -10,7 +10,23 @@ pub use crate::function::FunctionReturn;
 pub use crate::workflow::WorkflowReturn;
 
 use crate::function::FunctionDeclaration;
+use everstep_common::flow::{Flow, Limit, Rate};
 use everstep_common::ids::FunctionName;
+use std::time::Duration;
+
+/// What a function's `limit(…)` says, which `#[function]` has checked.
+pub fn flow(concurrency: Option<u32>, per_key: Option<u32>, rate: Option<(u32, Duration)>) -> Flow {
+    let rate = rate.map(|(count, per)| Rate::new(count, per).expect("checked when it was compiled"));
+    let limit = Limit {
+        concurrency,
+        per_key,
+        rate,
+    };
+    Flow {
+        limit,
+        ..Flow::default()
+    }
+}
 
 /// A declaration whose name and options `#[function]` has checked.
 pub fn declare(name: &str, options: StepOptions) -> FunctionDeclaration {

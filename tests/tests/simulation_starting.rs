@@ -23,6 +23,7 @@ fn anybody_may_die_at_every_entry() {
         for scenario in starting_scenarios() {
             at_every_entry(&scenario, &victim);
         }
+        at_every_entry(&Scenario::STUBBORN, &victim);
     }
 }
 

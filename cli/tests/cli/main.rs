@@ -3,4 +3,5 @@
 mod operating;
 mod running;
 mod sessions;
+mod starting;
 mod support;

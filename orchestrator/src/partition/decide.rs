@@ -63,7 +63,7 @@ impl Partition {
                     check: !fresh,
                     traceparent: self.slots.live(run).and_then(|live| live.about.traceparent.clone()),
                 };
-                self.dispatch(options.queue, task, input, origin);
+                self.admit(options.queue, task, input, options.flow, origin);
             }
             Command::RetryAt { key, attempt, at } => self.schedule(run, TimerSort::Retry, key, at, attempt, origin),
             Command::StartTimer { key, due } => self.schedule(run, TimerSort::Sleep, key, due, 0, origin),
@@ -112,7 +112,7 @@ impl Partition {
         }
     }
 
-    fn dispatch(&mut self, queue: QueueName, task: Task, input: Bytes, origin: &Origin) {
+    pub(super) fn dispatch(&mut self, queue: QueueName, task: Task, input: Bytes, origin: &Origin) {
         self.in_flight.dispatched(&task.run, &task.key, &queue, task.attempt);
         // Its task is lost, but a worker says that it still runs it. It is published once none says so any more.
         if self.in_flight.is_running(&task.run, &task.key) {
@@ -156,6 +156,9 @@ impl Partition {
 
     /// The orchestrator's own word on a step; whatever task it still has is taken back.
     fn record_step(&mut self, run: &RunId, key: StepKey, queue: QueueName, outcome: StepOutcome, origin: &Origin) {
+        if self.gate.holds_back(run, &key) {
+            self.gate.leave(run, &key, None);
+        }
         let create = Effect::Create {
             run: run.clone(),
             key: EntryKey::Step(key.clone()),

@@ -163,6 +163,7 @@ impl Partition {
         match key {
             EntryKey::Step(key) => {
                 metrics().recorded.add(1, &[]);
+                self.gate.leave(run, key, None);
                 self.in_flight.ended(run, key);
                 self.wheel.disarm(run, TimerSort::Deadline, key);
                 if self.wheel.disarm(run, TimerSort::Retry, key) {
@@ -174,6 +175,7 @@ impl Partition {
                     self.perform(None, retry);
                 }
             }
+            EntryKey::Try(key, attempt) => self.gate.leave(run, key, Some(*attempt)),
             EntryKey::Timer(key) => drop(self.wheel.disarm(run, TimerSort::Sleep, key)),
             EntryKey::Local(key) => {
                 if let Some(held) = self.closures.recorded(run, key) {

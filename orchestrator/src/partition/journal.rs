@@ -118,6 +118,7 @@ async fn known(store: &Store, run: &RunId) -> About {
     match summary.and_then(|record| wire::decode(&record.value).ok()) {
         Some(summary) => About::of(summary),
         None => About {
+            priority: 0,
             workflow: WorkflowName::new(UNKNOWN_WORKFLOW).expect("a name"),
             version: None,
             started: Timestamp::UNIX_EPOCH,

@@ -189,6 +189,7 @@ impl Partition {
         };
         self.summarise(run, about, status, reason, sequence, time);
         self.forgive(run);
+        self.gate.run_over(run);
         for (key, step) in self.in_flight.run_ended(run) {
             self.perform(
                 None,

@@ -119,6 +119,7 @@ impl Partition {
             reason.push_str("; it was asked to cancel: cancel it again to end it as it stands");
         }
         self.discard(run);
+        self.gate.stop_waiting(run);
         let now = self.store.clock().now();
         let since = self.server_clock.at(now).unwrap_or(about.started);
         self.watermark.park(sequence, run, now);

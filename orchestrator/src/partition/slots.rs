@@ -36,6 +36,8 @@ pub(crate) struct About {
     pub started: Timestamp,
     pub tags: BTreeMap<String, String>,
     pub traceparent: Option<String>,
+    /// Of tasks that wait for the same.
+    pub priority: i8,
 }
 
 impl About {
@@ -46,6 +48,7 @@ impl About {
             started,
             tags: start.tags.clone(),
             traceparent: start.traceparent.clone(),
+            priority: start.terms.priority,
         }
     }
 
@@ -57,6 +60,7 @@ impl About {
             started: summary.started,
             tags: summary.tags,
             traceparent: None,
+            priority: 0,
         }
     }
 }

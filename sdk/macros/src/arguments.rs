@@ -10,6 +10,7 @@ use syn::spanned::Spanned as _;
 use syn::{Lit, LitFloat, LitInt, LitStr};
 
 use crate::duration;
+use crate::limit::Limit;
 
 /// As in `everstep_common::limits::NAME_CHARS_MAX`: a name longer than this fits no subject.
 const NAME_CHARS_MAX: usize = 128;
@@ -20,7 +21,8 @@ const TOTAL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The cap of the delays of a function that declares none, as in `RetryPolicy::default()`.
 const RETRY_MAX_DEFAULT: Duration = Duration::from_secs(60);
 
-const FUNCTION_KNOWS: &str = "`name`, `queue`, `retries(…)`, `timeout`, `total_timeout`, `max_crashes` and `at_most_once`";
+const FUNCTION_KNOWS: &str =
+    "`name`, `queue`, `retries(…)`, `timeout`, `total_timeout`, `max_crashes`, `at_most_once` and `limit(…)`";
 const RETRIES_KNOWS: &str = "`max_attempts`, `initial`, `max` and `multiplier`";
 const WORKFLOW_KNOWS: &str = "`name` and `version`";
 
@@ -34,6 +36,7 @@ pub(crate) struct FunctionArguments {
     total_timeout: Option<Duration>,
     max_crashes: Option<u32>,
     at_most_once: bool,
+    limit: Option<Limit>,
 }
 
 /// The arguments of `retries(…)`.
@@ -83,6 +86,10 @@ impl FunctionArguments {
                 self.at_most_once = true;
                 Ok(())
             }
+            "limit" => {
+                let limit = Limit::parse(meta)?;
+                once(&mut self.limit, meta, |_| Ok(limit))
+            }
             _ => Err(unknown(meta, "#[function]", FUNCTION_KNOWS)),
         }
     }
@@ -114,6 +121,7 @@ impl FunctionArguments {
             .max_crashes
             .map_or_else(|| quote!(defaults.max_crashes), |crashes| quote!(#crashes));
         let at_most_once = self.at_most_once;
+        let flow = self.limit.as_ref().map_or_else(|| quote!(defaults.flow), Limit::flow);
         quote! {{
             let defaults = ::everstep::__private::StepOptions::default();
             ::everstep::__private::StepOptions {
@@ -123,6 +131,7 @@ impl FunctionArguments {
                 total_timeout: #total_timeout,
                 max_crashes: #max_crashes,
                 at_most_once: #at_most_once,
+                flow: #flow,
             }
         }}
     }
@@ -210,17 +219,17 @@ fn some(duration: Duration) -> TokenStream {
     quote!(::core::option::Option::Some(#duration))
 }
 
-fn word(meta: &ParseNestedMeta<'_>) -> String {
+pub(crate) fn word(meta: &ParseNestedMeta<'_>) -> String {
     meta.path.get_ident().map(ToString::to_string).unwrap_or_default()
 }
 
-fn unknown(meta: &ParseNestedMeta<'_>, place: &str, known: &str) -> syn::Error {
+pub(crate) fn unknown(meta: &ParseNestedMeta<'_>, place: &str, known: &str) -> syn::Error {
     let path = &meta.path;
     meta.error(format!("{place} has no argument `{}`; it knows {known}", quote!(#path)))
 }
 
 /// Fills `slot`, which must be empty, with what `read` makes of the value.
-fn once<T>(
+pub(crate) fn once<T>(
     slot: &mut Option<T>,
     meta: &ParseNestedMeta<'_>,
     read: impl FnOnce(&ParseNestedMeta<'_>) -> syn::Result<T>,
@@ -242,7 +251,7 @@ fn duration_value(meta: &ParseNestedMeta<'_>) -> syn::Result<Duration> {
     duration::of(&literal(meta, "\"10s\"")?)
 }
 
-fn positive(meta: &ParseNestedMeta<'_>) -> syn::Result<u32> {
+pub(crate) fn positive(meta: &ParseNestedMeta<'_>) -> syn::Result<u32> {
     let literal = literal(meta, "3")?;
     let number = match &literal {
         Lit::Int(number) => number.base10_parse::<u32>().ok(),
@@ -264,7 +273,7 @@ fn multiplier(meta: &ParseNestedMeta<'_>) -> syn::Result<f64> {
     number.ok_or_else(|| syn::Error::new(literal.span(), "`multiplier` is a number, at least 1.0: delays do not shrink"))
 }
 
-fn text(meta: &ParseNestedMeta<'_>, example: &str) -> syn::Result<LitStr> {
+pub(crate) fn text(meta: &ParseNestedMeta<'_>, example: &str) -> syn::Result<LitStr> {
     match literal(meta, example)? {
         Lit::Str(text) => Ok(text),
         other => Err(syn::Error::new(other.span(), format!("write `{} = {example}`", word(meta)))),

@@ -74,6 +74,15 @@ pub enum ClientError {
         /// What its bounds are.
         reason: String,
     },
+    /// A limit lets nobody in, or more than its record can name.
+    #[error("a limit of {count} at a time: it is from 1 to 1000")]
+    BadLimit {
+        /// How many it was to let in.
+        count: u32,
+    },
+    /// Limits could not be read or written.
+    #[error("limits: {0}")]
+    Limits(String),
     /// A name or id is none.
     #[error(transparent)]
     Invalid(#[from] InvalidId),

@@ -5,6 +5,7 @@
 mod doubts;
 mod error;
 mod history;
+mod limits;
 mod list;
 mod result;
 mod session;
@@ -26,6 +27,7 @@ use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
 use futures::future::{Either, select};
 
 pub use error::{ClientError, RunError};
+pub use limits::LimitEntry;
 pub use list::{ListFilter, ListedRun};
 pub use result::RunHandle;
 pub use session::SessionEntry;

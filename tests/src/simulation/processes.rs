@@ -192,6 +192,7 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(broker.clock());
         let mut resources = Resources::new();
         resources.insert(self.0.ledger.clone());
+        resources.insert(self.0.gauge.clone());
         resources.insert(FunctionClock(clock.clone()));
         let (store, driver) = Store::new(Arc::new(broker), clock, self.deployment().clone());
         drop(self.0.runtime.spawn(driver));

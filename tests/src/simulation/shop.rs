@@ -392,7 +392,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(hurried, resources()),
     ];
     let more = super::sessions::definitions().into_iter().chain(blocks::definitions());
-    let more = more.chain(super::starting::definitions());
+    let more = more.chain(super::starting::definitions()).chain(super::flow::definitions());
     for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
     }
@@ -416,7 +416,7 @@ pub fn functions() -> Functions {
         everstep::handler(works),
         everstep::handler(launch),
     ];
-    for (name, handler) in all.into_iter().chain(blocks::handlers()) {
+    for (name, handler) in all.into_iter().chain(blocks::handlers()).chain(super::flow::handlers()) {
         functions.register(name, handler).expect("each is registered once");
     }
     functions
