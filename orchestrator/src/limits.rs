@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use everstep_common::flow::{Limit, LimitName, Usage};
+use everstep_common::flow::{Limit, LimitName, Setting, Usage};
 use everstep_common::ports::{Followed, From, Message};
 use everstep_common::store::{LIMITS, Store};
 use everstep_common::wire;
@@ -81,7 +81,7 @@ impl Limits {
     fn take(&self, prefix: &str, message: &Message) {
         let named = message.subject.strip_prefix(prefix).and_then(LimitName::of_key);
         let change = named.and_then(|(name, is_setting)| match is_setting {
-            true => Some(Change::Setting(name, wire::decode(&message.payload).ok()?)),
+            true => Some(Change::Setting(name, wire::decode::<Setting>(&message.payload).ok()?.limit())),
             false => Some(Change::Usage(name, message.sequence, wire::decode(&message.payload).ok()?)),
         });
         let Some(change) = change else {

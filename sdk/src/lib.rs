@@ -65,6 +65,7 @@ mod guide {
     mod parallel {}
     #[doc = include_str!("../../docs/guide/batch.md")]
     mod batch {}
+    #[doc = include_str!("../../docs/guide/flow-control.md")]
     #[doc = include_str!("../../docs/guide/starting.md")]
     #[doc = include_str!("../../docs/guide/state.md")]
     mod state {}

@@ -131,6 +131,31 @@ impl fmt::Display for Limit {
     }
 }
 
+/// What operators want of a limit, as its record says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Whether it holds in place of what the code says.
+    pub holds: bool,
+    /// What is to hold then.
+    #[serde(default)]
+    pub limit: Limit,
+}
+
+impl Setting {
+    /// That limit, or what the code says.
+    pub fn new(limit: Option<Limit>) -> Self {
+        Self {
+            holds: limit.is_some(),
+            limit: limit.unwrap_or_default(),
+        }
+    }
+
+    /// What holds in place of what the code says, if anything.
+    pub fn limit(self) -> Option<Limit> {
+        self.holds.then_some(self.limit)
+    }
+}
+
 /// How a step takes part: what its function declares, and what the call says.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flow {

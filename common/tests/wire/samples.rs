@@ -2,14 +2,15 @@
 //!
 //! A shape that changes gets a new sample; the old one stays, for its bytes must decode for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
-use everstep_common::ids::{FunctionName, Prefix, ProcessId, RunId, WorkflowName};
+use everstep_common::flow::{Demand, Limit, Rate, Setting, Slot, Usage};
+use everstep_common::ids::{FunctionName, Partition, Prefix, ProcessId, RunId, WorkflowName};
 use everstep_common::journal::{
     Attempt, AttemptError, Begun, Ended, Entry, EntryKey, Fired, Inbound, InboundKind, Local, LocalKind, Parent, RunOutcome, Start,
     StepOutcome, StepResult, Terms,
@@ -52,6 +53,7 @@ pub fn samples() -> Vec<Sample> {
     all.extend(tasks());
     all.extend(records());
     all.extend(sessions());
+    all.extend(limits());
     all.extend(views());
     all
 }
@@ -325,6 +327,38 @@ fn records() -> Vec<Sample> {
                 incarnation: "7f0c".into(),
             },
         ),
+    ]
+}
+
+fn limits() -> Vec<Sample> {
+    let limit = Limit {
+        concurrency: Some(20),
+        per_key: Some(2),
+        rate: Some(Rate::new(100, Duration::from_secs(1)).unwrap()),
+    };
+    let slot = |key: Option<&str>| Slot {
+        run: run(),
+        step: StepKey::from_path("charge~2"),
+        attempt: 3,
+        key: key.map(str::to_owned),
+    };
+    let demand = Demand {
+        count: 7,
+        priority: -3,
+        since: time(),
+    };
+    let usage = Usage {
+        slots: BTreeSet::from([slot(None), slot(Some("customer 7"))]),
+        waiting: BTreeMap::from([(Partition(5), demand)]),
+        next: Some(time()),
+        given: 70_000,
+    };
+    vec![
+        value("limit.setting", Setting::new(Some(limit))),
+        value("limit.setting.none", Setting::new(Some(Limit::NONE))),
+        value("limit.setting.removed", Setting::new(None)),
+        value("limit.usage", usage),
+        value("limit.usage.nobody", Usage::default()),
     ]
 }
 

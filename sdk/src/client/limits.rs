@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use everstep_common::flow::{Limit, LimitName, Usage};
+use everstep_common::flow::{Limit, LimitName, Setting, Usage};
 use everstep_common::limits::LIMIT_SLOTS_MAX;
 use everstep_common::ports::{Message, ReadError};
 use everstep_common::store::{LIMITS, PutError};
@@ -58,7 +58,7 @@ impl Client {
             });
             let value = |source| ClientError::Value { what: what(), source };
             match is_setting {
-                true => entry.set = wire::decode(&message.payload).map_err(value)?,
+                true => entry.set = wire::decode::<Setting>(&message.payload).map_err(value)?.limit(),
                 false => entry.usage = wire::decode(&message.payload).map_err(value)?,
             }
         }
@@ -88,7 +88,7 @@ impl Client {
         if let Some(count) = counts.into_iter().find(|count| *count == 0 || *count > LIMIT_SLOTS_MAX) {
             return Err(ClientError::BadLimit { count });
         }
-        let value = wire::encode(&limit).map_err(|source| ClientError::Value {
+        let value = wire::encode(&Setting::new(limit)).map_err(|source| ClientError::Value {
             what: format!("limit {name}"),
             source,
         })?;
