@@ -113,6 +113,9 @@ pub(crate) struct Terms {
     /// Of tasks that wait under a limit, those of runs with a higher one go first, from -128 to 127
     #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
     pub priority: i8,
+    /// Whose work it is, where the workflow limits runs of one key
+    #[arg(long)]
+    pub limit_key: Option<String>,
     /// The trace that the run is a part of, as a W3C traceparent
     #[arg(long)]
     pub traceparent: Option<String>,
@@ -169,7 +172,7 @@ pub(crate) enum Limits {
 
 #[derive(Debug, Args)]
 pub(crate) struct WhichLimit {
-    /// Of what: function.<name> or queue.<name>
+    /// Of what: function.<name>, queue.<name> or workflow.<name>
     pub limit: everstep::LimitName,
 }
 

@@ -66,6 +66,9 @@ fn start(connection: &Connection, arguments: &Run, input: &Value, key: Option<&s
     if let Some(deadline) = terms.deadline {
         start = start.deadline(deadline);
     }
+    if let Some(key) = &terms.limit_key {
+        start = start.limit_key(key);
+    }
     if let Some(traceparent) = &terms.traceparent {
         start = start.traceparent(traceparent);
     }

@@ -44,6 +44,11 @@ impl Workflows {
         }
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Definition> {
+        self.by_name.values().flat_map(BTreeMap::values)
+    }
+
     /// Each name with its versions.
     pub fn list(&self) -> impl Iterator<Item = (&WorkflowName, Vec<u32>)> {
         self.by_name

@@ -29,7 +29,7 @@ mod waits;
 mod workflow;
 
 pub use everstep_common::failure::{Failure, FailureKind};
-pub use everstep_common::flow::{Limit, LimitName, Rate};
+pub use everstep_common::flow::{Limit, LimitName, Rate, RunFlow, WhenBusy};
 pub use everstep_common::ids::{Prefix, QueueName, RunId, WorkflowName};
 pub use everstep_common::journal;
 pub use everstep_common::retry::RetryPolicy;

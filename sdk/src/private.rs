@@ -11,6 +11,7 @@ pub use crate::workflow::WorkflowReturn;
 
 use crate::function::FunctionDeclaration;
 use everstep_common::flow::{Flow, Limit, Rate};
+pub use everstep_common::flow::{RunFlow, WhenBusy};
 use everstep_common::ids::FunctionName;
 use std::time::Duration;
 
@@ -25,6 +26,14 @@ pub fn flow(concurrency: Option<u32>, per_key: Option<u32>, rate: Option<(u32, D
     Flow {
         limit,
         ..Flow::default()
+    }
+}
+
+/// What a workflow's `limit(…)` and `singleton` say, which `#[workflow]` has checked.
+pub fn run_flow(flow: Flow, singleton: Option<WhenBusy>) -> RunFlow {
+    RunFlow {
+        limit: flow.limit,
+        singleton,
     }
 }
 

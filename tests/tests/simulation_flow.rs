@@ -3,7 +3,7 @@
 
 use everstep_memory::{Faults, Nodes, Span};
 use everstep_tests::processes::Seed;
-use everstep_tests::simulation::{Scenario, Settings, Victim, at_every_call, at_every_entry, at_some, flow_scenarios, play, seeds};
+use everstep_tests::simulation::{Scenario, Settings, Victim, at_every_call, at_every_entry, at_some, play, seeds};
 
 fn of_several_partitions() -> Settings {
     Settings {
@@ -83,12 +83,25 @@ fn limits_are_changed_while_runs_wait() {
     for_seeds(&Scenario::SET_LIVE, 5);
 }
 
-#[test]
-fn no_place_is_lost_with_whoever_dies_at_some_entries_and_calls() {
+/// Everybody dies at some places.
+fn survives_some_deaths(scenario: &Scenario) {
     let lot = Seed::from_environment().below(u64::MAX);
-    for scenario in flow_scenarios() {
-        at_some(&scenario, &of_several_partitions(), 6, lot, false);
-    }
+    at_some(scenario, &of_several_partitions(), 2, lot, false);
+}
+
+#[test]
+fn no_place_is_lost_with_whoever_dies() {
+    survives_some_deaths(&Scenario::NARROW_FOR_ALL);
+}
+
+#[test]
+fn no_place_in_two_rooms_is_lost_with_whoever_dies() {
+    survives_some_deaths(&Scenario::NARROW_QUEUE);
+}
+
+#[test]
+fn no_place_of_a_cancelled_run_is_lost_with_whoever_dies() {
+    survives_some_deaths(&Scenario::GIVEN_UP);
 }
 
 #[test]
@@ -102,4 +115,40 @@ fn no_place_is_lost_with_an_owner_that_dies_at_any_fourth_call() {
     for offset in [0, 2] {
         at_every_call(&Scenario::NARROW_FOR_ALL, "orchestrator-1", 4, offset);
     }
+}
+
+#[test]
+fn no_more_runs_are_at_work_than_their_workflow_says() {
+    for_seeds(&Scenario::TWO_AT_A_TIME, 5);
+}
+
+#[test]
+fn runs_of_one_key_take_turns() {
+    for_seeds(&Scenario::ONE_OF_A_KEY, 5);
+}
+
+#[test]
+fn a_newer_run_takes_the_place_of_an_older_one() {
+    for_seeds(&Scenario::NEWEST_OF_A_KEY, 5);
+}
+
+#[test]
+fn a_run_whose_key_is_taken_ends_and_says_by_whom() {
+    for_seeds(&Scenario::FIRST_OF_A_KEY, 5);
+}
+
+#[test]
+fn how_many_runs_are_at_work_is_changed_while_they_wait() {
+    for_seeds(&Scenario::RUNS_SET_LIVE, 5);
+}
+
+#[test]
+fn no_place_of_a_run_is_lost_with_whoever_dies() {
+    survives_some_deaths(&Scenario::TWO_AT_A_TIME);
+}
+
+#[test]
+fn no_place_of_a_singleton_is_lost_with_whoever_dies() {
+    survives_some_deaths(&Scenario::ONE_OF_A_KEY);
+    survives_some_deaths(&Scenario::NEWEST_OF_A_KEY);
 }

@@ -6,7 +6,8 @@ use everstep_tests::simulation::{Scenario, Settings, Victim, at_every_call, at_e
 
 #[test]
 fn every_scenario_ends_as_it_should_and_is_the_same_story_twice() {
-    for scenario in starting_scenarios() {
+    let others = [Scenario::STUBBORN, Scenario::MANY_AT_ONCE];
+    for scenario in starting_scenarios().into_iter().chain(others) {
         let [once, again] = [(); 2].map(|()| play(&scenario, Settings::default()));
         println!(
             "{}: {} entries, calls {:?}: {:?}",
@@ -24,6 +25,7 @@ fn anybody_may_die_at_every_entry() {
             at_every_entry(&scenario, &victim);
         }
         at_every_entry(&Scenario::STUBBORN, &victim);
+        at_every_entry(&Scenario::MANY_AT_ONCE, &victim);
     }
 }
 
@@ -46,6 +48,11 @@ fn a_client_may_die_at_every_call() {
     for scenario in starting_scenarios() {
         at_every_call(&scenario, "client-1", 1, 0);
     }
+}
+
+#[test]
+fn a_client_may_die_at_every_call_of_many_starts() {
+    at_every_call(&Scenario::MANY_AT_ONCE, "client-1", 1, 0);
 }
 
 #[test]

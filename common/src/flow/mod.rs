@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{FunctionName, QueueName};
+use crate::ids::{FunctionName, QueueName, WorkflowName};
 use crate::key::{escape, unescape};
 
 pub use rate::{InvalidRate, Rate};
@@ -24,11 +24,13 @@ pub enum LimitName {
     Function(FunctionName),
     /// Every task of a queue.
     Queue(QueueName),
+    /// Every run of a workflow.
+    Workflow(WorkflowName),
 }
 
 /// A text that names nothing that can be limited.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no limit: write function.<name> or queue.<name>")]
+#[error("{0:?} names no limit: write function.<name>, queue.<name> or workflow.<name>")]
 pub struct InvalidLimitName(String);
 
 impl LimitName {
@@ -60,6 +62,7 @@ impl LimitName {
         match kind {
             "function" => FunctionName::new(name).map(Self::Function).map_err(|_| invalid()),
             "queue" => QueueName::new(name).map(Self::Queue).map_err(|_| invalid()),
+            "workflow" => WorkflowName::new(name).map(Self::Workflow).map_err(|_| invalid()),
             _ => Err(invalid()),
         }
     }
@@ -68,6 +71,7 @@ impl LimitName {
         match self {
             Self::Function(name) => format!("function.{}", escape(name.as_str())),
             Self::Queue(name) => format!("queue.{name}"),
+            Self::Workflow(name) => format!("workflow.{}", escape(name.as_str())),
         }
     }
 }
@@ -77,6 +81,7 @@ impl fmt::Display for LimitName {
         match self {
             Self::Function(name) => write!(f, "function.{name}"),
             Self::Queue(name) => write!(f, "queue.{name}"),
+            Self::Workflow(name) => write!(f, "workflow.{name}"),
         }
     }
 }
@@ -167,13 +172,48 @@ pub struct Flow {
     pub priority: i8,
 }
 
+/// What becomes of a run whose key another run is at work for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenBusy {
+    /// It waits.
+    #[default]
+    Queue,
+    /// The other one is cancelled, and it begins when that has ended.
+    CancelInProgress,
+    /// It ends as cancelled, and says which run is at work.
+    Reject,
+}
+
+/// How runs of a workflow take part: what the workflow declares.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RunFlow {
+    /// How many run at a time, of one key too, and how fast they begin.
+    pub limit: Limit,
+    /// One run of a key at a time, and what becomes of another; the workflow itself is the key of runs that have none.
+    pub singleton: Option<WhenBusy>,
+}
+
+impl RunFlow {
+    /// Its limits, given what operators have set in their place. How many runs of one key there may be is for the code to say.
+    pub fn limit(&self, set: Option<Limit>) -> Limit {
+        let limit = set.unwrap_or(self.limit);
+        let per_key = self.singleton.map(|_| 1).or(self.limit.per_key).or(limit.per_key);
+        Limit { per_key, ..limit }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn limits_are_named_and_found_by_their_keys() {
-        for text in ["function.payments.charge", "function.größe prüfen", "queue.gpu-1"] {
+        for text in [
+            "function.payments.charge",
+            "function.größe prüfen",
+            "queue.gpu-1",
+            "workflow.shop.order",
+        ] {
             let name: LimitName = text.parse().unwrap();
             assert_eq!(name.to_string(), text);
             assert_eq!(LimitName::of_key(&name.setting_key()), Some((name.clone(), true)));

@@ -21,6 +21,9 @@ pub struct Terms {
     /// Of tasks that wait for the same, those of runs with a higher one go first.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i8,
+    /// Whose work it is, where its workflow limits runs of one key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 impl Terms {
@@ -33,8 +36,10 @@ impl Terms {
 /// The timers that a run has of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RunTimer {
-    /// It begins.
+    /// Its delay is over.
     Begin,
+    /// It has a place under the limit of its workflow.
+    Place,
     /// It is overdue: it is asked to come to an end.
     Deadline,
     /// It is overdue and has not come to an end: it is ended as it stands.
@@ -42,12 +47,13 @@ pub enum RunTimer {
 }
 
 impl RunTimer {
-    const ALL: [Self; 3] = [Self::Begin, Self::Deadline, Self::Kill];
+    const ALL: [Self; 4] = [Self::Begin, Self::Place, Self::Deadline, Self::Kill];
 
     /// What its entry is called: a key that no path is escaped to.
     pub fn key(self) -> StepKey {
         StepKey::own(match self {
             Self::Begin => "start",
+            Self::Place => "place",
             Self::Deadline => "until",
             Self::Kill => "over",
         })
@@ -76,7 +82,7 @@ mod tests {
             let key = timer.key();
             assert_eq!(StepKey::from_token(key.token()).as_ref(), Ok(&key), "it stands in subjects");
             assert_eq!(RunTimer::of(&key), Some(timer));
-            for path in [key.token(), &key.to_string(), "start", "until", "over"] {
+            for path in [key.token(), &key.to_string(), "start", "place", "until", "over"] {
                 assert_eq!(RunTimer::of(&StepKey::from_path(path)), None, "{path:?}");
             }
         }

@@ -121,10 +121,19 @@ fn starts() -> Vec<Sample> {
         delay: Some(Duration::from_millis(1_500)),
         deadline: Some(Duration::from_secs(3_600)),
         priority: -7,
+        key: None,
+    };
+    let of_key = Start {
+        terms: Terms {
+            key: Some("customer 7".into()),
+            ..Terms::default()
+        },
+        ..least.clone()
     };
     let later = Start { terms, ..least.clone() };
     vec![
         entry!("start.terms", "start", Entry::Start(later)),
+        entry!("start.key", "start", Entry::Start(of_key)),
         entry!("timer.begin", "timer.=start", Entry::Timer(Fired { due: time() })),
         entry!("start.minimal", "start", Entry::Start(least)),
         entry!("start.full", "start", Entry::Start(most)),

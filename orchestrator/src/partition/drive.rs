@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use everstep_common::ids::RunId;
-use everstep_common::journal::{Entry, EntryKey, JournalEntry, RunTimer};
+use everstep_common::journal::{Entry, EntryKey, JournalEntry};
+use everstep_common::key::StepKey;
 use everstep_common::limits::{JOURNAL_ENTRIES_MAX, JOURNAL_ENTRIES_WARN};
 use everstep_common::payload::Payload;
 use everstep_common::ports::Instant;
@@ -52,10 +53,14 @@ impl Partition {
             return self.watermark.release(entry.sequence);
         };
         let sequence = entry.sequence;
-        let (status, why) = super::lifespan::status_at_start(start, entry.time);
+        let must_wait = self.limits_of(&start.workflow, start.version).is_some();
+        let (status, why) = super::lifespan::status_at_start(start, entry.time, must_wait);
         let (code, about) = self.begin_run(&run, start, entry.time, self.upkeep.known_until);
         match code {
-            Ok(code) => {
+            Ok(mut code) => {
+                if must_wait {
+                    code.hold_back();
+                }
                 let live = Live {
                     run: code,
                     about: about.clone(),
@@ -148,12 +153,15 @@ impl Partition {
             }
         }
         self.slots.touch(&run, now);
-        if key == EntryKey::Timer(RunTimer::Begin.key()) {
-            self.run_begun(&run, sequence, time);
+        if key.step().is_some_and(StepKey::is_own) {
+            self.run_timer_applied(&run, sequence, time);
         }
         match ended {
             Some(outcome) => self.run_ended(&run, outcome, sequence, time),
-            None => self.decide(&run, Some((run.clone(), sequence))),
+            None => {
+                self.see_to_place(&run);
+                self.decide(&run, Some((run.clone(), sequence)));
+            }
         }
         self.watermark.release(sequence);
     }

@@ -1,7 +1,7 @@
 //! Flow control as the partition does it: tasks enter the gate, the records of limits are written, and what has passed is published.
 
 use bytes::Bytes;
-use everstep_common::flow::{Flow, Usage};
+use everstep_common::flow::{Flow, Limit, LimitName, Usage};
 use everstep_common::ids::{QueueName, RunId};
 use everstep_common::ports::Instant;
 use everstep_common::store::{Backoff, LIMITS, PutError, Store};
@@ -10,7 +10,7 @@ use everstep_common::wire;
 
 use super::Partition;
 use super::drive::Origin;
-use super::flow::{Now, Passing, Write, Written};
+use super::flow::{Now, Passing, What, Write, Written};
 use super::io::Input;
 
 impl Partition {
@@ -20,15 +20,14 @@ impl Partition {
             return self.dispatch(queue, task, input, origin);
         }
         let of_run = self.slots.live(&task.run).map_or(0, |live| live.about.priority);
-        let passing = Passing {
-            queue,
-            task,
-            input,
-            priority: i16::from(of_run) + i16::from(flow.priority),
-            flow,
-        };
+        let priority = i16::from(of_run) + i16::from(flow.priority);
+        let limits = [
+            (LimitName::Queue(queue.clone()), Limit::NONE),
+            (LimitName::Function(task.function.clone()), flow.limit),
+        ];
+        let passing = Passing::task(queue, task, input, flow.key, priority);
         let now = self.store.clock().now();
-        self.gate.enter(passing, now);
+        self.gate.enter(passing, limits, now);
     }
 
     /// Publishes what has passed, and writes what limits are to say.
@@ -51,9 +50,13 @@ impl Partition {
             self.io
                 .begin(Box::pin(async move { Input::LimitWritten(perform(&store, write).await) }));
         }
-        for Passing { queue, task, input, .. } in self.gate.passed() {
-            self.dispatch(queue, task, input, &None);
+        for Passing { slot, what, .. } in self.gate.passed() {
+            match what {
+                What::Task { queue, task, input } => self.dispatch(queue, *task, input, &None),
+                What::Run => self.fire_timer(&slot.run, slot.step, time),
+            }
         }
+        self.make_way();
     }
 }
 

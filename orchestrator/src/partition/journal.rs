@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use everstep_common::ids::{RunId, WorkflowName};
-use everstep_common::journal::{Entry, EntryKey, InboundKind, JournalEntry, RunOutcome, Start};
+use everstep_common::journal::{Entry, EntryKey, InboundKind, JournalEntry, RunOutcome, RunTimer, Start};
 use everstep_common::payload::Payload;
 use everstep_common::store::{RUNS, ReadAt, ReadRunError, Store};
 use everstep_common::wire;
@@ -51,6 +51,12 @@ impl Journal {
             Entry::End(ended) => Some((ended.outcome.clone(), entry.sequence, entry.time)),
             _ => None,
         })
+    }
+
+    /// Whether the run was given a place under the limit of its workflow.
+    pub(crate) fn has_place(&self) -> bool {
+        let place = EntryKey::Timer(RunTimer::Place.key());
+        self.entries.iter().any(|(entry, _)| entry.key == place)
     }
 
     /// Whether the run was asked to cancel.
@@ -119,6 +125,7 @@ async fn known(store: &Store, run: &RunId) -> About {
         Some(summary) => About::of(summary),
         None => About {
             priority: 0,
+            limit_key: None,
             workflow: WorkflowName::new(UNKNOWN_WORKFLOW).expect("a name"),
             version: None,
             started: Timestamp::UNIX_EPOCH,

@@ -13,22 +13,27 @@ use super::Partition;
 use super::effect::Effect;
 
 /// How a run that was just started shows, and why.
-pub(super) fn status_at_start(start: &Start, started: Timestamp) -> (RunStatus, Option<String>) {
+pub(super) fn status_at_start(start: &Start, started: Timestamp, must_wait: bool) -> (RunStatus, Option<String>) {
     match start.terms.delay {
         Some(delay) => scheduled(started.checked_add(delay).unwrap_or(Timestamp::MAX)),
+        None if must_wait => waiting(),
         None => (RunStatus::Running, None),
     }
 }
 
-/// How a run that was read back shows, why, and since when.
+/// How a run shows, why, and since when.
 pub(super) fn status_of(run: &Run, started: Timestamp) -> (RunStatus, Option<String>, Timestamp) {
-    match run.begins_at() {
-        Some(begins) => {
-            let (status, why) = scheduled(begins);
-            (status, why, started)
-        }
-        None => (RunStatus::Running, None, run.began().unwrap_or(started)),
-    }
+    let (status, why) = match run.begins_at() {
+        Some(begins) => scheduled(begins),
+        None if run.wants_place() => waiting(),
+        None => (RunStatus::Running, None),
+    };
+    (status, why, run.began().unwrap_or(started))
+}
+
+fn waiting() -> (RunStatus, Option<String>) {
+    let why = "it waits for a place under the limit of its workflow";
+    (RunStatus::Scheduled, Some(why.to_owned()))
 }
 
 fn scheduled(begins: Timestamp) -> (RunStatus, Option<String>) {
@@ -37,11 +42,12 @@ fn scheduled(begins: Timestamp) -> (RunStatus, Option<String>) {
 }
 
 impl Partition {
-    /// The time of a run that was to begin later has come.
-    pub(super) fn run_begun(&mut self, run: &RunId, sequence: u64, time: Timestamp) {
+    /// A timer of the run's own was applied: it may show otherwise now.
+    pub(super) fn run_timer_applied(&mut self, run: &RunId, sequence: u64, time: Timestamp) {
         if let Some(live) = self.slots.live(run) {
             let about = live.about.clone();
-            self.summarise(run, &about, RunStatus::Running, None, sequence, time);
+            let (status, why, _) = status_of(&live.run, about.started);
+            self.summarise(run, &about, status, why, sequence, time);
         }
     }
 
@@ -53,7 +59,7 @@ impl Partition {
         let is_over = match timer {
             Some(RunTimer::Kill) => true,
             Some(RunTimer::Deadline) => !lacks_code,
-            Some(RunTimer::Begin) | None => false,
+            Some(RunTimer::Begin | RunTimer::Place) | None => false,
         };
         if is_over {
             // Nothing else brings the word again, so a successor must find it where the feed begins.

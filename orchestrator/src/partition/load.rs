@@ -83,7 +83,12 @@ impl Partition {
         let Some((start, started)) = journal.start() else {
             return self.orphaned(run, head);
         };
-        let (begun, about) = self.begin_run(run, start, started, head);
+        let (mut begun, about) = self.begin_run(run, start, started, head);
+        if let Ok(code) = &mut begun
+            && self.had_to_wait(start, &journal)
+        {
+            code.hold_back();
+        }
         if let Some((outcome, sequence, time)) = journal.end() {
             // A predecessor may have died before it took the run's schedules back.
             self.perform(None, Effect::UnscheduleRun { run: run.clone() });
@@ -96,6 +101,7 @@ impl Partition {
         let span = tracing::debug_span!("replay", partition = %self.id, %run, entries = journal.entries.len());
         self.performer.trace.link(&span, about.traceparent.as_deref());
         let _span = span.entered();
+        let has_place = journal.has_place();
         for (entry, stored) in journal.entries {
             let sequence = entry.sequence;
             let event = match Event::new(entry, stored) {
@@ -115,6 +121,10 @@ impl Partition {
         let (status, why, since) = lifespan::status_of(&live.run, about.started);
         self.slots.insert(run.clone(), live);
         self.summarise(run, &about, status, why, head, since);
+        if has_place {
+            self.claim_place(run);
+        }
+        self.see_to_place(run);
         self.decide(run, None);
     }
 

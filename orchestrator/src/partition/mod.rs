@@ -32,6 +32,7 @@ mod journal;
 mod lifespan;
 mod load;
 mod park;
+mod placing;
 mod queue_check;
 mod queue_keeping;
 mod queues;
@@ -63,7 +64,7 @@ use self::clock::ServerClock;
 use self::closures::Closures;
 use self::cursor::{Newest, Watermark};
 use self::effect::{Effect, Performer};
-use self::flow::Gate;
+use self::flow::{Gate, LatelyTold};
 use self::inflight::InFlight;
 use self::io::{Input, Io, PAUSE_MAX};
 use self::reads::Reads;
@@ -132,6 +133,8 @@ pub(crate) struct Partition {
     closures: Closures,
     /// Tasks that wait for their place under a limit.
     gate: Gate,
+    /// Runs that were cancelled because of others, each with the other one: once is enough.
+    told_to_make_way: LatelyTold,
     /// Operations on what runs of a session share.
     sessions: Sessions,
     /// Who waits to be told how a run looks from inside.

@@ -38,6 +38,8 @@ pub(crate) struct About {
     pub traceparent: Option<String>,
     /// Of tasks that wait for the same.
     pub priority: i8,
+    /// Whose work it is, where its workflow limits runs of one key.
+    pub limit_key: Option<String>,
 }
 
 impl About {
@@ -49,6 +51,7 @@ impl About {
             tags: start.tags.clone(),
             traceparent: start.traceparent.clone(),
             priority: start.terms.priority,
+            limit_key: start.terms.key.clone(),
         }
     }
 
@@ -61,6 +64,7 @@ impl About {
             tags: summary.tags,
             traceparent: None,
             priority: 0,
+            limit_key: None,
         }
     }
 }

@@ -20,7 +20,7 @@ use super::clock::ServerClock;
 use super::closures::Closures;
 use super::cursor::{CursorRecord, Watermark, cursor_key};
 use super::effect::Performer;
-use super::flow::Gate;
+use super::flow::{Gate, LatelyTold};
 use super::inflight::InFlight;
 use super::io::Io;
 use super::queues::Queues;
@@ -271,6 +271,7 @@ impl TakenOver {
             in_flight: InFlight::default(),
             closures: Closures::new(starting.runtime.clone(), starting.store.clone(), results),
             gate: Gate::new(starting.id),
+            told_to_make_way: LatelyTold::default(),
             sessions: Sessions::new(starting.runtime, starting.store.clone()),
             views: Vec::new(),
             summaries: Summaries::new(Author { epoch: starting.epoch }),

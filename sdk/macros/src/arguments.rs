@@ -24,7 +24,7 @@ const RETRY_MAX_DEFAULT: Duration = Duration::from_secs(60);
 const FUNCTION_KNOWS: &str =
     "`name`, `queue`, `retries(…)`, `timeout`, `total_timeout`, `max_crashes`, `at_most_once` and `limit(…)`";
 const RETRIES_KNOWS: &str = "`max_attempts`, `initial`, `max` and `multiplier`";
-const WORKFLOW_KNOWS: &str = "`name` and `version`";
+const WORKFLOW_KNOWS: &str = "`name`, `version`, `limit(…)` and `singleton`";
 
 /// The arguments of `#[function]`.
 #[derive(Default)]
@@ -53,6 +53,8 @@ struct Retries {
 pub(crate) struct WorkflowArguments {
     pub(crate) name: Option<LitStr>,
     pub(crate) version: Option<u32>,
+    limit: Option<Limit>,
+    singleton: Option<TokenStream>,
 }
 
 impl FunctionArguments {
@@ -207,11 +209,48 @@ impl WorkflowArguments {
         let take = |meta: ParseNestedMeta<'_>| match word(&meta).as_str() {
             "name" => once(&mut arguments.name, &meta, name),
             "version" => once(&mut arguments.version, &meta, positive),
+            "limit" => {
+                let limit = Limit::parse(&meta)?;
+                once(&mut arguments.limit, &meta, |_| Ok(limit))
+            }
+            "singleton" => once(&mut arguments.singleton, &meta, when_busy),
             _ => Err(unknown(&meta, "#[workflow]", WORKFLOW_KNOWS)),
         };
         syn::meta::parser(take).parse2(tokens)?;
         Ok(arguments)
     }
+
+    /// The `fn flow` of the workflow, unless it says nothing of it.
+    pub(crate) fn flow(&self) -> TokenStream {
+        if self.limit.is_none() && self.singleton.is_none() {
+            return TokenStream::new();
+        }
+        let limit = self.limit.as_ref().map_or_else(|| Limit::default().flow(), Limit::flow);
+        let singleton = match &self.singleton {
+            Some(when) => quote!(::core::option::Option::Some(#when)),
+            None => quote!(::core::option::Option::None),
+        };
+        quote! {
+            fn flow() -> ::everstep::__private::RunFlow {
+                ::everstep::__private::run_flow(#limit, #singleton)
+            }
+        }
+    }
+}
+
+/// What becomes of a run whose key another one is at work for.
+fn when_busy(meta: &ParseNestedMeta<'_>) -> syn::Result<TokenStream> {
+    let text = text(meta, "\"queue\"")?;
+    let when = match text.value().as_str() {
+        "queue" => quote!(Queue),
+        "cancel_in_progress" => quote!(CancelInProgress),
+        "reject" => quote!(Reject),
+        _ => {
+            let message = "a singleton is \"queue\", \"cancel_in_progress\" or \"reject\"";
+            return Err(syn::Error::new(text.span(), message));
+        }
+    };
+    Ok(quote!(::everstep::__private::WhenBusy::#when))
 }
 
 fn some(duration: Duration) -> TokenStream {

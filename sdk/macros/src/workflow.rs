@@ -30,8 +30,10 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
 fn facts(declaration: &Declaration, arguments: &WorkflowArguments) -> TokenStream {
     let name = arguments.name.as_ref().map_or_else(|| declaration.name(), syn::LitStr::value);
     let version = arguments.version.unwrap_or(1);
+    let flow = arguments.flow();
     quote! {
         const NAME: &'static str = #name;
         const VERSION: u32 = #version;
+        #flow
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use everstep_common::journal::Terms;
-use everstep_common::limits::RUN_TERM_MAX;
+use everstep_common::limits::{NAME_CHARS_MAX, RUN_TERM_MAX};
 
 use super::{ClientError, StartRun};
 
@@ -78,6 +78,27 @@ impl<T> StartRun<T> {
         self.with(|request| request.terms.priority = priority)
     }
 
+    /// Whose work the run is, where its workflow limits runs of one key (`limit(per_key = 2)`, `singleton = "queue"`). Up to 128 characters.
+    ///
+    /// ```no_run
+    /// # use everstep::prelude::*;
+    /// # use everstep::Client;
+    /// #[workflow(singleton = "cancel_in_progress")]
+    /// async fn reindex(ctx: WorkflowContext, shop: String) -> Result<(), WorkflowError>;
+    ///
+    /// # async fn example(client: Client) -> anyhow::Result<()> {
+    /// client.start(reindex, "berlin".to_owned()).limit_key("berlin").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Awaited, [`ClientError::BadStart`] if it is empty or longer.
+    pub fn limit_key(self, key: impl Into<String>) -> Self {
+        self.with(|request| request.terms.key = Some(key.into()))
+    }
+
     /// The run's trace becomes a part of this one, given as a W3C `traceparent`; otherwise it is a part of the caller's, if that is traced.
     ///
     /// ```no_run
@@ -116,6 +137,11 @@ pub(super) fn check(terms: &Terms, traceparent: Option<&str>) -> Result<(), Clie
             format!("it is more than nothing, and may be {days} days at most"),
         );
     }
+    if let Some(key) = &terms.key
+        && (key.is_empty() || key.chars().count() > NAME_CHARS_MAX)
+    {
+        return refused("the limit key", format!("it has 1 to {NAME_CHARS_MAX} characters"));
+    }
     match traceparent {
         Some(text) if !is_traceparent(text) => refused(
             "the trace parent",
@@ -149,6 +175,7 @@ mod tests {
                 delay,
                 deadline,
                 priority: 0,
+                key: None,
             };
             assert_eq!(check(&terms, traceparent).is_ok(), good, "{terms:?} {traceparent:?}");
         };

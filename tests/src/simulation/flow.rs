@@ -164,14 +164,13 @@ pub(super) fn handlers() -> [(FunctionName, Handler); 4] {
     ]
 }
 
-/// All scenarios about limits that end the same whoever dies.
-pub fn flow_scenarios() -> Vec<Scenario> {
-    vec![scenario!(narrow_for_all), scenario!(narrow_queue), scenario!(given_up)]
-}
-
 impl Scenario {
     /// A limit holds over two orchestrators, two workers and several partitions.
     pub const NARROW_FOR_ALL: Self = scenario!(narrow_for_all);
+    /// Limits of a function and of its queue hold together, and a failed attempt gives its places back.
+    pub const NARROW_QUEUE: Self = scenario!(narrow_queue);
+    /// A run that is cancelled in the middle gives its places back.
+    pub const GIVEN_UP: Self = scenario!(given_up);
     /// A rate holds over two orchestrators.
     pub const PACED_FOR_ALL: Self = scenario!(paced_for_all);
     /// Keys have limits of their own, and a busy one keeps no other waiting.
@@ -184,7 +183,7 @@ impl Scenario {
     pub const SET_LIVE: Self = scenario!(set_live);
 }
 
-fn two_of_each(world: &World) {
+pub(super) fn two_of_each(world: &World) {
     world.orchestrator("orchestrator-1", shop::code);
     world.orchestrator("orchestrator-2", shop::code);
     world.worker("worker-1", &["default", "gpu"]);
@@ -340,7 +339,7 @@ impl World {
     }
 
     /// Sets a limit.
-    async fn limit(&self, name: &str, limit: Option<Limit>) {
+    pub(super) async fn limit(&self, name: &str, limit: Option<Limit>) {
         let name: LimitName = name.parse().expect("it names a limit");
         self.client(async |client| {
             loop {
@@ -365,7 +364,7 @@ impl World {
     }
 
     /// No place is held for what is over, and nobody waits: however it came to that.
-    async fn expect_nobody_in(&self, name: &str) {
+    pub(super) async fn expect_nobody_in(&self, name: &str) {
         self.until(|world| {
             let usage = world.usage(name);
             usage.slots.is_empty() && usage.waiting.is_empty()

@@ -393,6 +393,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
     ];
     let more = super::sessions::definitions().into_iter().chain(blocks::definitions());
     let more = more.chain(super::starting::definitions()).chain(super::flow::definitions());
+    let more = more.chain(super::runs_flow::definitions());
     for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
     }

@@ -43,13 +43,14 @@ pub fn starting_scenarios() -> Vec<Scenario> {
         scenario!(cancelled_before_it_began),
         scenario!(overdue_and_tidy),
         scenario!(overdue_and_stuck),
-        scenario!(many_at_once),
     ]
 }
 
 impl Scenario {
     /// A run does not come to an end though its time is up, and is ended as it stands.
     pub const STUBBORN: Self = scenario!(overdue_and_stubborn);
+    /// Several starts are made by one call.
+    pub const MANY_AT_ONCE: Self = scenario!(many_at_once);
     /// A run begins when its time has come, to the second, and is told apart until then.
     pub const BEGUN_LATER: Self = scenario!(begun_later);
 }
@@ -177,7 +178,7 @@ impl World {
         run
     }
 
-    fn status(&self, run: &RunId) -> Option<RunStatus> {
+    pub(super) fn status(&self, run: &RunId) -> Option<RunStatus> {
         self.summary(run).map(|summary| summary.status)
     }
 

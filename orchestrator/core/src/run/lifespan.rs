@@ -1,8 +1,8 @@
 //! When a run begins, and by when it must be over: the timers of the run's own.
 //!
 //! ```text
-//!   start ──delay──▶ Begin ──deadline──▶ Deadline (asked to come to an end) ──grace──▶ Kill (ended as it stands)
-//!     └──no delay──────▲
+//!   start ──delay──▶ Begin ──held back──▶ Place ──deadline──▶ Deadline (asked to come to an end) ──grace──▶ Kill (ended as it stands)
+//!     └──no delay──────▲ └──────────────────▲
 //! ```
 //!
 //! Each is a `timer` entry under a key that no workflow asks for, counted from the entry before it: every owner computes the same times,
@@ -33,6 +33,10 @@ pub(super) struct Lifespan {
     overdue: Option<Failure>,
     /// It was ended as it stood.
     cut: bool,
+    /// It does not begin before it has a place.
+    held_back: bool,
+    /// It waits for its place.
+    wants_place: bool,
 }
 
 impl Lifespan {
@@ -93,8 +97,28 @@ impl Run {
                 self.stage = Stage::Scheduled(input);
                 None
             }
-            None => self.begin_its_time(input),
+            None => self.begin_or_wait(input),
         }
+    }
+
+    /// It does not begin before its `timer` entry says that it has a place: that is for who drives it to say, before the start is applied.
+    pub fn hold_back(&mut self) {
+        self.lifespan.held_back = true;
+    }
+
+    /// Whether it waits for nothing but a place.
+    pub fn wants_place(&self) -> bool {
+        self.lifespan.wants_place && matches!(self.stage, Stage::Scheduled(_))
+    }
+
+    fn begin_or_wait(&mut self, input: Bytes) -> Option<Aftermath> {
+        if !self.lifespan.held_back {
+            return self.begin_its_time(input);
+        }
+        self.lifespan.armed = None;
+        self.lifespan.wants_place = true;
+        self.stage = Stage::Scheduled(input);
+        None
     }
 
     fn begin_its_time(&mut self, input: Bytes) -> Option<Aftermath> {
@@ -113,6 +137,11 @@ impl Run {
     pub(super) fn struck(&mut self, timer: RunTimer) -> Option<Aftermath> {
         match (timer, &mut self.stage) {
             (RunTimer::Begin, Stage::Scheduled(input)) => {
+                let input = std::mem::take(input);
+                self.lifespan.began = Some(self.now());
+                self.begin_or_wait(input)
+            }
+            (RunTimer::Place, Stage::Scheduled(input)) if self.lifespan.wants_place => {
                 let input = std::mem::take(input);
                 self.lifespan.began = Some(self.now());
                 self.begin_its_time(input)

@@ -50,6 +50,7 @@ pub(super) fn workflow_of(
         name: WorkflowName::new("test").unwrap(),
         version: 1,
         factory: Arc::new(code),
+        flow: Default::default(),
     }
 }
 
@@ -123,6 +124,17 @@ impl Driven {
     /// The same under terms.
     pub(super) fn start_under(definition: &Definition, terms: Terms) -> Self {
         Self::start_as(definition, Limits::default(), start_under(b"", terms))
+    }
+
+    /// The same, and it does not begin before it has a place.
+    pub(super) fn held_back(definition: &Definition, terms: Terms) -> Self {
+        let mut driven = Self {
+            run: Run::new(run_id(), definition, Limits::default(), 0),
+            next: 1,
+        };
+        driven.run.hold_back();
+        driven.apply(start_under(b"", terms));
+        driven
     }
 
     fn start_as(definition: &Definition, limits: Limits, start: EventBody) -> Self {

@@ -13,6 +13,7 @@ fn terms(delay: Option<u64>, deadline: Option<u64>) -> Terms {
         delay: delay.map(Duration::from_secs),
         deadline: deadline.map(Duration::from_secs),
         priority: 0,
+        key: None,
     }
 }
 
@@ -167,4 +168,30 @@ fn a_run_that_stands_still_is_overdue_like_any_other() {
     let timer = driven.run.timer_though_parked().map(|command| command.to_string());
     assert_eq!(timer.as_deref(), Some("timer =until due 1970-01-01T00:16:51Z"));
     assert!(driven.run.timer_though_parked().is_none(), "it is said once");
+}
+
+#[test]
+fn a_run_that_is_held_back_begins_when_it_has_a_place() {
+    let mut driven = Driven::held_back(&one_step(), terms(Some(60), Some(10)));
+    assert_eq!(driven.commands(), ["timer =start at 1061"]);
+    assert!(!driven.run.wants_place());
+    driven.apply(fired(RunTimer::Begin));
+    assert!(driven.commands().is_empty() && driven.run.wants_place());
+    driven.apply(fired(RunTimer::Place));
+    assert_eq!(driven.commands(), ["dispatch a", "timer =until at 1013"]);
+    assert!(!driven.run.wants_place());
+    driven.apply(fired(RunTimer::Place));
+    assert!(driven.commands().is_empty());
+    driven.apply(step("a", ""));
+    assert_eq!(driven.commands(), ["completed done"]);
+}
+
+#[test]
+fn a_run_that_waits_for_a_place_is_cancelled_at_once() {
+    let mut driven = Driven::held_back(&one_step(), terms(None, None));
+    assert!(driven.commands().is_empty() && driven.run.wants_place());
+    driven.apply(cancel());
+    assert_eq!(driven.commands(), ["end: cancelled: cancelled: no longer wanted"]);
+    driven.apply(fired(RunTimer::Place));
+    assert!(driven.commands().is_empty());
 }

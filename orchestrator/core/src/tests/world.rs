@@ -98,6 +98,7 @@ fn terms(dice: &mut Dice) -> Terms {
         delay: dice.one_in(6).then_some(Duration::from_secs(5)),
         deadline: dice.one_in(6).then_some(Duration::from_secs(20)),
         priority: 0,
+        key: None,
     }
 }
 

@@ -95,6 +95,12 @@ impl Line {
         })
     }
 
+    /// Everybody.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Slot> {
+        let turns = self.by_priority.values().flat_map(|turns| turns.of_key.values());
+        turns.flat_map(BTreeMap::values)
+    }
+
     /// The next one whom `admits` lets in: of the highest priority and whose key's turn it is, or (`aged`) who came first of all.
     pub(super) fn pick(&mut self, aged: bool, admits: impl Fn(&Slot) -> bool) -> Option<(Slot, Place)> {
         let place = if aged { self.oldest(&admits) } else { self.next(&admits) }?;

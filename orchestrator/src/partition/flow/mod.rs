@@ -1,18 +1,19 @@
-//! The gate that tasks pass before they are published: where their function or queue has a limit, they wait here for their place.
+//! The gate that tasks pass before they are published, and runs before they begin: where there is a limit, they wait here for their place.
 //!
 //! ```text
 //!   dispatch ──▶ Gate::enter ──▶ the function's room ──▶ the queue's room ──▶ published
 //!                                   │ CAS on `use.function.…`   │ CAS on `use.queue.…`
+//!   start ─────▶ Gate::enter ──▶ the workflow's room ──▶ begins
 //! ```
 //!
 //! The place in the room that more share is taken last, so that nobody keeps one from others while it waits for another. What waits here is
 //! derived from the journal like every task: whoever takes the partition over derives it again. [`line`] is about who is next, [`room`]
-//! about one limit; performing the writes is `flowing.rs`.
+//! about one limit; performing the writes is `flowing.rs`, runs are `placing.rs`.
 
 mod line;
 mod room;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,16 +27,48 @@ use jiff::Timestamp;
 use self::room::{Moment, Room};
 use crate::limits::Change;
 
-/// A task on its way through the gate.
+/// A task, or a run, on its way through the gate.
 #[derive(Debug)]
 pub(crate) struct Passing {
-    pub queue: QueueName,
-    pub task: Task,
-    pub input: Bytes,
-    pub flow: Flow,
+    /// Whose place it is.
+    pub slot: Slot,
     /// That of its run and of itself together.
     pub priority: i16,
+    pub what: What,
 }
+
+/// What is done when it has passed.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// A task is published.
+    Task {
+        queue: QueueName,
+        task: Box<Task>,
+        input: Bytes,
+    },
+    /// The run begins.
+    Run,
+}
+
+impl Passing {
+    pub(crate) fn task(queue: QueueName, task: Task, input: Bytes, key: Option<String>, priority: i16) -> Self {
+        let slot = Slot {
+            run: task.run.clone(),
+            step: task.key.clone(),
+            attempt: task.attempt,
+            key,
+        };
+        let task = Box::new(task);
+        Self {
+            slot,
+            priority,
+            what: What::Task { queue, task, input },
+        }
+    }
+}
+
+/// A limit on the way of something, and what the code says of it.
+pub(crate) type Limited = (LimitName, Limit);
 
 /// A change of a limit's record that is to be made.
 #[derive(Debug)]
@@ -61,6 +94,32 @@ pub(crate) struct Now<'a> {
     pub now: Instant,
     pub knows_all: bool,
     pub stands_still: &'a dyn Fn(&RunId) -> bool,
+}
+
+/// Pairs of runs that were dealt with lately; told again they would be told the same.
+#[derive(Debug, Default)]
+pub(crate) struct LatelyTold {
+    known: BTreeSet<(RunId, RunId)>,
+    order: VecDeque<(RunId, RunId)>,
+}
+
+/// How many pairs are remembered.
+const LATELY_MAX: usize = 10_000;
+
+impl LatelyTold {
+    /// Whether the pair is new.
+    pub(crate) fn insert(&mut self, pair: (RunId, RunId)) -> bool {
+        if !self.known.insert(pair.clone()) {
+            return false;
+        }
+        self.order.push_back(pair);
+        if self.order.len() > LATELY_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
 }
 
 #[derive(Debug)]
@@ -94,21 +153,18 @@ impl Gate {
         flow.limit.is_none() && self.settings.is_empty()
     }
 
-    /// A task wants to be published.
-    pub(crate) fn enter(&mut self, passing: Passing, now: Instant) {
-        let step = (passing.task.run.clone(), passing.task.key.clone());
+    /// Something wants to pass; the limit that more share is named first.
+    pub(crate) fn enter(&mut self, passing: Passing, limits: impl IntoIterator<Item = Limited>, now: Instant) {
+        let step = (passing.slot.run.clone(), passing.slot.step.clone());
         if let Some((waiting, _)) = self.waiting.get(&step) {
-            if waiting.task.attempt >= passing.task.attempt {
+            if waiting.slot.attempt >= passing.slot.attempt {
                 return;
             }
             self.leave(&step.0, &step.1, None);
         }
-        let function = LimitName::Function(passing.task.function.clone());
-        let queue = LimitName::Queue(passing.queue.clone());
-        let declared = passing.flow.limit;
         // Rooms are passed from the end: the one that more share comes last.
         let mut rooms = Vec::with_capacity(2);
-        for (name, declared) in [(queue, Limit::NONE), (function, declared)] {
+        for (name, declared) in limits {
             if !self.limit(&name, &declared).is_none() {
                 self.room(&name, now).declared = declared;
                 rooms.push(name);
@@ -117,8 +173,20 @@ impl Gate {
         self.go_on(passing, rooms, now);
     }
 
+    /// The slot passed before, when somebody else owned the partition.
+    pub(crate) fn claim(&mut self, (name, declared): Limited, slot: Slot, now: Instant) {
+        let room = self.room(&name, now);
+        room.declared = declared;
+        room.claim(slot);
+    }
+
+    /// What operators have set of it.
+    pub(crate) fn setting(&self, name: &LimitName) -> Option<Limit> {
+        self.settings.get(name).copied().flatten()
+    }
+
     fn limit(&self, name: &LimitName, declared: &Limit) -> Limit {
-        self.settings.get(name).copied().flatten().unwrap_or(*declared)
+        effective(name, declared, self.setting(name))
     }
 
     fn room(&mut self, name: &LimitName, now: Instant) -> &mut Room {
@@ -132,7 +200,7 @@ impl Gate {
     /// Into the next room, or out.
     fn go_on(&mut self, passing: Passing, mut rooms: Vec<LimitName>, now: Instant) {
         while let Some(name) = rooms.last().cloned() {
-            let slot = slot_of(&passing);
+            let slot = passing.slot.clone();
             let turn: Arc<str> = slot.key.as_deref().unwrap_or(slot.run.as_str()).into();
             let priority = passing.priority;
             let room = self.room(&name, now);
@@ -141,7 +209,7 @@ impl Gate {
                     room.line.push(slot, priority, turn);
                     room.look_at = Some(now);
                 }
-                let step = (passing.task.run.clone(), passing.task.key.clone());
+                let step = (passing.slot.run.clone(), passing.slot.step.clone());
                 self.waiting.insert(step, (passing, rooms));
                 return;
             }
@@ -209,6 +277,11 @@ impl Gate {
         of_run.map(|(_, step)| step.clone()).collect()
     }
 
+    /// Who keeps those of their key waiting in a room: who waits, and the run that holds the place.
+    pub(crate) fn kept_waiting(&self, name: &LimitName) -> Vec<(Slot, RunId)> {
+        self.rooms.get(name).map(Room::kept_waiting).unwrap_or_default()
+    }
+
     /// Whether the step waits here.
     pub(crate) fn holds_back(&self, run: &RunId, step: &StepKey) -> bool {
         !self.waiting.is_empty() && self.waiting.contains_key(&(run.clone(), step.clone()))
@@ -270,7 +343,7 @@ impl Gate {
         for name in due {
             let setting = self.settings.get(&name).copied().flatten();
             let Some(room) = self.rooms.get_mut(&name) else { continue };
-            let limit = setting.unwrap_or(room.declared);
+            let limit = effective(&name, &room.declared, setting);
             if limit.is_none() {
                 let all = room.open();
                 self.got_in(all, &name, at.now);
@@ -301,11 +374,14 @@ impl Gate {
     }
 }
 
-fn slot_of(passing: &Passing) -> Slot {
-    Slot {
-        run: passing.task.run.clone(),
-        step: passing.task.key.clone(),
-        attempt: passing.task.attempt,
-        key: passing.flow.key.clone(),
+/// What holds: what operators have set, or what the code says. How many runs of one key there may be is always for the code to say.
+fn effective(name: &LimitName, declared: &Limit, set: Option<Limit>) -> Limit {
+    let limit = set.unwrap_or(*declared);
+    match name {
+        LimitName::Workflow(_) => Limit {
+            per_key: declared.per_key.or(limit.per_key),
+            ..limit
+        },
+        LimitName::Function(_) | LimitName::Queue(_) => limit,
     }
 }

@@ -88,6 +88,26 @@ impl Room {
         self.held.contains(slot)
     }
 
+    /// The slot is somebody's here, whether the record has been heard of or not.
+    pub(super) fn claim(&mut self, slot: Slot) {
+        self.held.insert(slot);
+    }
+
+    /// Who waits for a place of a key that another run holds, and that run.
+    pub(super) fn kept_waiting(&self) -> Vec<(Slot, RunId)> {
+        let holder = |slot: &Slot| {
+            self.usage
+                .slots
+                .iter()
+                .find(|holder| holder.key == slot.key)
+                .map(|holder| holder.run.clone())
+        };
+        self.line
+            .all()
+            .filter_map(|slot| Some((slot.clone(), holder(slot)?)))
+            .collect()
+    }
+
     pub(super) fn awaits(&self, slot: &Slot) -> bool {
         self.line.contains(slot) || self.asked.iter().any(|(asked, _)| asked == slot)
     }
