@@ -142,6 +142,7 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
 fn own_timer(timer: RunTimer) -> &'static str {
     match timer {
         RunTimer::Begin => "the run begins",
+        RunTimer::Wait => "its workflow has a limit: it waits for a place",
         RunTimer::Place => "the run has a place under the limit of its workflow",
         RunTimer::Deadline => "its deadline has passed: it is asked to come to an end",
         RunTimer::Kill => "it did not come to an end in time: it is ended as it stands",

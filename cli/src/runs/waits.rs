@@ -84,7 +84,7 @@ fn of_schedule(message: &Message) -> Option<Wait> {
     let due = wire::decode::<Scheduled>(&message.payload).ok().map(|body| body.due);
     match from_the_end.next()? {
         // The run's summary says so already.
-        "sleep" if matches!(timer, Some(RunTimer::Begin | RunTimer::Place)) => None,
+        "sleep" if matches!(timer, Some(RunTimer::Begin | RunTimer::Wait | RunTimer::Place)) => None,
         "sleep" if timer.is_some() => Some(Wait::Deadline { due }),
         "sleep" => Some(Wait::Sleep { key, due }),
         "retry" => Some(Wait::Retry { step: key, due }),

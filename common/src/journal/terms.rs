@@ -38,6 +38,8 @@ impl Terms {
 pub enum RunTimer {
     /// Its delay is over.
     Begin,
+    /// Its workflow has a limit, and it has to wait for a place. Whatever it did before in memory it did for nobody.
+    Wait,
     /// It has a place under the limit of its workflow.
     Place,
     /// It is overdue: it is asked to come to an end.
@@ -47,12 +49,13 @@ pub enum RunTimer {
 }
 
 impl RunTimer {
-    const ALL: [Self; 4] = [Self::Begin, Self::Place, Self::Deadline, Self::Kill];
+    const ALL: [Self; 5] = [Self::Begin, Self::Wait, Self::Place, Self::Deadline, Self::Kill];
 
     /// What its entry is called: a key that no path is escaped to.
     pub fn key(self) -> StepKey {
         StepKey::own(match self {
             Self::Begin => "start",
+            Self::Wait => "wait",
             Self::Place => "place",
             Self::Deadline => "until",
             Self::Kill => "over",
@@ -82,7 +85,7 @@ mod tests {
             let key = timer.key();
             assert_eq!(StepKey::from_token(key.token()).as_ref(), Ok(&key), "it stands in subjects");
             assert_eq!(RunTimer::of(&key), Some(timer));
-            for path in [key.token(), &key.to_string(), "start", "place", "until", "over"] {
+            for path in [key.token(), &key.to_string(), "start", "wait", "place", "until", "over"] {
                 assert_eq!(RunTimer::of(&StepKey::from_path(path)), None, "{path:?}");
             }
         }

@@ -133,6 +133,7 @@ fn starts() -> Vec<Sample> {
     let later = Start { terms, ..least.clone() };
     vec![
         entry!("start.terms", "start", Entry::Start(later)),
+        entry!("timer.wait", "timer.=wait", Entry::Timer(Fired { due: time() })),
         entry!("start.key", "start", Entry::Start(of_key)),
         entry!("timer.begin", "timer.=start", Entry::Timer(Fired { due: time() })),
         entry!("start.minimal", "start", Entry::Start(least)),

@@ -272,7 +272,10 @@ impl Run {
             (EventBody::Start(start, input), Stage::New) => self.create(start, input),
             (EventBody::Start(..), _) | (_, Stage::New) => None,
             (EventBody::About(key, Record::Timer), _) if key.is_own() => RunTimer::of(&key).and_then(|timer| self.struck(timer)),
-            (EventBody::About(key, record), _) => Some(self.shared.change(|state| state.record(key, record))),
+            (EventBody::About(key, record), _) => {
+                self.touch();
+                Some(self.shared.change(|state| state.record(key, record)))
+            }
             (EventBody::In(inbound), _) => self.inbound(inbound),
         }
     }

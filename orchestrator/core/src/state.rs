@@ -80,6 +80,10 @@ impl State {
         self.time
     }
 
+    pub(crate) fn known_until(&self) -> u64 {
+        self.known_until
+    }
+
     pub(crate) fn is_replaying(&self) -> bool {
         self.sequence <= self.known_until
     }

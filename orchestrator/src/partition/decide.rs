@@ -22,6 +22,10 @@ impl Partition {
     /// Asks the core what follows, and begins it.
     pub(super) fn decide(&mut self, run: &RunId, origin: Origin) {
         let Some(live) = self.slots.live(run) else { return };
+        if live.held {
+            return;
+        }
+        live.begun |= live.run.begins_at().is_none() && !live.run.wants_place();
         let decision = {
             let _polled = self.polled.enter(run);
             live.run.decide()

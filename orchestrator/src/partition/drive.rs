@@ -57,16 +57,15 @@ impl Partition {
         let (status, why) = super::lifespan::status_at_start(start, entry.time, must_wait);
         let (code, about) = self.begin_run(&run, start, entry.time, self.upkeep.known_until);
         match code {
-            Ok(mut code) => {
-                if must_wait {
-                    code.hold_back();
-                }
+            Ok(code) => {
                 let live = Live {
                     run: code,
                     about: about.clone(),
                     effects: 0,
                     active: now,
                     read_back: false,
+                    held: false,
+                    begun: false,
                 };
                 self.slots.insert(run.clone(), live);
             }
@@ -154,13 +153,14 @@ impl Partition {
         }
         self.slots.touch(&run, now);
         if key.step().is_some_and(StepKey::is_own) {
-            self.run_timer_applied(&run, sequence, time);
+            self.run_timer_applied(&run, &key, sequence, time);
         }
         match ended {
             Some(outcome) => self.run_ended(&run, outcome, sequence, time),
             None => {
-                self.see_to_place(&run);
-                self.decide(&run, Some((run.clone(), sequence)));
+                let origin = Some((run.clone(), sequence));
+                self.see_to_place(&run, &origin);
+                self.decide(&run, origin);
             }
         }
         self.watermark.release(sequence);

@@ -43,8 +43,13 @@ fn scheduled(begins: Timestamp) -> (RunStatus, Option<String>) {
 
 impl Partition {
     /// A timer of the run's own was applied: it may show otherwise now.
-    pub(super) fn run_timer_applied(&mut self, run: &RunId, sequence: u64, time: Timestamp) {
+    pub(super) fn run_timer_applied(&mut self, run: &RunId, key: &EntryKey, sequence: u64, time: Timestamp) {
         if let Some(live) = self.slots.live(run) {
+            if *key == EntryKey::Timer(RunTimer::Wait.key()) {
+                // It may have come too late, and then the run goes on as if it had not.
+                live.held = false;
+                live.begun = !live.run.wants_place();
+            }
             let about = live.about.clone();
             let (status, why, _) = status_of(&live.run, about.started);
             self.summarise(run, &about, status, why, sequence, time);
@@ -59,7 +64,7 @@ impl Partition {
         let is_over = match timer {
             Some(RunTimer::Kill) => true,
             Some(RunTimer::Deadline) => !lacks_code,
-            Some(RunTimer::Begin | RunTimer::Place) | None => false,
+            Some(RunTimer::Begin | RunTimer::Wait | RunTimer::Place) | None => false,
         };
         if is_over {
             // Nothing else brings the word again, so a successor must find it where the feed begins.

@@ -83,12 +83,7 @@ impl Partition {
         let Some((start, started)) = journal.start() else {
             return self.orphaned(run, head);
         };
-        let (mut begun, about) = self.begin_run(run, start, started, head);
-        if let Ok(code) = &mut begun
-            && self.had_to_wait(start, &journal)
-        {
-            code.hold_back();
-        }
+        let (begun, about) = self.begin_run(run, start, started, head);
         if let Some((outcome, sequence, time)) = journal.end() {
             // A predecessor may have died before it took the run's schedules back.
             self.perform(None, Effect::UnscheduleRun { run: run.clone() });
@@ -117,6 +112,8 @@ impl Partition {
             effects: 0,
             active: now,
             read_back: true,
+            held: false,
+            begun: has_place,
         };
         let (status, why, since) = lifespan::status_of(&live.run, about.started);
         self.slots.insert(run.clone(), live);
@@ -124,7 +121,7 @@ impl Partition {
         if has_place {
             self.claim_place(run);
         }
-        self.see_to_place(run);
+        self.see_to_place(run, &None);
         self.decide(run, None);
     }
 

@@ -2,12 +2,12 @@
 
 use everstep_common::flow::{LimitName, RunFlow, Slot, WhenBusy};
 use everstep_common::ids::{RunId, WorkflowName};
-use everstep_common::journal::{Entry, EntryKey, Inbound, InboundId, InboundKind, RunTimer, Start};
+use everstep_common::journal::{Entry, EntryKey, Fired, Inbound, InboundId, InboundKind, RunTimer};
 
 use super::Partition;
+use super::drive::Origin;
 use super::effect::Effect;
 use super::flow::{Passing, What};
-use super::journal::Journal;
 use super::slots::About;
 
 impl Partition {
@@ -18,26 +18,39 @@ impl Partition {
         (!flow.limit(set).is_none()).then_some(flow)
     }
 
-    /// Whether a run that is read back had to have a place before it began: it got one, or nothing was done for it yet and it would have to.
-    pub(super) fn had_to_wait(&self, start: &Start, journal: &Journal) -> bool {
-        let mut keys = journal.entries.iter().map(|(entry, _)| &entry.key);
-        let is_untouched = keys.all(|key| match key {
-            EntryKey::Start | EntryKey::In(_) => true,
-            EntryKey::Timer(timer) => *timer == RunTimer::Begin.key(),
-            _ => false,
-        });
-        journal.has_place() || is_untouched && self.limits_of(&start.workflow, start.version).is_some()
-    }
-
-    /// The run waits for its place from now on, if it has come so far.
-    pub(super) fn see_to_place(&mut self, run: &RunId) {
+    /// What a run that has just begun, or waits for its place, has to do with the limit of its workflow. Whether it has to wait is recorded
+    /// before anything that it asks for is done.
+    pub(super) fn see_to_place(&mut self, run: &RunId, origin: &Origin) {
         let Some(live) = self.slots.live(run) else { return };
-        if !live.run.wants_place() {
+        let (about, version) = (live.about.clone(), live.run.definition().version);
+        let (wants_place, is_untouched) = (live.run.wants_place(), live.run.is_untouched());
+        let may_wait = is_untouched && !live.begun && live.run.begins_at().is_none();
+        if wants_place {
+            live.held = false;
+            return self.enter_gate(run, &about);
+        }
+        if !may_wait || live.held {
             return;
         }
-        let (about, flow) = (live.about.clone(), live.run.definition().flow);
+        if self.limits_of(&about.workflow, Some(version)).is_none() {
+            return;
+        }
+        if let (Some(live), Some(due)) = (self.slots.live(run), self.server_clock.at(self.store.clock().now())) {
+            live.held = true;
+            let wait = Effect::Create {
+                run: run.clone(),
+                key: EntryKey::Timer(RunTimer::Wait.key()),
+                entry: Entry::Timer(Fired { due }),
+            };
+            self.perform(origin.clone(), wait);
+        }
+    }
+
+    fn enter_gate(&mut self, run: &RunId, about: &About) {
+        let Some(live) = self.slots.live(run) else { return };
+        let flow = live.run.definition().flow;
         let passing = Passing {
-            slot: slot_of(run, &about, &flow),
+            slot: slot_of(run, about, &flow),
             priority: i16::from(about.priority),
             what: What::Run,
         };

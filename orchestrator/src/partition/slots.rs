@@ -25,6 +25,10 @@ pub(crate) struct Live {
     pub active: Instant,
     /// It was read from its journal: there may be schedules of it that this memory does not know.
     pub read_back: bool,
+    /// It has begun, and whether it has to wait for a place is being recorded: nothing that it asks for is done meanwhile.
+    pub held: bool,
+    /// Something that it asked for may have been done: it is too late to have it wait.
+    pub begun: bool,
 }
 
 /// What summaries and tasks repeat of a run's start; not its input, which may be large.

@@ -1,12 +1,14 @@
 //! When a run begins, and by when it must be over: the timers of the run's own.
 //!
 //! ```text
-//!   start ──delay──▶ Begin ──held back──▶ Place ──deadline──▶ Deadline (asked to come to an end) ──grace──▶ Kill (ended as it stands)
-//!     └──no delay──────▲ └──────────────────▲
+//!   start ──delay──▶ Begin ──deadline──▶ Deadline (asked to come to an end) ──grace──▶ Kill (ended as it stands)
+//!     └──no delay──────▲ └──▶ Wait ──▶ Place ──▲
 //! ```
 //!
 //! Each is a `timer` entry under a key that no workflow asks for, counted from the entry before it: every owner computes the same times,
-//! and a replay stands where the run stood. Nothing here polls the workflow; what it is told it hears as a cancel.
+//! and a replay stands where the run stood. A `Wait` takes back that the run has begun, as long as nothing was recorded for it: whoever
+//! drives it has done nothing of what it asked for. So what a journal says needs no look ahead.
+//! Nothing here polls the workflow; what it is told it hears as a cancel.
 
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use jiff::Timestamp;
 
 use super::{Run, Stage};
 use crate::aftermath::Aftermath;
+use crate::shared::Shared;
 use crate::state::DomainId;
 use crate::waits::later;
 use crate::{Command, RunEnd};
@@ -33,8 +36,10 @@ pub(super) struct Lifespan {
     overdue: Option<Failure>,
     /// It was ended as it stood.
     cut: bool,
-    /// It does not begin before it has a place.
-    held_back: bool,
+    /// Something was recorded that it asked for: it has begun for good.
+    touched: bool,
+    /// Its input, for as long as its beginning may be taken back.
+    input: Option<Bytes>,
     /// It waits for its place.
     wants_place: bool,
 }
@@ -97,13 +102,13 @@ impl Run {
                 self.stage = Stage::Scheduled(input);
                 None
             }
-            None => self.begin_or_wait(input),
+            None => self.begin_its_time(input),
         }
     }
 
-    /// It does not begin before its `timer` entry says that it has a place: that is for who drives it to say, before the start is applied.
-    pub fn hold_back(&mut self) {
-        self.lifespan.held_back = true;
+    /// Whether nothing that it asked for was ever recorded, so that a [`RunTimer::Wait`] takes back that it has begun.
+    pub fn is_untouched(&self) -> bool {
+        !self.lifespan.touched && self.lifespan.input.is_some() && self.cancelled.is_none()
     }
 
     /// Whether it waits for nothing but a place.
@@ -111,18 +116,32 @@ impl Run {
         self.lifespan.wants_place && matches!(self.stage, Stage::Scheduled(_))
     }
 
-    fn begin_or_wait(&mut self, input: Bytes) -> Option<Aftermath> {
-        if !self.lifespan.held_back {
-            return self.begin_its_time(input);
+    /// Something is recorded that it asked for.
+    pub(super) fn touch(&mut self) {
+        self.lifespan.touched = true;
+        self.lifespan.input = None;
+    }
+
+    /// It has begun too early: it waits, as if it had never begun.
+    fn take_back(&mut self) {
+        let Some(input) = self.lifespan.input.take() else { return };
+        self.leave(Stage::New);
+        let start = self.shared.start.get().cloned();
+        let (known_until, time) = self.shared.with(|state| (state.known_until(), state.now()));
+        self.shared = Shared::new(self.shared.run.clone(), self.limits, known_until);
+        self.shared.change(|state| state.turn(self.applied, time));
+        if let Some(start) = start {
+            let _ = self.shared.start.set(start);
         }
+        self.root.take_woken();
         self.lifespan.armed = None;
         self.lifespan.wants_place = true;
         self.stage = Stage::Scheduled(input);
-        None
     }
 
     fn begin_its_time(&mut self, input: Bytes) -> Option<Aftermath> {
         self.lifespan.armed = None;
+        self.lifespan.input = (!self.lifespan.wants_place).then(|| input.clone());
         if let Some(deadline) = self.deadline() {
             self.lifespan.arm(RunTimer::Deadline, later(self.now(), deadline));
         }
@@ -135,13 +154,18 @@ impl Run {
 
     /// A timer of the run's own has fired.
     pub(super) fn struck(&mut self, timer: RunTimer) -> Option<Aftermath> {
+        let (is_untouched, wants_place) = (self.is_untouched(), self.lifespan.wants_place);
         match (timer, &mut self.stage) {
-            (RunTimer::Begin, Stage::Scheduled(input)) => {
+            (RunTimer::Begin, Stage::Scheduled(input)) if !wants_place => {
                 let input = std::mem::take(input);
                 self.lifespan.began = Some(self.now());
-                self.begin_or_wait(input)
+                self.begin_its_time(input)
             }
-            (RunTimer::Place, Stage::Scheduled(input)) if self.lifespan.wants_place => {
+            (RunTimer::Wait, Stage::Running(_) | Stage::Returned { .. } | Stage::Parked(_)) if is_untouched => {
+                self.take_back();
+                None
+            }
+            (RunTimer::Place, Stage::Scheduled(input)) if wants_place => {
                 let input = std::mem::take(input);
                 self.lifespan.began = Some(self.now());
                 self.begin_its_time(input)

@@ -126,17 +126,6 @@ impl Driven {
         Self::start_as(definition, Limits::default(), start_under(b"", terms))
     }
 
-    /// The same, and it does not begin before it has a place.
-    pub(super) fn held_back(definition: &Definition, terms: Terms) -> Self {
-        let mut driven = Self {
-            run: Run::new(run_id(), definition, Limits::default(), 0),
-            next: 1,
-        };
-        driven.run.hold_back();
-        driven.apply(start_under(b"", terms));
-        driven
-    }
-
     fn start_as(definition: &Definition, limits: Limits, start: EventBody) -> Self {
         let mut driven = Self {
             run: Run::new(run_id(), definition, limits, 0),

@@ -171,24 +171,61 @@ fn a_run_that_stands_still_is_overdue_like_any_other() {
 }
 
 #[test]
-fn a_run_that_is_held_back_begins_when_it_has_a_place() {
-    let mut driven = Driven::held_back(&one_step(), terms(Some(60), Some(10)));
+fn a_run_that_has_to_wait_begins_when_it_has_a_place() {
+    let mut driven = Driven::start_under(&one_step(), terms(Some(60), Some(10)));
     assert_eq!(driven.commands(), ["timer =start at 1061"]);
-    assert!(!driven.run.wants_place());
     driven.apply(fired(RunTimer::Begin));
-    assert!(driven.commands().is_empty() && driven.run.wants_place());
+    assert!(driven.run.is_untouched(), "nobody has asked what is to be done");
+    driven.apply(fired(RunTimer::Wait));
+    assert!(driven.commands().is_empty() && driven.run.wants_place() && driven.run.waits().is_empty());
     driven.apply(fired(RunTimer::Place));
-    assert_eq!(driven.commands(), ["dispatch a", "timer =until at 1013"]);
-    assert!(!driven.run.wants_place());
-    driven.apply(fired(RunTimer::Place));
-    assert!(driven.commands().is_empty());
+    assert_eq!(driven.commands(), ["dispatch a", "timer =until at 1014"]);
+    for late in [RunTimer::Wait, RunTimer::Place, RunTimer::Begin] {
+        driven.apply(fired(late));
+        assert!(driven.commands().is_empty() && !driven.run.wants_place(), "{late:?}");
+    }
     driven.apply(step("a", ""));
     assert_eq!(driven.commands(), ["completed done"]);
 }
 
 #[test]
+fn a_run_that_had_to_wait_leaves_the_same_whether_it_was_begun_before_or_not() {
+    let waited = |entries: &[RunTimer]| {
+        let mut driven = Driven::start_under(&one_step(), terms(None, None));
+        entries.iter().for_each(|timer| driven.apply(fired(*timer)));
+        (driven.run.fingerprint(), driven.commands())
+    };
+    assert_eq!(
+        waited(&[RunTimer::Wait, RunTimer::Place]),
+        waited(&[RunTimer::Wait, RunTimer::Place])
+    );
+    assert_eq!(waited(&[RunTimer::Wait, RunTimer::Place]).1, ["dispatch a"]);
+    assert_eq!(waited(&[RunTimer::Wait]).1, Vec::<String>::new());
+}
+
+#[test]
+fn what_has_an_outcome_is_not_taken_back() {
+    check_under(
+        terms(None, None),
+        &workflow(|ctx| async move {
+            ctx.call("a").await?;
+            ctx.call("b").await?;
+            done("done")
+        }),
+        &["dispatch a"],
+        vec![
+            (step("a", ""), &["dispatch b"]),
+            (fired(RunTimer::Wait), &[]),
+            (fired(RunTimer::Place), &[]),
+            (step("b", ""), &["completed done"]),
+        ],
+    );
+}
+
+#[test]
 fn a_run_that_waits_for_a_place_is_cancelled_at_once() {
-    let mut driven = Driven::held_back(&one_step(), terms(None, None));
+    let mut driven = Driven::start_under(&one_step(), terms(None, None));
+    driven.apply(fired(RunTimer::Wait));
     assert!(driven.commands().is_empty() && driven.run.wants_place());
     driven.apply(cancel());
     assert_eq!(driven.commands(), ["end: cancelled: cancelled: no longer wanted"]);
