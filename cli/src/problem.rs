@@ -101,6 +101,16 @@ impl From<ClientError> for Problem {
             ClientError::Conflict { .. } => {
                 Self::of(Exit::Conflict, &error).hint("give another --key, or the input that it was started with")
             }
+            ClientError::NoQuestion { run, .. } => {
+                Self::of(Exit::NotFound, &error).hint(format_args!("`everstep runs show {run}` tells what it asks"))
+            }
+            ClientError::Ambiguous { .. } => Self::of(Exit::Usage, &error).hint("give the full name of one of them"),
+            ClientError::Answered { .. }
+            | ClientError::Expired { .. }
+            | ClientError::Withdrawn { .. }
+            | ClientError::Refused { .. }
+            | ClientError::SignalConflict { .. } => Self::of(Exit::Conflict, &error),
+            ClientError::Misfit { .. } | ClientError::Name { .. } => Self::of(Exit::Usage, &error),
             ClientError::Unavailable { .. } => Self::of(Exit::TimedOut, &error).hint("`everstep doctor` looks for what is wrong"),
             ClientError::Deployment(DeploymentError::Missing { .. }) => Self::of(Exit::NotFound, &error),
             ClientError::Invalid(_) | ClientError::BadStart { .. } | ClientError::BadLimit { .. } => Self::of(Exit::Usage, &error),

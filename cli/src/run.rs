@@ -17,7 +17,7 @@ use crate::problem::{Exit, Problem};
 
 /// Starts the run, and with `--follow` tells how it goes.
 pub(crate) async fn run(global: &Global, arguments: Run) -> Result<ExitCode, Problem> {
-    let text = text(&arguments.input)?;
+    let text = read_text(&arguments.input)?;
     if arguments.each {
         return each::run(global, &arguments, &text).await;
     }
@@ -75,15 +75,14 @@ fn start(connection: &Connection, arguments: &Run, input: &Value, key: Option<&s
     start.priority(terms.priority)
 }
 
-fn text(input: &str) -> Result<String, Problem> {
-    match input {
-        "-" => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text)?;
-            Ok(text)
-        }
-        text => Ok(text.to_owned()),
+/// The text given, or what `-` stands for.
+pub(crate) fn read_text(text: &str) -> Result<String, Problem> {
+    if text != "-" {
+        return Ok(text.to_owned());
     }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn json_of(text: &str) -> Result<Value, Problem> {

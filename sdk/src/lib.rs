@@ -32,14 +32,17 @@ pub use everstep_common::failure::{Failure, FailureKind};
 pub use everstep_common::flow::{Limit, LimitName, Rate, RunFlow, WhenBusy};
 pub use everstep_common::ids::{Prefix, QueueName, RunId, WorkflowName};
 pub use everstep_common::journal;
+pub use everstep_common::question::{self, PayloadHash};
 pub use everstep_common::retry::RetryPolicy;
-pub use everstep_common::summary::{RunStatus, RunSummary};
+pub use everstep_common::summary::{RunStatus, RunSummary, WaitSummary, WaitedFor};
 pub use everstep_common::topology::Durability;
 pub use everstep_nats::ConnectOptions;
 pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
-pub use client::{Client, ClientError, LimitEntry, ListFilter, ListedRun, RunError, RunHandle, SessionEntry, StartRun};
+pub use client::{
+    Client, ClientError, LimitEntry, ListFilter, ListedRun, OpenQuestion, Respondent, RunError, RunHandle, SessionEntry, StartRun,
+};
 pub use combine::{
     BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
 };
@@ -50,7 +53,10 @@ pub use registration::{definition, handler};
 pub use session::{Session, SessionState};
 pub use state::RunState;
 pub use telemetry::{Telemetry, TelemetryError};
-pub use waits::{IntoRetries, RunFuture, SessionFuture, SleepFuture, StepFuture};
+pub use waits::{
+    Answer, Approval, ApprovalFuture, Choice, Deadline, Decision, InputType, IntoRetries, OnExpire, OnTimeout, Question,
+    QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture, SleepFuture, StepFuture, Verdict,
+};
 pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 
 #[doc = include_str!("function.md")]
@@ -66,7 +72,15 @@ mod guide {
     #[doc = include_str!("../../docs/guide/batch.md")]
     mod batch {}
     #[doc = include_str!("../../docs/guide/flow-control.md")]
+    mod flow_control {}
     #[doc = include_str!("../../docs/guide/starting.md")]
+    mod starting {}
     #[doc = include_str!("../../docs/guide/state.md")]
     mod state {}
+    #[doc = include_str!("../../docs/guide/signals.md")]
+    mod signals {}
+    #[doc = include_str!("../../docs/guide/questions.md")]
+    mod questions {}
+    #[doc = include_str!("../../docs/guide/approvals.md")]
+    mod approvals {}
 }

@@ -2,6 +2,7 @@
 
 mod limits;
 mod operating;
+mod outside;
 mod running;
 mod sessions;
 mod starting;

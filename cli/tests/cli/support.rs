@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use everstep::prelude::*;
 use everstep::{App, AppOptions, Client, DevOptions, DevServer, RunningApp};
+use everstep_examples::approval::{approval_workflow, fulfil_order, prepare_order_summary};
+use everstep_examples::onboarding::{onboard_customer, reach_out, research_customer};
 use everstep_examples::order::{
     Charge, PaymentService, Payments, charge_customer, order_workflow, send_confirmation, validate_order,
 };
@@ -25,6 +27,26 @@ impl PaymentService for Pretend {
         let id = format!("ch_{idempotency_key}");
         std::future::ready(Ok(Charge { id, total })).boxed()
     }
+}
+
+/// Returns what it is sent.
+#[workflow]
+async fn paid(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    ctx.signal::<u64>("paid").await
+}
+
+/// Asks two people at once, under one name in two branches.
+#[workflow]
+async fn outfit(ctx: WorkflowContext) -> Result<Vec<String>, WorkflowError> {
+    let ask = async || {
+        let question = Question {
+            name: Some("which".to_owned()),
+            ..Question::default()
+        };
+        Ok(ctx.wait_for_user::<String>(question).await?.value)
+    };
+    let (hat, coat) = ctx.parallel((ask(), ask())).await?;
+    Ok(vec![hat, coat])
 }
 
 /// A server with a deployment on it.
@@ -107,7 +129,7 @@ async fn lingering(ctx: WorkflowContext) -> Result<(), WorkflowError> {
     ctx.sleep(Duration::from_secs(3_600)).await
 }
 
-/// The order pipeline, and workflows with state.
+/// The examples, and a workflow that lingers.
 pub(crate) fn application() -> App {
     App::new()
         .resource(Payments::new(Pretend))
@@ -117,6 +139,14 @@ pub(crate) fn application() -> App {
         .function(validate_order)
         .function(charge_customer)
         .function(send_confirmation)
+        .workflow(approval_workflow)
+        .function(prepare_order_summary)
+        .function(fulfil_order)
+        .workflow(onboard_customer)
+        .function(research_customer)
+        .function(reach_out)
+        .workflow(paid)
+        .workflow(outfit)
 }
 
 /// The command, which knows of no server.

@@ -63,6 +63,7 @@ impl Partition {
                     about: about.clone(),
                     effects: 0,
                     active: now,
+                    told_waits: 0,
                     read_back: false,
                     held: false,
                     begun: false,

@@ -7,8 +7,11 @@ mod error;
 mod history;
 mod limits;
 mod list;
+mod questions;
 mod result;
 mod session;
+mod signal;
+mod standing;
 mod start;
 mod start_many;
 mod tail;
@@ -29,6 +32,7 @@ use futures::future::{Either, select};
 pub use error::{ClientError, RunError};
 pub use limits::LimitEntry;
 pub use list::{ListFilter, ListedRun};
+pub use questions::{OpenQuestion, Respondent};
 pub use result::RunHandle;
 pub use session::SessionEntry;
 pub use start::StartRun;
@@ -138,7 +142,11 @@ impl Client {
             Created::Ours { sequence } => sequence,
             Created::Theirs(earlier) => earlier.sequence,
         };
-        // Read again: a run that ended before this reached it was not moved by it, and nobody is told that it was.
+        self.must_end_after(run, sequence).await
+    }
+
+    /// Read again: a run that ended before a word reached it was not moved by it, and nobody is told that it was.
+    async fn must_end_after(&self, run: &RunId, sequence: u64) -> Result<(), ClientError> {
         match self.entry(run, &EntryKey::End).await? {
             Some(end) if end.sequence < sequence => Err(ClientError::Ended { run: run.clone() }),
             _ => Ok(()),

@@ -4,8 +4,13 @@
 //! return the future itself, and each is a plain [`Future`], so that it can stand in `join!`, `select!` and a
 //! `FuturesUnordered` as it is.
 
+mod approval;
+mod canonical;
+mod deadline;
+mod question;
 mod run;
 mod session;
+mod signal;
 mod sleep;
 mod step;
 
@@ -18,8 +23,12 @@ use everstep_common::wire;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use approval::{Approval, ApprovalFuture, Decision, OnExpire, Said, Verdict};
+pub use deadline::Deadline;
+pub use question::{Answer, Choice, InputType, OnTimeout, Question, QuestionFuture};
 pub use run::RunFuture;
 pub use session::SessionFuture;
+pub use signal::SignalFuture;
 pub use sleep::SleepFuture;
 pub use step::{IntoRetries, StepFuture};
 

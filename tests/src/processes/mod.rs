@@ -4,7 +4,10 @@ mod app;
 mod fleet;
 mod ledger;
 
-pub use app::{LEDGER_VARIABLE, application, blockade, bulk_order, crowd, hundred_cents, misbehave, order, plunge, refund, visit};
+pub use app::{
+    LEDGER_VARIABLE, application, blockade, bulk_order, crowd, hundred_cents, misbehave, order, plunge, refund, reviewed_order,
+    visit,
+};
 pub use fleet::{Fleet, Seed, Victim};
 pub use ledger::Ledger;
 

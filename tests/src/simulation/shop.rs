@@ -391,7 +391,8 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(once, resources()),
         everstep::definition(hurried, resources()),
     ];
-    let more = super::sessions::definitions().into_iter().chain(blocks::definitions());
+    let blocks_and_waits = blocks::definitions().into_iter().chain(super::outside::definitions());
+    let more = super::sessions::definitions().into_iter().chain(blocks_and_waits);
     let more = more.chain(super::starting::definitions()).chain(super::flow::definitions());
     let more = more.chain(super::runs_flow::definitions());
     for definition in others.into_iter().chain(more) {
@@ -417,7 +418,8 @@ pub fn functions() -> Functions {
         everstep::handler(works),
         everstep::handler(launch),
     ];
-    for (name, handler) in all.into_iter().chain(blocks::handlers()).chain(super::flow::handlers()) {
+    let more = blocks::handlers().into_iter().chain(super::examples::handlers());
+    for (name, handler) in all.into_iter().chain(more).chain(super::flow::handlers()) {
         functions.register(name, handler).expect("each is registered once");
     }
     functions

@@ -1,10 +1,10 @@
 //! Property: whatever the program, and whatever happens to it, replaying a journal gives the same commands, entry by entry; and
-//! a run that is loaded at any entry has exactly those commands to perform that are still open.
+//! a run that is loaded at any entry has exactly those commands to perform that are still open. Meanwhile no signal is lost or doubled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use everstep_common::journal::RunTimer;
+use everstep_common::journal::{LocalKind, RunTimer};
 use everstep_common::key::StepKey;
 use futures::future::join_all;
 use futures::select_biased;
@@ -48,10 +48,12 @@ fn random_programs_replay_from_every_prefix() {
 }
 
 /// What the programs must have made the core say between them.
-const EVERY_COMMAND: [&str; 13] = [
+const EVERY_COMMAND: [&str; 16] = [
+    "ask",
     "cancel closure",
     "cancel step",
     "cancel timer",
+    "close",
     "deadline",
     "dispatch",
     "end cancelled",
@@ -62,6 +64,7 @@ const EVERY_COMMAND: [&str; 13] = [
     "run",
     "session",
     "timer",
+    "withdraw",
 ];
 
 fn kind_of(line: &str) -> String {
@@ -82,6 +85,7 @@ fn check(definition: &Definition, story: &Story) -> Result<(), String> {
         run.apply(event.clone());
         let said = said(&mut run, event.sequence)?;
         compare(story, event.sequence, &said)?;
+        account_for_signals(&run, &story.journal[..=place])?;
         open.follow(event, said);
         check_reload(definition, &story.journal[..=place], &open)?;
     }
@@ -90,6 +94,22 @@ fn check(definition: &Definition, story: &Story) -> Result<(), String> {
     } else {
         Err("another fingerprint".to_owned())
     }
+}
+
+/// Each signal is kept for waits to come, or is with exactly one wait.
+fn account_for_signals(run: &Run, journal: &[Event]) -> Result<(), String> {
+    let (kept, mut given) = run.signals();
+    let found = kept + given.len();
+    given.sort_unstable();
+    given.dedup();
+    let sent = journal
+        .iter()
+        .filter(|event| matches!(event.body, EventBody::Signal(..)))
+        .count();
+    if sent == kept + given.len() && sent == found {
+        return Ok(());
+    }
+    Err(format!("{sent} signals were sent, {kept} are kept and {given:?} are given"))
 }
 
 fn said(run: &mut Run, sequence: u64) -> Result<Vec<Command>, String> {
@@ -128,6 +148,8 @@ fn check_reload(definition: &Definition, prefix: &[Event], open: &Open) -> Resul
 #[derive(Default)]
 struct Open {
     work: BTreeMap<String, String>,
+    /// Questions that nobody can see yet.
+    questions: BTreeMap<String, String>,
     deadlines: BTreeMap<String, String>,
     end: Option<String>,
 }
@@ -137,6 +159,8 @@ impl Open {
         match &event.body {
             // What is ended as it stands wants nothing any more.
             EventBody::About(key, Record::Timer) if *key == RunTimer::Kill.key() && !said.is_empty() => *self = Self::default(),
+            EventBody::About(key, Record::Local(LocalKind::Question, _)) => drop(self.questions.remove(&key.to_string())),
+            EventBody::About(key, Record::Withdrawn) => self.forget(&key.to_string()),
             EventBody::About(key, Record::Step { .. } | Record::Local(..) | Record::Timer) => self.forget(&key.to_string()),
             EventBody::End => *self = Self::default(),
             _ => {}
@@ -150,6 +174,11 @@ impl Open {
             };
             match command {
                 Command::Deadline { .. } => drop(self.deadlines.insert(key, line)),
+                Command::AskUser { .. } => drop(self.questions.insert(key, line)),
+                Command::CloseWait { .. } => {
+                    self.forget(&key);
+                    self.work.insert(key, line);
+                }
                 Command::Record { .. } | Command::CancelStep { .. } => {
                     self.forget(&key);
                     self.work.insert(key, line);
@@ -162,6 +191,7 @@ impl Open {
     fn forget(&mut self, key: &str) {
         self.work.remove(key);
         self.deadlines.remove(key);
+        self.questions.remove(key);
     }
 
     fn lines(&self) -> Vec<String> {
@@ -169,6 +199,7 @@ impl Open {
             .work
             .values()
             .chain(self.deadlines.values())
+            .chain(self.questions.values())
             .chain(&self.end)
             .cloned()
             .collect();
