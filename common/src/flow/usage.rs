@@ -25,6 +25,9 @@ pub struct Slot {
     /// The key that it counts for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Of a run: when it was started, by which the newer of two is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
 }
 
 /// What a partition waits for.
@@ -154,6 +157,7 @@ mod tests {
             step: StepKey::from_path("a"),
             attempt: 1,
             key: Some("k".to_owned()),
+            started: None,
         };
         let limit = Limit {
             concurrency: Some(3),

@@ -467,6 +467,14 @@ fn limits() -> Vec<Sample> {
         step: StepKey::from_path("charge~2"),
         attempt: 3,
         key: key.map(str::to_owned),
+        started: None,
+    };
+    let of_run = Usage {
+        slots: BTreeSet::from([Slot {
+            started: Some(time()),
+            ..slot(Some("customer 7"))
+        }]),
+        ..Usage::default()
     };
     let demand = Demand {
         count: 7,
@@ -484,6 +492,7 @@ fn limits() -> Vec<Sample> {
         value("limit.setting.none", Setting::new(Some(Limit::NONE))),
         value("limit.setting.removed", Setting::new(None)),
         value("limit.usage", usage),
+        value("limit.usage.run", of_run),
         value("limit.usage.nobody", Usage::default()),
     ]
 }

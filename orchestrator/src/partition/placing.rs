@@ -82,16 +82,12 @@ impl Partition {
             .collect();
         for (name, when) in busy {
             for (waiting, holder) in self.gate.kept_waiting(&name) {
-                if waiting.run == holder {
-                    continue;
-                }
-                match when {
-                    WhenBusy::CancelInProgress => self.send_cancel(&holder, &waiting.run, "takes its place"),
-                    WhenBusy::Reject => {
-                        self.gate.leave(&waiting.run, &waiting.step, None);
-                        self.send_cancel(&waiting.run, &holder, "is at work for the same key");
-                    }
-                    WhenBusy::Queue => {}
+                let is_newer = (waiting.started, &waiting.run) > (holder.started, &holder.run);
+                if when == WhenBusy::CancelInProgress && is_newer {
+                    self.send_cancel(&holder.run, &waiting.run, "takes its place");
+                } else if waiting.run != holder.run {
+                    self.gate.leave(&waiting.run, &waiting.step, None);
+                    self.send_cancel(&waiting.run, &holder.run, "is at work for the same key");
                 }
             }
         }
@@ -126,5 +122,6 @@ fn slot_of(run: &RunId, about: &About, flow: &RunFlow) -> Slot {
         attempt: 0,
         // Without a key of its own a singleton is one of its workflow.
         key: about.limit_key.clone().or_else(|| flow.singleton.map(|_| String::new())),
+        started: Some(about.started),
     }
 }

@@ -156,6 +156,7 @@ mod tests {
             step: StepKey::from_path(name),
             attempt: 1,
             key: None,
+            started: None,
         }
     }
 

@@ -57,6 +57,7 @@ impl Passing {
             step: task.key.clone(),
             attempt: task.attempt,
             key,
+            started: None,
         };
         let task = Box::new(task);
         Self {
@@ -277,8 +278,8 @@ impl Gate {
         of_run.map(|(_, step)| step.clone()).collect()
     }
 
-    /// Who keeps those of their key waiting in a room: who waits, and the run that holds the place.
-    pub(crate) fn kept_waiting(&self, name: &LimitName) -> Vec<(Slot, RunId)> {
+    /// Who waits in a room for the place of another of their key, and that other one.
+    pub(crate) fn kept_waiting(&self, name: &LimitName) -> Vec<(Slot, Slot)> {
         self.rooms.get(name).map(Room::kept_waiting).unwrap_or_default()
     }
 

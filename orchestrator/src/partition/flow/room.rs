@@ -93,19 +93,11 @@ impl Room {
         self.held.insert(slot);
     }
 
-    /// Who waits for a place of a key that another run holds, and that run.
-    pub(super) fn kept_waiting(&self) -> Vec<(Slot, RunId)> {
-        let holder = |slot: &Slot| {
-            self.usage
-                .slots
-                .iter()
-                .find(|holder| holder.key == slot.key)
-                .map(|holder| holder.run.clone())
-        };
-        self.line
-            .all()
-            .filter_map(|slot| Some((slot.clone(), holder(slot)?)))
-            .collect()
+    /// Who waits for a place of a key that another one holds, and that other one.
+    pub(super) fn kept_waiting(&self) -> Vec<(Slot, Slot)> {
+        let holder = |slot: &Slot| self.usage.slots.iter().find(|holder| holder.key == slot.key).cloned();
+        let waiting = self.line.all();
+        waiting.filter_map(|slot| Some((slot.clone(), holder(slot)?))).collect()
     }
 
     pub(super) fn awaits(&self, slot: &Slot) -> bool {
