@@ -72,13 +72,13 @@ fn orchestrator(words: &Words) -> Value {
     let mut publish = plain(&["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>"]);
     publish.extend(words.subjects(&["task.>", "mark.>", "timer.>", "payload.>", "live.>", "cancel.>", "running.>"]));
     let mut subscribe = plain(&["_INBOX.>", "$SRV.>", "everstep.status.*"]);
-    subscribe.extend(words.subjects(&["done.>", "view.>"]));
+    subscribe.extend(words.subjects(&["done.>", "view.>", "beat.>"]));
     permissions(publish, plain(&["$JS.API.STREAM.DELETE.*"]), subscribe)
 }
 
 fn worker(words: &Words, queues: &[QueueName]) -> Value {
     let mut publish = plain(&["$KV.*.*.step.*", "$KV.*.*.try.*.*", "$KV.*.*.begun.*.*.*"]);
-    publish.extend(words.subjects(&["payload.>", "live.>"]));
+    publish.extend(words.subjects(&["payload.>", "live.>", "beat.>"]));
     let mut subscribe = plain(&["_INBOX.>", "$SRV.>", "everstep.status.*"]);
     for queue in queues {
         let stream = format!("{}TASKS_{queue}", words.stream);

@@ -129,13 +129,30 @@ async fn lingering(ctx: WorkflowContext) -> Result<(), WorkflowError> {
     ctx.sleep(Duration::from_secs(3_600)).await
 }
 
-/// The examples, and a workflow that lingers.
+/// A child for an hour.
+#[workflow]
+async fn guardian(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    ctx.child(lingering, ()).key("ward").await
+}
+
+/// Goes on as new so many times.
+#[workflow]
+async fn hopping(ctx: WorkflowContext, hops: u32) -> Result<u32, WorkflowError> {
+    if hops > 0 {
+        return ctx.continue_as_new(hops - 1);
+    }
+    Ok(hops)
+}
+
+/// The examples, and workflows that linger, wait for each other and go on.
 pub(crate) fn application() -> App {
     App::new()
         .resource(Payments::new(Pretend))
         .workflow(order_workflow)
         .workflow(stateful_workflow)
         .workflow(lingering)
+        .workflow(guardian)
+        .workflow(hopping)
         .function(validate_order)
         .function(charge_customer)
         .function(send_confirmation)

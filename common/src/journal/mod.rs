@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use crate::wire;
 
 pub use entry::{
-    Attempt, AttemptError, Begun, Ended, Entry, Fired, Inbound, InboundKind, Local, LocalKind, Parent, RunOutcome, Start,
-    StepOutcome, StepResult,
+    Attempt, AttemptError, Begun, Child, Continuation, Continued, Ended, Entry, Fired, Inbound, InboundKind, Local, LocalKind,
+    Parent, RunOutcome, Start, StepOutcome, StepResult,
 };
 pub use key::{EntryKey, EntryKind, InboundId, InvalidEntryKey};
-pub use terms::{RunTimer, Terms};
+pub use terms::{BadTerms, RunTimer, StartTerms};
 
 /// One stored entry.
 #[derive(Clone, Debug, PartialEq)]

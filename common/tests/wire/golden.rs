@@ -88,7 +88,7 @@ fn add_fields(value: &mut Value) {
     for (name, value) in entries.iter_mut() {
         if !matches!(
             name.as_str(),
-            Some("tags" | "timeout" | "retry_after" | "ack_wait" | "delay" | "deadline" | "per")
+            Some("tags" | "timeout" | "heartbeat_timeout" | "retry_after" | "ack_wait" | "delay" | "deadline" | "per")
         ) {
             add_fields(value);
         }

@@ -198,6 +198,7 @@ fn started(definition: &Definition) -> Run {
         tags: Default::default(),
         traceparent: None,
         terms: Default::default(),
+        continues: None,
     };
     run.apply(Event {
         sequence: 1,
@@ -211,7 +212,7 @@ fn started(definition: &Definition) -> Run {
 fn decided(run: &mut Run) {
     match run.decide() {
         Decision::Go(commands) => drop(commands),
-        Decision::Parked(parked) => panic!("{parked}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -16,8 +16,8 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
-use everstep_common::ids::{FunctionName, RunId};
-use everstep_common::journal::{Inbound, InboundKind, RunTimer};
+use everstep_common::ids::{FunctionName, RunId, WorkflowName};
+use everstep_common::journal::{Inbound, InboundKind, JournalEntry, LocalKind, RunTimer};
 use everstep_common::key::StepKey;
 use everstep_common::limits::PAYLOAD_BYTES_MAX;
 use everstep_common::payload::TooLarge;
@@ -27,13 +27,13 @@ use jiff::Timestamp;
 
 use self::lifespan::Lifespan;
 use crate::aftermath::Aftermath;
-use crate::event::Record;
+use crate::event::{self, Record};
 use crate::guard::guarded;
 use crate::parked::{Parked, TooMany};
 use crate::root::Root;
 use crate::shared::Shared;
 use crate::state::{DomainId, State};
-use crate::waits::{StepWait, Wait};
+use crate::waits::Wait;
 use crate::{Command, Context, Decision, Definition, Event, EventBody, Limits, RunEnd, WorkflowFailure};
 
 /// What is said of a run that returns that it is cancelled, and is not.
@@ -128,6 +128,17 @@ pub enum OpenKind {
     },
     /// An operation on a value of the session.
     Session,
+    /// A child.
+    Child {
+        /// Its workflow.
+        workflow: WorkflowName,
+        /// Which run it is, as far as that is recorded.
+        run: Option<RunId>,
+        /// Whether only its start is waited for.
+        detached: bool,
+        /// Whether it was asked to end.
+        cancelled: bool,
+    },
 }
 
 impl OpenWait {
@@ -161,6 +172,26 @@ impl Run {
         }
     }
 
+    /// Reads a marker ahead: an entry of the journal that will be applied later. All of them are to be foreseen before the start is applied.
+    pub fn foresee(&mut self, entry: &JournalEntry) {
+        if let Some((key, kind, value)) = event::marker(entry) {
+            self.shared.change(|state| state.foresee(key, kind, value));
+        }
+    }
+
+    /// Pins the run, which was started without a version, to that of its code, unless the journal says that this is done.
+    pub fn pin_version(&mut self) {
+        let version = self.definition.version;
+        self.shared.change(|state| {
+            state.meet(event::version_key(), LocalKind::Version, |_| event::version(version));
+        });
+    }
+
+    /// Whether only markers may be recorded for now: what else follows waits for them.
+    pub fn is_holding(&self) -> bool {
+        self.shared.with(State::is_holding)
+    }
+
     /// Applies the next entry and polls the workflow to quiescence.
     ///
     /// Entries come in stream order; one at or below [`Run::applied`] is applied already and is ignored. The first is the start.
@@ -174,17 +205,28 @@ impl Run {
     ///
     /// Each command comes once while the run lives in memory. After a reload all that is still open comes again.
     pub fn decide(&mut self) -> Decision {
+        if self.shared.with(State::has_diverged) {
+            return Decision::Replay;
+        }
         if let Some(obstacle) = self.obstacle() {
             return Decision::Parked(obstacle);
         }
         let mut commands = match self.stage {
             Stage::Scheduled(_) => self.lifespan.command().into_iter().collect(),
             _ if self.lifespan.is_cut() => Vec::new(),
+            // Nothing that the workflow still wanted is done.
+            Stage::Returned {
+                outcome: RunEnd::Terminated(_),
+                ..
+            } => Vec::new(),
             Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.change(State::commands),
             _ => Vec::new(),
         };
         if let Stage::Running(_) = self.stage {
             commands.extend(self.lifespan.command());
+        }
+        if self.shared.with(State::is_holding) {
+            return Decision::Go(commands);
         }
         if let Stage::Returned {
             outcome,
@@ -205,9 +247,25 @@ impl Run {
             .change(|state| state.change_step(key, |step| step.retry_due(attempt)));
     }
 
-    /// The time of a [`Command::Deadline`] has come; the next [`Run::decide`] records it if the step is still open.
-    pub fn deadline_passed(&mut self, key: &StepKey) {
-        self.shared.change(|state| state.change_step(key, StepWait::deadline_passed));
+    /// The time of a [`Command::Deadline`] has come; the next [`Run::decide`] says what follows if the step is still open.
+    pub fn deadline_passed(&mut self, key: &StepKey, at: Timestamp) {
+        self.shared
+            .change(|state| state.change_step(key, |step| step.deadline_passed(at)));
+    }
+
+    /// A heartbeat of a function was heard. Nothing follows from it but that the attempt does not time out for want of one.
+    pub fn heartbeat(&mut self, key: &StepKey, attempt: u32, details: Option<Bytes>, at: Timestamp) {
+        self.shared.change(|state| {
+            state.change_step(key, |step| {
+                step.heartbeat(Some(attempt), details, at);
+                false
+            });
+        });
+    }
+
+    /// Heartbeats are heard from now on; those before may have been missed.
+    pub fn listen_from(&mut self, at: Timestamp) {
+        self.shared.change(|state| state.listen_from(at));
     }
 
     /// What the workflow waits for, in the order asked.
@@ -271,6 +329,11 @@ impl Run {
     /// Whether it was asked to cancel.
     pub fn is_cancelling(&self) -> bool {
         self.cancelled.is_some()
+    }
+
+    /// Whether there are children that it started, and was to wait for, whose ends it does not know.
+    pub fn has_children(&self) -> bool {
+        self.shared.with(State::has_children)
     }
 
     /// Whether its end is applied.
@@ -349,6 +412,10 @@ impl Run {
                 self.cancel_scheduled();
                 Some(self.shared.change(|state| state.cancel(DomainId::RUN)))
             }
+            InboundKind::Terminate => {
+                self.terminate(inbound.reason.unwrap_or_default());
+                None
+            }
             InboundKind::Resume { accept_unasked } => {
                 if accept_unasked {
                     self.shared.change(State::accept_unasked);
@@ -358,6 +425,12 @@ impl Run {
             // What is for a wait comes as an event of its own.
             InboundKind::Signal { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => None,
         }
+    }
+
+    /// It is over as it stands: its code is not polled again, and no cancel follows.
+    fn terminate(&mut self, reason: String) {
+        let outcome = RunEnd::Terminated(Failure::new(FailureKind::Terminated, reason));
+        self.leave(Stage::Returned { outcome, told: false });
     }
 
     fn end(&mut self) -> Option<Aftermath> {
@@ -398,19 +471,26 @@ impl Run {
 
     fn outcome(&self, returned: Result<Bytes, WorkflowFailure>) -> RunEnd {
         match returned {
-            Ok(value) if value.len() > PAYLOAD_BYTES_MAX => RunEnd::Failed(Failure::new(
+            Ok(value) | Err(WorkflowFailure::Continued(value)) if value.len() > PAYLOAD_BYTES_MAX => RunEnd::Failed(Failure::new(
                 FailureKind::Invalid,
                 TooLarge { bytes: value.len() }.to_string(),
             )),
             Ok(value) => RunEnd::Completed(value),
+            // Whoever asked it to end asked that of the run that would follow, too.
+            Err(WorkflowFailure::Continued(input)) => self.end_asked_for().unwrap_or(RunEnd::Continued(input)),
             Err(WorkflowFailure::Failed(failure)) => RunEnd::Failed(failure),
-            Err(WorkflowFailure::Cancelled) => match &self.cancelled {
-                _ if let Some(failure) = self.lifespan.overdue() => RunEnd::Failed(failure.clone()),
-                Some(reason) => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone())),
-                // Nobody asked the run to: it returned what a branch that it had cancelled itself brought.
-                None => RunEnd::Failed(Failure::new(FailureKind::Cancelled, CANCELLED_BY_ITSELF)),
-            },
+            // Otherwise nobody asked the run to: it returned what a branch that it had cancelled itself brought.
+            Err(WorkflowFailure::Cancelled) => self
+                .end_asked_for()
+                .unwrap_or_else(|| RunEnd::Failed(Failure::new(FailureKind::Cancelled, CANCELLED_BY_ITSELF))),
         }
+    }
+
+    /// How it ends if it ends because it was asked to: its time was up, or somebody cancelled it.
+    fn end_asked_for(&self) -> Option<RunEnd> {
+        let overdue = self.lifespan.overdue().cloned().map(RunEnd::Failed);
+        let cancelled = |reason: &String| RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone()));
+        overdue.or_else(|| self.cancelled.as_ref().map(cancelled))
     }
 
     /// Why nothing may be done for the run as it stands.
@@ -419,6 +499,10 @@ impl Run {
             Stage::New | Stage::Scheduled(_) | Stage::Ended => return None,
             _ if self.lifespan.is_cut() => return None,
             Stage::Parked(parked) => return Some(parked.clone()),
+            Stage::Returned {
+                outcome: RunEnd::Terminated(_),
+                ..
+            } => return None,
             Stage::Running(_) | Stage::Returned { .. } => {}
         }
         if self.root.is_foreign() {

@@ -55,7 +55,7 @@ impl Partition {
         let sequence = entry.sequence;
         let must_wait = self.limits_of(&start.workflow, start.version).is_some();
         let (status, why) = super::lifespan::status_at_start(start, entry.time, must_wait);
-        let (code, about) = self.begin_run(&run, start, entry.time, self.upkeep.known_until);
+        let (code, about) = self.begin_run(&run, start, entry.time, self.upkeep.known_until, &[]);
         match code {
             Ok(code) => {
                 let live = Live {

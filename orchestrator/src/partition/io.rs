@@ -42,8 +42,8 @@ pub(crate) enum Input {
     Limit(Change),
     /// A limit's record was written, or not.
     LimitWritten(Written),
-    /// Somebody asks how a run looks from inside.
-    Asked(CoreMessage),
+    /// Somebody asks how a run looks from inside, or a function sends a heartbeat.
+    Told(CoreMessage),
     /// Schedules have fired.
     Fired(Vec<Delivery>),
     /// A piece of upkeep is done.
@@ -67,8 +67,8 @@ pub(crate) struct Io {
     pub closures: mpsc::UnboundedReceiver<Finished>,
     /// What is new about limits.
     pub limits: mpsc::UnboundedReceiver<Change>,
-    /// Questions about how runs look from inside.
-    pub asked: BoxStream<'static, CoreMessage>,
+    /// Questions about how runs look from inside, and heartbeats of functions.
+    pub told: BoxStream<'static, CoreMessage>,
     /// Effects and upkeep under way.
     pub under_way: FuturesUnordered<BoxFuture<'static, Input>>,
     /// What has come and is not handled yet.
@@ -130,10 +130,10 @@ impl Io {
             self.inbox.push_back(Input::Limit(change));
         }
         for _ in 0..GATHERED_MAX {
-            let Poll::Ready(Some(question)) = self.asked.poll_next_unpin(context) else {
+            let Poll::Ready(Some(message)) = self.told.poll_next_unpin(context) else {
                 break;
             };
-            self.inbox.push_back(Input::Asked(question));
+            self.inbox.push_back(Input::Told(message));
         }
         if let Poll::Ready(Some(deliveries)) = self.fired.poll_next_unpin(context) {
             self.inbox.push_back(Input::Fired(deliveries));

@@ -131,6 +131,7 @@ async fn known(store: &Store, run: &RunId) -> About {
             started: Timestamp::UNIX_EPOCH,
             tags: Default::default(),
             traceparent: None,
+            parent: None,
         },
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use everstep_common::ids::{RunId, WorkflowName};
-use everstep_common::journal::Start;
+use everstep_common::journal::{Parent, Start};
 use everstep_common::ports::Instant;
 use everstep_common::summary::RunSummary;
 use everstep_core::Run;
@@ -46,6 +46,8 @@ pub(crate) struct About {
     pub priority: i8,
     /// Whose work it is, where its workflow limits runs of one key.
     pub limit_key: Option<String>,
+    /// The step that started it.
+    pub parent: Option<Parent>,
 }
 
 impl About {
@@ -58,6 +60,7 @@ impl About {
             traceparent: start.traceparent.clone(),
             priority: start.terms.priority,
             limit_key: start.terms.key.clone(),
+            parent: start.parent.clone(),
         }
     }
 
@@ -71,6 +74,7 @@ impl About {
             traceparent: None,
             priority: 0,
             limit_key: None,
+            parent: None,
         }
     }
 }
@@ -122,6 +126,11 @@ impl Slots {
 
     pub(crate) fn is_live(&self, id: &RunId) -> bool {
         self.live.contains_key(id)
+    }
+
+    /// Changes every run in memory.
+    pub(crate) fn each_live(&mut self, mut change: impl FnMut(&mut Run)) {
+        self.live.values_mut().for_each(|live| change(&mut live.run));
     }
 
     /// Something happened to the run.

@@ -12,7 +12,7 @@ use everstep_common::wire;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Either, select};
-use futures::stream::{BoxStream, FuturesUnordered};
+use futures::stream::{self, BoxStream, FuturesUnordered};
 
 use super::backlog::Backlog;
 use super::caution::{Caution, poison};
@@ -77,7 +77,7 @@ pub(crate) struct TakenOver {
     lost: bool,
     server_clock: ServerClock,
     /// Questions about how runs look from inside.
-    asked: BoxStream<'static, CoreMessage>,
+    told: BoxStream<'static, CoreMessage>,
 }
 
 /// Why a partition was not taken over.
@@ -119,7 +119,9 @@ impl Starting {
         let (found, revision) = self.claim(&info).await?;
         let lost = self.lost(&found.record).await;
         let server_clock = self.server_clock().await;
-        let asked = self.store.broker().subscribe(&self.store.names().views(self.id)).await;
+        let (broker, names) = (self.store.broker(), self.store.names());
+        let asked = broker.subscribe(&names.views(self.id)).await;
+        let told = stream::select(asked, broker.subscribe(&names.beats(self.id)).await).boxed();
         Ok(TakenOver {
             starting: self,
             info,
@@ -128,7 +130,7 @@ impl Starting {
             inherited: !found.fresh,
             lost,
             server_clock,
-            asked,
+            told,
         })
     }
 
@@ -230,7 +232,7 @@ impl TakenOver {
             inherited,
             lost,
             server_clock,
-            asked,
+            told,
         } = self;
         let position = if lost { info.last_sequence } else { record.position };
         metrics().takeovers.add(1, &[]);
@@ -245,7 +247,7 @@ impl TakenOver {
             stop,
             closures,
             limits: starting.limits.listen(),
-            asked,
+            told,
             under_way: FuturesUnordered::new(),
             inbox: Default::default(),
         };

@@ -35,7 +35,9 @@ fn told(wait: OpenWait) -> Option<WaitSummary> {
             deadline,
         } => (WaitedFor::Approval, text, deadline),
         OpenKind::Question { text, deadline, .. } => (WaitedFor::Question, text, deadline),
-        OpenKind::Step { .. } | OpenKind::Timer { .. } | OpenKind::Closure | OpenKind::Session => return None,
+        OpenKind::Step { .. } | OpenKind::Child { .. } | OpenKind::Timer { .. } | OpenKind::Closure | OpenKind::Session => {
+            return None;
+        }
     };
     Some(WaitSummary {
         key: wait.key,

@@ -14,6 +14,7 @@ mod expansion;
 mod forbidden;
 mod function;
 mod limit;
+mod retries;
 mod workflow;
 mod written;
 

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::ids::{Partition, RunId, WorkflowName};
-use everstep_common::journal::{Entry, EntryKey, Start, Terms};
+use everstep_common::journal::{Entry, EntryKey, Start, StartTerms};
 use everstep_common::ports::Message;
 use everstep_common::store::Created;
 use everstep_common::wire;
@@ -37,7 +37,7 @@ pub(super) struct Request {
     key: Option<String>,
     session: Option<String>,
     tags: BTreeMap<String, String>,
-    pub(super) terms: Terms,
+    pub(super) terms: StartTerms,
     pub(super) traceparent: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl<T> StartRun<T> {
                 key: None,
                 session: None,
                 tags: BTreeMap::new(),
-                terms: Terms::default(),
+                terms: StartTerms::default(),
                 traceparent: None,
             })
         });
@@ -141,6 +141,7 @@ impl<T> StartRun<T> {
             tags: request.tags,
             traceparent: request.traceparent.or_else(telemetry::traceparent),
             terms: request.terms,
+            continues: None,
         };
         Ok((client, run, start))
     }

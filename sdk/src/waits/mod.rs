@@ -6,6 +6,7 @@
 
 mod approval;
 mod canonical;
+mod child;
 mod deadline;
 mod question;
 mod run;
@@ -24,6 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use approval::{Approval, ApprovalFuture, Decision, OnExpire, Said, Verdict};
+pub use child::{ChildFuture, DetachedFuture};
 pub use deadline::Deadline;
 pub use question::{Answer, Choice, InputType, OnTimeout, Question, QuestionFuture};
 pub use run::RunFuture;

@@ -10,8 +10,8 @@ use everstep_orchestrator::Workflows;
 use everstep_worker::Functions;
 use futures::future::join_all;
 
-use super::blocks;
 use super::ledger::Ledger;
+use super::{blocks, rollback, steps, versions};
 
 /// The simulation's clock, as functions get it.
 #[derive(Clone)]
@@ -391,10 +391,17 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(once, resources()),
         everstep::definition(hurried, resources()),
     ];
-    let blocks_and_waits = blocks::definitions().into_iter().chain(super::outside::definitions());
-    let more = super::sessions::definitions().into_iter().chain(blocks_and_waits);
-    let more = more.chain(super::starting::definitions()).chain(super::flow::definitions());
-    let more = more.chain(super::runs_flow::definitions());
+    let more = super::sessions::definitions()
+        .into_iter()
+        .chain(blocks::definitions())
+        .chain(super::outside::definitions())
+        .chain(super::children::definitions())
+        .chain(steps::definitions())
+        .chain(rollback::definitions())
+        .chain(versions::definitions())
+        .chain(super::starting::definitions())
+        .chain(super::flow::definitions())
+        .chain(super::runs_flow::definitions());
     for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
     }
@@ -418,8 +425,14 @@ pub fn functions() -> Functions {
         everstep::handler(works),
         everstep::handler(launch),
     ];
-    let more = blocks::handlers().into_iter().chain(super::examples::handlers());
-    for (name, handler) in all.into_iter().chain(more).chain(super::flow::handlers()) {
+    let more = blocks::handlers()
+        .into_iter()
+        .chain(super::examples::handlers())
+        .chain(super::children::handlers())
+        .chain(steps::handlers())
+        .chain(rollback::handlers())
+        .chain(super::flow::handlers());
+    for (name, handler) in all.into_iter().chain(more) {
         functions.register(name, handler).expect("each is registered once");
     }
     functions

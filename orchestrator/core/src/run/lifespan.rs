@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use super::{Run, Stage};
 use crate::aftermath::Aftermath;
 use crate::shared::Shared;
-use crate::state::DomainId;
+use crate::state::{DomainId, State};
 use crate::waits::later;
 use crate::{Command, RunEnd};
 
@@ -128,8 +128,12 @@ impl Run {
         self.leave(Stage::New);
         let start = self.shared.start.get().cloned();
         let (known_until, time) = self.shared.with(|state| (state.known_until(), state.now()));
+        let markers = self.shared.change(State::take_lasting_markers);
         self.shared = Shared::new(self.shared.run.clone(), self.limits, known_until);
-        self.shared.change(|state| state.turn(self.applied, time));
+        self.shared.change(|state| {
+            state.set_markers(markers);
+            state.turn(self.applied, time);
+        });
         if let Some(start) = start {
             let _ = self.shared.start.set(start);
         }

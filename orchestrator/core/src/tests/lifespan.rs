@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use everstep_common::journal::{RunTimer, Terms};
+use everstep_common::journal::{RunTimer, StartTerms};
 use everstep_common::limits::RUN_GRACE;
 
 use super::kit::*;
 use crate::{Context, Definition, EventBody, Record};
 
-fn terms(delay: Option<u64>, deadline: Option<u64>) -> Terms {
-    Terms {
+fn terms(delay: Option<u64>, deadline: Option<u64>) -> StartTerms {
+    StartTerms {
         delay: delay.map(Duration::from_secs),
         deadline: deadline.map(Duration::from_secs),
         priority: 0,
@@ -22,7 +22,7 @@ fn fired(timer: RunTimer) -> EventBody {
 }
 
 /// The same as [`check`] under terms.
-fn check_under(terms: Terms, when: &Definition, started: &[&str], then: Vec<(EventBody, &[&str])>) {
+fn check_under(terms: StartTerms, when: &Definition, started: &[&str], then: Vec<(EventBody, &[&str])>) {
     let mut driven = Driven::start_under(when, terms);
     assert_eq!(driven.commands(), started, "after the start");
     for (entry, said) in then {
