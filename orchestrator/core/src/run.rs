@@ -222,11 +222,11 @@ impl Run {
             Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.change(State::commands),
             _ => Vec::new(),
         };
-        if let Stage::Running(_) = self.stage {
-            commands.extend(self.lifespan.command());
-        }
         if self.shared.with(State::is_holding) {
             return Decision::Go(commands);
+        }
+        if let Stage::Running(_) = self.stage {
+            commands.extend(self.lifespan.command());
         }
         if let Stage::Returned {
             outcome,
