@@ -372,7 +372,7 @@ impl Run {
                 Some(self.shared.change(|state| state.record(key, record)))
             }
             (EventBody::In(inbound), _) => self.inbound(inbound),
-            (EventBody::Signal(name, value), _) => Some(self.shared.change(|state| state.signal(&name, value))),
+            (EventBody::Signal(name, value), _) => Some(self.signalled(name, value)),
         }
     }
 

@@ -40,9 +40,14 @@ pub(super) struct Lifespan {
     touched: bool,
     /// Its input, for as long as its beginning may be taken back.
     input: Option<Bytes>,
+    /// The signals that it was sent meanwhile: they are there when it begins once more.
+    early: Vec<EarlySignal>,
     /// It waits for its place.
     wants_place: bool,
 }
+
+/// The sequence and the time of a signal, its name and its value.
+type EarlySignal = (u64, Timestamp, Box<str>, Bytes);
 
 impl Lifespan {
     fn arm(&mut self, timer: RunTimer, due: Timestamp) {
@@ -108,7 +113,8 @@ impl Run {
 
     /// Whether nothing that it asked for was ever recorded, so that a [`RunTimer::Wait`] takes back that it has begun.
     pub fn is_untouched(&self) -> bool {
-        !self.lifespan.touched && self.lifespan.input.is_some() && self.cancelled.is_none()
+        let asked_to_end = self.cancelled.is_some() || self.lifespan.overdue.is_some();
+        !self.lifespan.touched && self.lifespan.input.is_some() && !asked_to_end
     }
 
     /// Whether it waits for nothing but a place.
@@ -120,6 +126,16 @@ impl Run {
     pub(super) fn touch(&mut self) {
         self.lifespan.touched = true;
         self.lifespan.input = None;
+        self.lifespan.early = Vec::new();
+    }
+
+    /// A signal came. The run may not even have begun for good.
+    pub(super) fn signalled(&mut self, name: Box<str>, value: Bytes) -> Aftermath {
+        if !self.lifespan.touched && !self.lifespan.wants_place {
+            let early = (self.applied, self.now(), name.clone(), value.clone());
+            self.lifespan.early.push(early);
+        }
+        self.shared.change(|state| state.signal(&name, value))
     }
 
     /// It has begun too early: it waits, as if it had never begun.
@@ -132,8 +148,15 @@ impl Run {
         self.shared = Shared::new(self.shared.run.clone(), self.limits, known_until);
         self.shared.change(|state| {
             state.set_markers(markers);
-            state.turn(self.applied, time);
         });
+        for (sequence, time, name, value) in std::mem::take(&mut self.lifespan.early) {
+            // Nobody waits yet, so nothing is to be woken.
+            let _ = self.shared.change(|state| {
+                state.turn(sequence, time);
+                state.signal(&name, value)
+            });
+        }
+        self.shared.change(|state| state.turn(self.applied, time));
         if let Some(start) = start {
             let _ = self.shared.start.set(start);
         }
