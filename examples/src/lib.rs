@@ -11,5 +11,6 @@ pub mod onboarding;
 pub mod order;
 pub mod report;
 pub mod stateful;
+pub mod throttled;
 pub mod trip;
 pub mod welcome;

@@ -37,13 +37,14 @@ pub use everstep_common::question::{self, PayloadHash};
 pub use everstep_common::retry::{Growth, RetryPolicy};
 pub use everstep_common::summary::{RunStatus, RunSummary, WaitSummary, WaitedFor};
 pub use everstep_common::topology::Durability;
+pub use everstep_common::view::GateWait;
 pub use everstep_nats::ConnectOptions;
 pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
 pub use client::{
-    ChildRun, Client, ClientError, LimitEntry, ListFilter, ListedRun, OpenQuestion, Respondent, RunError, RunHandle, SessionEntry,
-    StartRun,
+    ChildRun, Client, ClientError, Inside, LimitEntry, ListFilter, ListedRun, OpenQuestion, Respondent, RunError, RunHandle,
+    SessionEntry, StartRun,
 };
 pub use combine::{
     BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,

@@ -16,15 +16,20 @@ use everstep_common::ids::FunctionName;
 use std::time::Duration;
 
 /// What a function's `limit(…)` says, which `#[function]` has checked.
-pub fn flow(concurrency: Option<u32>, per_key: Option<u32>, rate: Option<(u32, Duration)>) -> Flow {
-    let rate = rate.map(|(count, per)| Rate::new(count, per).expect("checked when it was compiled"));
-    let limit = Limit {
-        concurrency,
-        per_key,
-        rate,
-    };
+pub fn flow(
+    concurrency: Option<u32>,
+    per_key: Option<u32>,
+    rate: Option<(u32, Duration)>,
+    worker_rate: Option<(u32, Duration)>,
+) -> Flow {
+    let checked = |(count, per)| Rate::new(count, per).expect("checked when it was compiled");
     Flow {
-        limit,
+        limit: Limit {
+            concurrency,
+            per_key,
+            rate: rate.map(checked),
+        },
+        worker_rate: worker_rate.map(checked),
         ..Flow::default()
     }
 }

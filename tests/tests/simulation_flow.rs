@@ -133,6 +133,34 @@ fn a_newer_run_takes_the_place_of_an_older_one() {
 }
 
 #[test]
+fn of_many_runs_of_a_key_the_newest_stays() {
+    for_seeds(&Scenario::NEWEST_OF_MANY, 10);
+}
+
+#[test]
+fn of_many_runs_of_a_key_the_newest_stays_whoever_dies() {
+    survives_some_deaths(&Scenario::NEWEST_OF_MANY);
+}
+
+#[test]
+fn children_wait_for_their_places() {
+    for_seeds(&Scenario::CROWDED_FAMILY, 5);
+    survives_some_deaths(&Scenario::CROWDED_FAMILY);
+}
+
+#[test]
+fn the_throttled_example_ends_the_same_whoever_dies() {
+    for_seeds(&Scenario::EXAMPLE_THROTTLED, 3);
+    survives_some_deaths(&Scenario::EXAMPLE_THROTTLED);
+}
+
+#[test]
+fn a_run_that_goes_on_in_another_is_not_kept_out_by_itself() {
+    for_seeds(&Scenario::RELAY, 5);
+    survives_some_deaths(&Scenario::RELAY);
+}
+
+#[test]
 fn a_run_whose_key_is_taken_ends_and_says_by_whom() {
     for_seeds(&Scenario::FIRST_OF_A_KEY, 5);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::World;
+use crate::support::{World, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_is_set_seen_and_taken_back() {
@@ -51,4 +51,39 @@ async fn what_is_no_limit_is_a_mistake_of_usage() {
     ] {
         assert_eq!(world.run(wrong).await.code, 2, "{wrong:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn show_tells_which_step_waits_under_which_limit() {
+    let world = World::start().await;
+    let set = ["limits", "set", "function.charge_customer", "--rate", "1/h"];
+    assert_eq!(world.run(&set).await.code, 0);
+    let _application = world.application().await;
+    let first = world.run(&["run", "order_workflow", "--input", "\"o-1\"", "--follow"]).await;
+    assert_eq!(first.code, 0, "the first one of the hour goes at once: {first:?}");
+
+    let second = world.run(&["run", "order_workflow", "--input", "\"o-2\""]).await.line();
+    let shown = within(async {
+        loop {
+            let shown = world.run(&["runs", "show", &second, "--json"]).await.json();
+            if shown["at_gates"].as_array().is_some_and(|waits| !waits.is_empty()) {
+                return shown;
+            }
+        }
+    })
+    .await;
+    let wait = &shown["at_gates"][0];
+    assert_eq!(
+        (&wait["step"], &wait["limit"]),
+        (&json!("charge_customer"), &json!("function.charge_customer"))
+    );
+    assert!(wait["why"].as_str().is_some_and(|why| why.starts_with("1/h")), "{wait}");
+    let text = world.run(&["runs", "show", &second]).await.output;
+    assert!(
+        text.contains("step charge_customer, a place under function.charge_customer: 1/h"),
+        "{text}"
+    );
+
+    assert_eq!(world.run(&["limits", "rm", "function.charge_customer"]).await.code, 0);
+    assert_eq!(world.run(&["runs", "tail", &second]).await.code, 0);
 }

@@ -170,6 +170,9 @@ pub struct Flow {
     pub key: Option<String>,
     /// Before others of its run's priority; the run's own is added.
     pub priority: i8,
+    /// How fast each worker begins it, whatever the others do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_rate: Option<Rate>,
 }
 
 /// What becomes of a run whose key another run is at work for.

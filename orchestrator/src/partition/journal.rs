@@ -126,6 +126,7 @@ async fn known(store: &Store, run: &RunId) -> About {
         None => About {
             priority: 0,
             limit_key: None,
+            continues: None,
             workflow: WorkflowName::new(UNKNOWN_WORKFLOW).expect("a name"),
             version: None,
             started: Timestamp::UNIX_EPOCH,

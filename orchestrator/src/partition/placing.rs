@@ -82,6 +82,9 @@ impl Partition {
             .collect();
         for (name, when) in busy {
             for (waiting, holder) in self.gate.kept_waiting(&name) {
+                if self.goes_on_in(&holder.run, &waiting.run) {
+                    continue;
+                }
                 let is_newer = (waiting.started, &waiting.run) > (holder.started, &holder.run);
                 if when == WhenBusy::CancelInProgress && is_newer {
                     self.send_cancel(&holder.run, &waiting.run, "takes its place");
@@ -91,6 +94,12 @@ impl Partition {
                 }
             }
         }
+    }
+
+    /// Whether the one run goes on in the other: it has ended, and its place is about to be free.
+    fn goes_on_in(&mut self, run: &RunId, other: &RunId) -> bool {
+        let live = self.slots.live(other);
+        live.is_some_and(|live| live.about.continues.as_ref() == Some(run))
     }
 
     /// Cancels a run because of another one, once.

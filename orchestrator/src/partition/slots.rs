@@ -46,6 +46,8 @@ pub(crate) struct About {
     pub priority: i8,
     /// Whose work it is, where its workflow limits runs of one key.
     pub limit_key: Option<String>,
+    /// The run that goes on in it.
+    pub continues: Option<RunId>,
     /// The step that started it.
     pub parent: Option<Parent>,
 }
@@ -60,6 +62,7 @@ impl About {
             traceparent: start.traceparent.clone(),
             priority: start.terms.priority,
             limit_key: start.terms.key.clone(),
+            continues: start.continues.as_ref().map(|before| before.from.clone()),
             parent: start.parent.clone(),
         }
     }
@@ -74,6 +77,7 @@ impl About {
             traceparent: None,
             priority: 0,
             limit_key: None,
+            continues: None,
             parent: None,
         }
     }

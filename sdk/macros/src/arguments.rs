@@ -166,7 +166,7 @@ impl WorkflowArguments {
             "name" => once(&mut arguments.name, &meta, name),
             "version" => once(&mut arguments.version, &meta, positive),
             "limit" => {
-                let limit = Limit::parse(&meta)?;
+                let limit = Limit::of_workflow(&meta)?;
                 once(&mut arguments.limit, &meta, |_| Ok(limit))
             }
             "singleton" => once(&mut arguments.singleton, &meta, when_busy),

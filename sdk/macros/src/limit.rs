@@ -9,7 +9,7 @@ use syn::meta::ParseNestedMeta;
 use crate::arguments::{once, positive, text, unknown, word};
 use crate::duration;
 
-const LIMIT_KNOWS: &str = "`concurrency`, `per_key` and `rate`";
+const LIMIT_KNOWS: &str = "`concurrency`, `per_key`, `rate` and, of functions, `worker_rate`";
 
 /// The fastest rate per second, as in `everstep_common::flow`.
 const PER_SECOND_MAX: u128 = 10_000;
@@ -23,6 +23,7 @@ pub(crate) struct Limit {
     concurrency: Option<u32>,
     per_key: Option<u32>,
     rate: Option<(u32, Duration)>,
+    worker_rate: Option<(u32, Duration)>,
 }
 
 impl Limit {
@@ -35,11 +36,21 @@ impl Limit {
         Ok(limit)
     }
 
+    /// That of a workflow: its runs are no worker's.
+    pub(crate) fn of_workflow(meta: &ParseNestedMeta<'_>) -> syn::Result<Self> {
+        let limit = Self::parse(meta)?;
+        match limit.worker_rate {
+            None => Ok(limit),
+            Some(_) => Err(meta.error("`worker_rate` is of functions: no worker runs a workflow")),
+        }
+    }
+
     fn take(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
         match word(meta).as_str() {
             "concurrency" => once(&mut self.concurrency, meta, places),
             "per_key" => once(&mut self.per_key, meta, places),
             "rate" => once(&mut self.rate, meta, rate),
+            "worker_rate" => once(&mut self.worker_rate, meta, rate),
             _ => Err(unknown(meta, "`limit`", LIMIT_KNOWS)),
         }
     }
@@ -54,11 +65,14 @@ impl Limit {
         };
         let concurrency = option(self.concurrency.map(|count| quote!(#count)));
         let per_key = option(self.per_key.map(|count| quote!(#count)));
-        let rate = option(self.rate.map(|(count, per)| {
-            let per = duration::expression(per);
-            quote!((#count, #per))
-        }));
-        quote!(::everstep::__private::flow(#concurrency, #per_key, #rate))
+        let spread = |rate: Option<(u32, Duration)>| {
+            option(rate.map(|(count, per)| {
+                let per = duration::expression(per);
+                quote!((#count, #per))
+            }))
+        };
+        let (rate, worker_rate) = (spread(self.rate), spread(self.worker_rate));
+        quote!(::everstep::__private::flow(#concurrency, #per_key, #rate, #worker_rate))
     }
 }
 

@@ -39,6 +39,7 @@ pub use questions::{OpenQuestion, Respondent};
 pub use result::RunHandle;
 pub use session::SessionEntry;
 pub use start::StartRun;
+pub use view::Inside;
 
 use crate::workflow::IntoWorkflow;
 

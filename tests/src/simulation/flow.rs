@@ -155,12 +155,13 @@ pub(super) fn definitions() -> [Definition; 4] {
 }
 
 /// The functions above.
-pub(super) fn handlers() -> [(FunctionName, Handler); 4] {
+pub(super) fn handlers() -> [(FunctionName, Handler); 5] {
     [
         everstep::handler(narrow),
         everstep::handler(paced),
         everstep::handler(shared),
         everstep::handler(rendered),
+        everstep::handler(everstep_examples::throttled::fetch),
     ]
 }
 

@@ -8,8 +8,10 @@ use everstep_common::ids::RunId;
 use everstep_common::journal::RunOutcome;
 use everstep_common::summary::RunStatus;
 use everstep_core::Definition;
+use everstep_examples::throttled;
 
 use futures::FutureExt;
+use futures::future::try_join_all;
 
 use super::flow::two_of_each;
 use super::scenarios::{Scenario, expect_completed, scenario};
@@ -40,6 +42,23 @@ pub async fn first(ctx: WorkflowContext) -> Result<i64, WorkflowError> {
     lasting(&ctx).await
 }
 
+/// Children that wait for their places.
+#[workflow]
+pub async fn crowded(ctx: WorkflowContext, children: u32) -> Result<(), WorkflowError> {
+    let all = (0..children).map(|_| ctx.child(two_at_a_time, ()));
+    try_join_all(all).await.map(drop)
+}
+
+/// One of a key at a time, in as many runs.
+#[workflow(singleton = "reject")]
+pub async fn relay(ctx: WorkflowContext, legs: u32) -> Result<(), WorkflowError> {
+    ctx.step(slow, 1).await?;
+    if legs > 1 {
+        return ctx.continue_as_new(legs - 1);
+    }
+    Ok(())
+}
+
 /// Two steps, and when it began.
 async fn lasting(ctx: &WorkflowContext) -> Result<i64, WorkflowError> {
     let began = ctx.now().as_millisecond();
@@ -49,12 +68,16 @@ async fn lasting(ctx: &WorkflowContext) -> Result<i64, WorkflowError> {
 }
 
 /// The workflows above.
-pub(super) fn definitions() -> [Definition; 4] {
+pub(super) fn definitions() -> [Definition; 8] {
     [
         everstep::definition(two_at_a_time, Default::default()),
         everstep::definition(in_turn, Default::default()),
         everstep::definition(newest, Default::default()),
         everstep::definition(first, Default::default()),
+        everstep::definition(crowded, Default::default()),
+        everstep::definition(relay, Default::default()),
+        everstep::definition(throttled::sync_shop, Default::default()),
+        everstep::definition(throttled::sync_shops, Default::default()),
     ]
 }
 
@@ -65,6 +88,14 @@ impl Scenario {
     pub const ONE_OF_A_KEY: Self = scenario!(one_of_a_key);
     /// A newer run of the key takes the place of the older one.
     pub const NEWEST_OF_A_KEY: Self = scenario!(newest_of_a_key);
+    /// Of many runs of a key the newest one stays.
+    pub const NEWEST_OF_MANY: Self = scenario!(newest_of_many);
+    /// Children wait for their places like other runs.
+    pub const CROWDED_FAMILY: Self = scenario!(crowded_family);
+    /// The example of a partner who allows little.
+    pub const EXAMPLE_THROTTLED: Self = scenario!(example_throttled);
+    /// A run that goes on in another is not kept out by itself.
+    pub const RELAY: Self = scenario!(relay_race);
     /// A run whose key is taken ends, and says by whom.
     pub const FIRST_OF_A_KEY: Self = scenario!(first_of_a_key);
     /// An operator changes how many runs may be at work.
@@ -140,6 +171,69 @@ async fn newest_of_a_key(world: World) {
         "the new one waits until the old one has ended"
     );
     world.expect_nobody_in("workflow.newest").await;
+}
+
+async fn newest_of_many(world: World) {
+    two_of_each(&world);
+    let mut runs = Vec::new();
+    for number in 0..6 {
+        let name = format!("run {number}");
+        runs.push(world.start_as(newest, (), &name, |start| start.limit_key("k")).await);
+    }
+    let last = runs.last().expect("there are six");
+    expect_completed(&world, last).await;
+    for run in &runs {
+        world.ended(run).await;
+    }
+    assert_eq!(world.most_at_once(&runs), 1);
+    world.expect_nobody_in("workflow.newest").await;
+}
+
+async fn crowded_family(world: World) {
+    two_of_each(&world);
+    let run = world.start(crowded, 6, "crowded").await;
+    expect_completed(&world, &run).await;
+    let stories = world.stories();
+    let children: Vec<RunId> = stories
+        .iter()
+        .map(|story| story.run.clone())
+        .filter(|child| *child != run)
+        .collect();
+    let most = world.most_at_once(&children);
+    assert!(children.len() == 6 && most <= 2, "{most} of {} were at work", children.len());
+    world.expect_nobody_in("workflow.two_at_a_time").await;
+}
+
+async fn example_throttled(world: World) {
+    two_of_each(&world);
+    let shops = ["berlin", "rome", "oslo", "paris"].map(str::to_owned).to_vec();
+    let run = world.start(throttled::sync_shops, shops, "throttled").await;
+    expect_completed(&world, &run).await;
+    let stories = world.stories();
+    let syncs: Vec<RunId> = stories
+        .iter()
+        .map(|story| story.run.clone())
+        .filter(|sync| *sync != run)
+        .collect();
+    let most = world.most_at_once(&syncs);
+    assert!(syncs.len() == 4 && most <= 3, "{most} of {} were at work", syncs.len());
+    world.expect_nobody_in("function.throttled.fetch").await;
+    world.expect_nobody_in("workflow.sync_shop").await;
+}
+
+async fn relay_race(world: World) {
+    two_of_each(&world);
+    let run = world
+        .start_as(relay, 4, "relay", |start| start.limit_key("k").priority(3))
+        .await;
+    expect_completed(&world, &run).await;
+    let stories = world.stories();
+    assert_eq!(stories.len(), 4);
+    for story in &stories {
+        let terms = &story.start().expect("it begins with its start").terms;
+        assert_eq!((terms.key.as_deref(), terms.priority), (Some("k"), 3));
+    }
+    world.expect_nobody_in("workflow.relay").await;
 }
 
 async fn first_of_a_key(world: World) {

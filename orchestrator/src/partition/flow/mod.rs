@@ -22,6 +22,7 @@ use everstep_common::ids::{Partition, QueueName, RunId};
 use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
 use everstep_common::task::Task;
+use everstep_common::view::{GATE_WAITS_MAX, GateWait};
 use jiff::Timestamp;
 
 use self::room::{Moment, Room};
@@ -281,6 +282,24 @@ impl Gate {
     /// Who waits in a room for the place of another of their key, and that other one.
     pub(crate) fn kept_waiting(&self, name: &LimitName) -> Vec<(Slot, Slot)> {
         self.rooms.get(name).map(Room::kept_waiting).unwrap_or_default()
+    }
+
+    /// The steps of a run that wait here, and why; some of them, if they are many.
+    pub(crate) fn waits_of(&self, run: &RunId) -> Vec<GateWait> {
+        let mut steps = self.steps_of(run);
+        steps.sort_unstable();
+        let waits = steps.into_iter().filter_map(|step| {
+            let (passing, rooms) = self.waiting.get(&(run.clone(), step.clone()))?;
+            let name = rooms.last()?;
+            let room = self.rooms.get(name)?;
+            let limit = self.limit(name, &room.declared);
+            Some(GateWait {
+                step,
+                limit: name.to_string(),
+                why: room.why_waits(&limit, passing.slot.key.as_deref()),
+            })
+        });
+        waits.take(GATE_WAITS_MAX).collect()
     }
 
     /// Whether the step waits here.

@@ -100,6 +100,18 @@ impl Room {
         waiting.filter_map(|slot| Some((slot.clone(), holder(slot)?))).collect()
     }
 
+    /// Why somebody with that key waits, for people to read.
+    pub(super) fn why_waits(&self, limit: &Limit, key: Option<&str>) -> String {
+        let taken = self.usage.slots.len();
+        match key.filter(|key| !has_room(&self.usage, limit, Some(key))) {
+            Some(key) => format!(
+                "{limit}; {} of key {key:?} and {taken} in all are at work",
+                self.usage.held_by(key)
+            ),
+            None => format!("{limit}; {taken} are at work"),
+        }
+    }
+
     pub(super) fn awaits(&self, slot: &Slot) -> bool {
         self.line.contains(slot) || self.asked.iter().any(|(asked, _)| asked == slot)
     }
