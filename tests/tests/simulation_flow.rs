@@ -79,6 +79,12 @@ fn a_small_run_does_not_wait_for_a_large_one() {
 }
 
 #[test]
+fn the_steps_of_a_rollback_wait_for_their_places() {
+    for_seeds(&Scenario::REGRETTED, 5);
+    survives_some_deaths(&Scenario::REGRETTED);
+}
+
+#[test]
 fn limits_are_changed_while_runs_wait() {
     for_seeds(&Scenario::SET_LIVE, 5);
 }

@@ -8,6 +8,7 @@ use everstep::prelude::*;
 use everstep::{Limit, LimitName};
 use everstep_common::flow::Usage;
 use everstep_common::ids::FunctionName;
+use everstep_common::journal::RunOutcome;
 use everstep_common::store::LIMITS;
 use everstep_common::wire;
 use everstep_core::Definition;
@@ -118,6 +119,25 @@ async fn rendered(ctx: FunctionContext, name: String) -> Result<(), StepError> {
     Ok(())
 }
 
+#[function]
+async fn bought(ctx: FunctionContext) -> Result<u32, StepError> {
+    begins(&ctx).effect(&ctx, &format!("bought by {}", ctx.run_id()));
+    Ok(1)
+}
+
+#[function(limit(concurrency = 1))]
+async fn returned(ctx: FunctionContext, _what: u32) -> Result<(), StepError> {
+    work(&ctx, &["returned"]).await;
+    Ok(())
+}
+
+/// Fails, and gives back what it bought.
+#[workflow(on_failure = "rollback")]
+pub async fn regretted(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    ctx.step(bought, ()).compensate(returned).await?;
+    Err(WorkflowError::new("it does not fit"))
+}
+
 /// So many limited steps at once.
 #[workflow]
 pub async fn narrow_fan(ctx: WorkflowContext, width: u64) -> Result<(), WorkflowError> {
@@ -145,22 +165,25 @@ pub async fn queued_fan(ctx: WorkflowContext, name: String, width: u64) -> Resul
 }
 
 /// The workflows above.
-pub(super) fn definitions() -> [Definition; 4] {
+pub(super) fn definitions() -> [Definition; 5] {
     [
         everstep::definition(narrow_fan, Default::default()),
         everstep::definition(paced_fan, Default::default()),
         everstep::definition(keyed_fan, Default::default()),
         everstep::definition(queued_fan, Default::default()),
+        everstep::definition(regretted, Default::default()),
     ]
 }
 
 /// The functions above.
-pub(super) fn handlers() -> [(FunctionName, Handler); 5] {
+pub(super) fn handlers() -> [(FunctionName, Handler); 7] {
     [
         everstep::handler(narrow),
         everstep::handler(paced),
         everstep::handler(shared),
         everstep::handler(rendered),
+        everstep::handler(bought),
+        everstep::handler(returned),
         everstep::handler(everstep_examples::throttled::fetch),
     ]
 }
@@ -180,6 +203,8 @@ impl Scenario {
     pub const URGENT_FIRST: Self = scenario!(urgent_first);
     /// A run with many steps keeps one with few waiting no longer than its turn.
     pub const SMALL_BESIDE_LARGE: Self = scenario!(small_beside_large);
+    /// The steps of a rollback wait for their places, too.
+    pub const REGRETTED: Self = scenario!(regrets);
     /// Limits are set and removed while runs wait.
     pub const SET_LIVE: Self = scenario!(set_live);
 }
@@ -306,6 +331,21 @@ async fn small_beside_large(world: World) {
     let meanwhile = world.gauge().began("narrow").len() - before;
     assert!(meanwhile <= 10, "the small run waited for {meanwhile} steps of the large one");
     expect_completed(&world, &large).await;
+}
+
+async fn regrets(world: World) {
+    two_of_each(&world);
+    let mut runs = Vec::new();
+    for number in 0..5 {
+        runs.push(world.start(regretted, (), &format!("regretted {number}")).await);
+    }
+    for run in &runs {
+        let outcome = world.ended(run).await;
+        assert!(matches!(outcome, RunOutcome::Failed(_)), "{outcome:?}");
+    }
+    let gauge = world.gauge();
+    assert_eq!((gauge.most("returned"), gauge.began("returned").len() >= 5), (1, true));
+    world.expect_nobody_in("function.returned").await;
 }
 
 async fn set_live(world: World) {
