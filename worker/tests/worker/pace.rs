@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use everstep_common::flow::Rate;
 use everstep_common::ids::FunctionName;
+use everstep_common::ports::Clock;
 use everstep_memory::simulate;
 use everstep_worker::Functions;
 
