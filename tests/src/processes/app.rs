@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 
 use everstep::App;
 use everstep::prelude::*;
-use everstep_examples::approval::{approval_workflow, fulfil_order, prepare_order_summary};
-use everstep_examples::onboarding::{onboard_customer, reach_out, research_customer};
 
+use super::examples::with_examples;
 use super::ledger::book;
 
 /// Names the ledger's address to the application's processes.
@@ -236,11 +235,11 @@ pub fn hundred_cents() -> u64 {
 ///
 /// If [`LEDGER_VARIABLE`] does not hold an address.
 pub fn application() -> App {
-    let address = std::env::var(LEDGER_VARIABLE)
+    let address: SocketAddr = std::env::var(LEDGER_VARIABLE)
         .expect("the address of the ledger")
         .parse()
         .expect("an address");
-    App::new()
+    with_examples(App::new(), address)
         .resource(LedgerAt(address))
         .workflow(order)
         .workflow(refund)
@@ -248,8 +247,6 @@ pub fn application() -> App {
         .workflow(bulk_order)
         .workflow(reviewed_order)
         .workflow(paid_into)
-        .workflow(approval_workflow)
-        .workflow(onboard_customer)
         .workflow(misbehave)
         .workflow(plunge)
         .workflow(visit)
@@ -263,8 +260,4 @@ pub fn application() -> App {
         .function(block)
         .function(charge)
         .function(confirm)
-        .function(prepare_order_summary)
-        .function(fulfil_order)
-        .function(research_customer)
-        .function(reach_out)
 }

@@ -1,6 +1,7 @@
 //! Real processes on a real server, to be killed: an application, its ledger, and the means to wait for what they do.
 
 mod app;
+mod examples;
 mod fleet;
 mod ledger;
 
@@ -8,6 +9,7 @@ pub use app::{
     LEDGER_VARIABLE, application, blockade, bulk_order, consignment, frozen, hundred_cents, misbehave, order, paid_into, plunge,
     refund, reviewed_order, unpaid_trip, visit,
 };
+pub use examples::soon_followed_up;
 pub use fleet::{Fleet, Seed, Victim};
 pub use ledger::Ledger;
 
