@@ -224,13 +224,16 @@ impl Run {
             Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.change(State::commands),
             _ => Vec::new(),
         };
-        // Whoever learns that the run has ended learns that what it had not answered by then it never will.
-        let has_to_answer = !self.is_terminated() && self.shared.with(State::has_unrecorded_replies);
-        if has_to_answer || self.shared.with(State::is_holding) {
+        if self.shared.with(State::is_holding) {
             return Decision::Go(commands);
         }
-        if let Stage::Running(_) = self.stage {
+        // Whoever learns that the run has ended learns that what it had not answered by then it never will.
+        let has_to_answer = !self.is_terminated() && self.shared.with(State::has_unrecorded_replies);
+        if has_to_answer || matches!(self.stage, Stage::Running(_)) {
             commands.extend(self.lifespan.command());
+        }
+        if has_to_answer {
+            return Decision::Go(commands);
         }
         if let Stage::Returned {
             outcome,

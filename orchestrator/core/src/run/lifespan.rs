@@ -76,6 +76,11 @@ impl Lifespan {
         self.armed = Some((timer, due, false));
     }
 
+    /// It is over for this timer, whatever comes of it.
+    fn fired(&mut self, timer: RunTimer) {
+        self.armed.take_if(|(armed, ..)| *armed == timer);
+    }
+
     /// How the run fails, if its time was up before anybody asked it to cancel.
     pub(super) fn overdue(&self) -> Option<&Failure> {
         self.overdue.as_ref()
@@ -203,6 +208,7 @@ impl Run {
     /// A timer of the run's own has fired.
     pub(super) fn struck(&mut self, timer: RunTimer) -> Option<Aftermath> {
         let (is_untouched, wants_place) = (self.is_untouched(), self.lifespan.wants_place);
+        self.lifespan.fired(timer);
         match (timer, &mut self.stage) {
             (RunTimer::Begin, Stage::Scheduled(input)) if !wants_place => {
                 let input = std::mem::take(input);
