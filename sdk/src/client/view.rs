@@ -72,11 +72,23 @@ impl Client {
             .collect()
     }
 
-    /// Both, for a person: the view, if one was published, and the state. Waits one second for an answer.
+    /// Both, for a person: the view, if one was published, and the state. Waits one second for an answer, where [`Client::view`] and
+    /// [`Client::state`] wait five.
     ///
     /// # Errors
     ///
     /// As for [`Client::view`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// let (view, state) = client.look_inside(&run).await?;
+    /// println!("{}", view.unwrap_or_default());
+    /// for (name, value) in state {
+    ///     println!("{name}: {value}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn look_inside(&self, run: &RunId) -> Result<(Option<Json>, BTreeMap<String, Json>), ClientError> {
         let RunView { view, state, .. } = self.inside(run, ASKED_IN_PASSING_MAX).await?;
         let view = view
