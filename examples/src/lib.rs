@@ -12,5 +12,6 @@ pub mod onboarding;
 pub mod order;
 pub mod report;
 pub mod stateful;
+pub mod table;
 pub mod trip;
 pub mod welcome;

@@ -23,7 +23,8 @@ use crate::function::{Function, IntoFunction};
 use crate::session::Session;
 use crate::state::{RunState, full};
 use crate::waits::{
-    Approval, ApprovalFuture, ChildFuture, Question, QuestionFuture, RunFuture, SignalFuture, SleepFuture, StepFuture, encode,
+    Approval, ApprovalFuture, ChildFuture, Question, QuestionFuture, RunFuture, SignalFuture, SleepFuture, StepFuture,
+    UpdateFuture, encode,
 };
 use crate::workflow::{IntoWorkflow, Workflow};
 
@@ -181,6 +182,27 @@ impl WorkflowContext {
     /// ```
     pub fn signal<T: DeserializeOwned>(&self, name: &str) -> SignalFuture<T> {
         SignalFuture::new(&self.core, name)
+    }
+
+    /// Waits for the next update of that name: a request whose caller waits for the answer. [`Client::update`](crate::Client::update) and
+    /// `everstep runs update` send one.
+    ///
+    /// Request and answer are recorded, so that whoever dies meanwhile the update is done once and has one answer. See [`UpdateFuture`] for
+    /// validation, errors and limits, and [`UpdateFuture::serve`] for answering all of them beside other work.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn seat(ctx: WorkflowContext) -> Result<u32, WorkflowError> {
+    ///     let book = ctx.update::<u32, String>("book").await?;
+    ///     let row = *book.input();
+    ///     book.reply(&format!("row {row} is yours"))?;
+    ///     Ok(row)
+    /// }
+    /// ```
+    pub fn update<In: DeserializeOwned, Out>(&self, name: &str) -> UpdateFuture<In, Out> {
+        UpdateFuture::new(&self.core, name)
     }
 
     /// Asks people something, and waits for the answer without holding a process.

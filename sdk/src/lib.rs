@@ -42,6 +42,7 @@ pub use everstep_worker::{FunctionContext, StepError};
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
 pub use client::{
     ChildRun, Client, ClientError, ListFilter, ListedRun, OpenQuestion, Respondent, RunError, RunHandle, SessionEntry, StartRun,
+    UpdateError, UpdateRun,
 };
 pub use combine::{
     BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
@@ -55,7 +56,8 @@ pub use state::RunState;
 pub use telemetry::{Telemetry, TelemetryError};
 pub use waits::{
     Answer, Approval, ApprovalFuture, ChildFuture, Choice, Deadline, Decision, DetachedFuture, InputType, IntoRetries, OnExpire,
-    OnTimeout, Question, QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture, SleepFuture, StepFuture, Verdict,
+    OnTimeout, Question, QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture, SleepFuture, StepFuture, Update,
+    UpdateFuture, Verdict,
 };
 pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 
@@ -81,6 +83,8 @@ mod guide {
     mod compensation {}
     #[doc = include_str!("../../docs/guide/signals.md")]
     mod signals {}
+    #[doc = include_str!("../../docs/guide/updates.md")]
+    mod updates {}
     #[doc = include_str!("../../docs/guide/questions.md")]
     mod questions {}
     #[doc = include_str!("../../docs/guide/approvals.md")]

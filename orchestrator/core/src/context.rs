@@ -22,10 +22,11 @@ use crate::rollback;
 use crate::scope::SIGNAL_PREFIX;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::waits::{Ask, NewLocal, NewQuestion, NewSession, NewSignal, NewStep, NewTimer};
+use crate::waits::{Address, Ask, LetterSort, NewLocal, NewQuestion, NewSession, NewSignal, NewStep, NewTimer};
 use crate::within::{Domain, Scoped};
 use crate::{
-    Asked, Block, Child, Closure, DeadlineError, Due, Local, RolledBack, Session, SessionRequest, Shield, Signal, Step, Timer,
+    Asked, Block, Child, Closure, DeadlineError, Due, Local, NextUpdate, RolledBack, Session, SessionRequest, Shield, Signal, Step,
+    Timer,
 };
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
@@ -121,10 +122,15 @@ impl Context {
     /// The next signal of that name that no other wait takes, whether it has come or is yet to come.
     pub fn signal(&self, name: &str) -> Signal {
         let request = NewSignal {
-            name: name.into(),
+            address: Address::new(LetterSort::Signal, name),
             deadline: None,
         };
         Signal(Ask::new(self.0.clone(), &format!("{SIGNAL_PREFIX}{name}"), request))
+    }
+
+    /// The next update of that name that no other wait takes, whether it has come or is yet to come. Whoever takes it answers it.
+    pub fn update(&self, name: &str) -> NextUpdate {
+        NextUpdate::new(self.0.clone(), name)
     }
 
     /// A question to people, by whose name they answer it. Its deadline is set by [`Asked::deadline`].

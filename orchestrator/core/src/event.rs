@@ -10,6 +10,7 @@ use everstep_common::journal::{
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::question::Reply;
+use everstep_common::update::update_key;
 use everstep_common::wire;
 use jiff::Timestamp;
 
@@ -35,6 +36,15 @@ pub enum EventBody {
     In(Inbound),
     /// A value under a name reached the run from outside.
     Signal(Box<str>, Bytes),
+    /// A request that the workflow is to answer reached the run from outside.
+    Update {
+        /// The caller's key for it, from which follows where its answer is recorded.
+        key: StepKey,
+        /// Under which name the workflow takes it.
+        name: Box<str>,
+        /// What is asked for.
+        input: Bytes,
+    },
     /// The run ended, or is purged: nothing that follows counts.
     End,
 }
@@ -185,6 +195,18 @@ fn from_outside(id: &InboundId, inbound: Inbound, stored: Option<Bytes>) -> Opti
     Some(match inbound.kind {
         InboundKind::Cancel | InboundKind::Terminate | InboundKind::Resume { .. } => EventBody::In(inbound),
         InboundKind::Signal { name, value: payload } => EventBody::Signal(name.into(), value(&payload, stored)?),
+        InboundKind::Update {
+            ref name,
+            input: ref payload,
+        } => match update_key(id) {
+            Some(key) => EventBody::Update {
+                key,
+                name: name.as_str().into(),
+                input: value(payload, stored)?,
+            },
+            // Written by hand: there is no place for its answer, so nobody waits for one.
+            None => EventBody::In(inbound),
+        },
         InboundKind::Withdrawn { wait } => EventBody::About(wait, Record::Withdrawn),
         InboundKind::Answer { wait, reply, groups } => {
             let answered = Answered {

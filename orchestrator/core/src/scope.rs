@@ -15,6 +15,9 @@ use everstep_common::limits::NAME_CHARS_MAX;
 /// What the keys of waits for signals begin with, so that a wait for `paid` takes no number from a step `paid`.
 pub(crate) const SIGNAL_PREFIX: &str = "signal:";
 
+/// The same for updates.
+pub(crate) const UPDATE_PREFIX: &str = "update:";
+
 /// One scope of a run: its path, and what has been used of it.
 pub(crate) struct Scope {
     path: Box<str>,
@@ -122,10 +125,13 @@ impl KeySeed {
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
-    let characters = name.strip_prefix(SIGNAL_PREFIX).unwrap_or(name).chars().count();
+    let prefixed = [SIGNAL_PREFIX, UPDATE_PREFIX]
+        .into_iter()
+        .find_map(|prefix| name.strip_prefix(prefix));
+    let characters = prefixed.unwrap_or(name).chars().count();
     if characters == 0 || characters > NAME_CHARS_MAX {
         let message = format!(
-            "the name of a step, timer, closure, signal or question has 1 to {NAME_CHARS_MAX} characters, and this one has {characters}"
+            "the name of a step, timer, closure, signal, update or question has 1 to {NAME_CHARS_MAX} characters, and this one has {characters}"
         );
         return Err(Failure::new(FailureKind::Invalid, message));
     }

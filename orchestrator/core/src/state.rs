@@ -9,6 +9,7 @@ mod kept;
 mod mailbox;
 mod markers;
 mod signals;
+mod updates;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -24,7 +25,7 @@ use jiff::Timestamp;
 use crate::aftermath::Aftermath;
 use crate::event::Record;
 use crate::parked::{AskedKey, Mismatch, Parked, TooMany, WaitKind};
-use crate::waits::{Answer, Family, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
+use crate::waits::{Address, Answer, Family, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
 use crate::{Command, Limits, WaitError};
 
 pub(crate) use domains::DomainId;
@@ -56,6 +57,8 @@ pub(crate) struct State {
     markers: Markers,
     /// What can be undone.
     done: Done,
+    /// Updates that were answered and whose answer is not recorded.
+    unrecorded_replies: usize,
     /// What was there before it was asked for, by sequence; granted one at a time.
     grants: BTreeMap<u64, Grant>,
     /// Found while the workflow was polled; the first one counts.
@@ -68,8 +71,8 @@ pub(crate) struct State {
 enum Grant {
     /// A recorded answer, to its wait.
     Recorded(WaitId, Answer),
-    /// A signal of that name, to the first wait for it then.
-    Signal(Box<str>),
+    /// What is next at that address, to the first wait for it then.
+    Letter(Address),
 }
 
 /// Why an ask is not taken.
@@ -95,6 +98,7 @@ impl State {
             mailbox: Mailbox::default(),
             markers: Markers::default(),
             done: Done::default(),
+            unrecorded_replies: 0,
             grants: BTreeMap::new(),
             trouble: None,
             fingerprint: DefaultHasher::new(),
@@ -198,9 +202,9 @@ impl State {
             }
         }
         if let Family::Signal(signal) = &self.waits[id].family {
-            let name = Box::from(signal.name());
-            self.mailbox.await_one(&name, id);
-            self.grant_signal(name);
+            let address = signal.address().clone();
+            self.mailbox.await_one(&address, id);
+            self.grant_letter(address);
         }
         id
     }
@@ -245,7 +249,10 @@ impl State {
             }
             Ok(Received::Decided(result)) => Some(result.map_err(WaitError::Failed)),
             Ok(Received::Over) => {
-                wait.recorded = true;
+                let was_recorded = mem::replace(&mut wait.recorded, true);
+                if wait.family.kind() == WaitKind::Reply && !was_recorded {
+                    self.unrecorded_replies -= 1;
+                }
                 None
             }
             Err(difference) => {
@@ -277,9 +284,9 @@ impl State {
     pub(crate) fn grant_next(&mut self) -> Option<Aftermath> {
         match self.grants.pop_first()?.1 {
             Grant::Recorded(id, answer) => Some(self.answer(id, answer)),
-            Grant::Signal(name) => {
-                let given = self.give(&name);
-                self.grant_signal(name);
+            Grant::Letter(address) => {
+                let given = self.give(&address);
+                self.grant_letter(address);
                 Some(given)
             }
         }
@@ -340,8 +347,8 @@ impl State {
         }
     }
 
-    /// Every open wait of the domain brings that it is cancelled, and every later one. So does one that holds a signal which the workflow
-    /// has not taken: the signal goes to the next wait for it.
+    /// Every open wait of the domain brings that it is cancelled, and every later one. So does one that holds a signal or update
+    /// which the workflow has not taken: it goes to the next wait.
     pub(crate) fn cancel(&mut self, domain: DomainId) -> Aftermath {
         if self.closed {
             return Aftermath::default();

@@ -15,6 +15,7 @@ mod signal;
 mod standing;
 mod start;
 mod tail;
+mod update;
 mod value;
 mod view;
 
@@ -29,12 +30,13 @@ use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
 use futures::future::{Either, select};
 
 pub use children::ChildRun;
-pub use error::{ClientError, RunError};
+pub use error::{ClientError, RunError, UpdateError};
 pub use list::{ListFilter, ListedRun};
 pub use questions::{OpenQuestion, Respondent};
 pub use result::RunHandle;
 pub use session::SessionEntry;
 pub use start::StartRun;
+pub use update::UpdateRun;
 
 use crate::workflow::IntoWorkflow;
 

@@ -1,64 +1,69 @@
-//! Signals on their way: from the journal into the mailbox, to a wait, and back again if the wait ends before the workflow has them.
+//! Signals and updates on their way: from the journal into the mailbox, to a wait, and back again if the wait ends before the workflow has
+//! them.
 //!
-//! The mailbox ([`super::mailbox`]) says which signal is for which wait; here they change hands.
+//! The mailbox ([`super::mailbox`]) says which of them is for which wait; here they change hands.
 
 use std::hash::Hash;
 
-use bytes::Bytes;
-
 use super::{Grant, State};
 use crate::aftermath::Aftermath;
-use crate::waits::{Family, Status, WaitId};
+use crate::waits::{Address, Family, Letter, Status, WaitId};
 
 impl State {
-    /// A signal has come.
-    pub(crate) fn signal(&mut self, name: &str, value: Bytes) -> Aftermath {
-        self.mailbox.keep(name, self.sequence, value);
-        self.give(name)
+    /// Something has come to the address.
+    pub(crate) fn deliver(&mut self, address: &Address, letter: Letter) -> Aftermath {
+        self.mailbox.keep(address, self.sequence, letter);
+        self.give(address)
     }
 
-    /// Gives the next signal of the name to the first wait for it, if there are both.
-    pub(super) fn give(&mut self, name: &str) -> Aftermath {
-        let Some((id, sequence, value)) = self.mailbox.take(name, &self.waits) else {
+    /// Gives what is next at the address to the first wait for it, if there are both.
+    pub(super) fn give(&mut self, address: &Address) -> Aftermath {
+        let Some((id, sequence, Letter { value, update })) = self.mailbox.take(address, &self.waits) else {
             return Aftermath::default();
         };
         if let Family::Signal(signal) = &mut self.waits[id].family {
-            signal.give(sequence);
+            signal.give(sequence, update);
         }
         self.answer(id, Ok(value))
     }
 
-    /// If signals of the name are kept and waited for, the next one is granted when its turn comes.
-    pub(super) fn grant_signal(&mut self, name: Box<str>) {
-        if let Some(sequence) = self.mailbox.next(&name, &self.waits) {
-            self.grants.insert(sequence, Grant::Signal(name));
+    /// If something is kept at the address and waited for, the next one is granted when its turn comes.
+    pub(super) fn grant_letter(&mut self, address: Address) {
+        if let Some(sequence) = self.mailbox.next(&address, &self.waits) {
+            self.grants.insert(sequence, Grant::Letter(address));
         }
     }
 
-    /// A signal that the wait holds is there again, for the next wait. This one has the status then.
+    /// What the wait holds is there again, for the next wait. This one has the status then.
     pub(super) fn give_back(&mut self, id: WaitId, status: Status) {
         let wait = &mut self.waits[id];
-        let Some((name, sequence, value)) = wait.held_signal() else {
+        let Some((address, sequence, letter)) = wait.held_letter() else {
             return;
         };
-        let (name, value) = (Box::from(name), value.clone());
+        let address = address.clone();
         wait.status = status;
         if let Family::Signal(signal) = &mut wait.family {
             signal.take_back();
         }
         (self.sequence, &wait.key, "given back").hash(&mut self.fingerprint);
-        self.mailbox.keep(&name, sequence, value);
-        self.grant_signal(name);
+        self.mailbox.keep(&address, sequence, letter);
+        self.grant_letter(address);
     }
 
     /// How many signals are kept for waits to come.
     pub(crate) fn kept_signals(&self) -> usize {
-        self.mailbox.kept()
+        self.mailbox.signals()
     }
 
-    /// The sequences of the signals that waits were given, and that they hold or the workflow has taken.
+    /// How many signals and updates are kept for waits to come.
     #[cfg(test)]
-    pub(crate) fn given_signals(&self) -> Vec<u64> {
+    pub(crate) fn kept_letters(&self) -> usize {
+        self.mailbox.signals() + self.mailbox.updates()
+    }
+
+    /// The sequences of the signals and updates that waits were given, and that they hold or the workflow has taken.
+    #[cfg(test)]
+    pub(crate) fn given_letters(&self) -> Vec<u64> {
         let given = self.waits.iter().filter_map(|wait| match &wait.family {
             Family::Signal(signal) => signal.given(),
             _ => None,

@@ -1,4 +1,4 @@
-//! Signals: values under a name that reach a run from outside, for whichever wait takes them.
+//! Signals and updates: values under a name that reach a run from outside, for whichever wait takes them.
 //!
 //! ```text
 //!   asked ──▶ StartTimer (if it has a deadline) ──a signal of the name──▶ answered ──▶ CloseWait
@@ -7,8 +7,9 @@
 //!     └─ a signal of the name is kept already ──▶ answered
 //! ```
 //!
-//! Signals are kept by name in the order stored, waits by name in the order asked; the mailbox of [`crate::state`] brings them together. Of a
-//! signal and the deadline of its wait the one with the lower sequence counts.
+//! They are kept by address in the order stored, waits by address in the order asked; the mailbox of [`crate::state`] brings them together.
+//! Of a signal and the deadline of its wait the one with the lower sequence counts. An update differs in one thing: whoever takes it answers
+//! it ([`super::updates`]).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 use super::ask::{Ask, Request};
 use super::family::Family;
 use super::timers::Due;
+use crate::parked::WaitKind;
 use crate::scope::KeySeed;
 use crate::{Command, OpenKind, WaitError};
 
@@ -60,16 +62,53 @@ impl FusedFuture for Signal {
     }
 }
 
+/// What a wait takes: what comes of one sort under one name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Address {
+    pub(crate) sort: LetterSort,
+    pub(crate) name: Box<str>,
+}
+
+/// The sorts of what comes under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum LetterSort {
+    Signal,
+    Update,
+}
+
+/// Something that has come under a name.
+#[derive(Clone)]
+pub(crate) struct Letter {
+    pub(crate) value: Bytes,
+    /// The key of an update, by which it is answered.
+    pub(crate) update: Option<StepKey>,
+}
+
+impl Address {
+    pub(crate) fn new(sort: LetterSort, name: impl Into<Box<str>>) -> Self {
+        Self { sort, name: name.into() }
+    }
+}
+
+impl LetterSort {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Update => "update",
+        }
+    }
+}
+
 /// A wait that is not asked for yet.
 pub(crate) struct NewSignal {
-    pub(crate) name: Box<str>,
+    pub(crate) address: Address,
     pub(crate) deadline: Option<Due>,
 }
 
 impl Request for NewSignal {
     fn into_family(self, now: Timestamp) -> Family {
         Family::Signal(Box::new(SignalWait {
-            name: self.name,
+            address: self.address,
             due: self.deadline.map(|due| due.from(now)),
             told: false,
             given: None,
@@ -79,36 +118,54 @@ impl Request for NewSignal {
 
 /// A wait that was asked for.
 pub(crate) struct SignalWait {
-    name: Box<str>,
+    address: Address,
     due: Option<Timestamp>,
     told: bool,
-    /// The signal that it was given, by its sequence.
-    given: Option<u64>,
+    given: Option<Given>,
+}
+
+/// What a wait was given.
+struct Given {
+    sequence: u64,
+    update: Option<StepKey>,
 }
 
 impl SignalWait {
-    /// Which signals it takes.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// What it takes.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
     }
 
-    /// It is given the signal with this sequence.
-    pub(crate) fn give(&mut self, sequence: u64) {
-        self.given = Some(sequence);
+    /// It is given what has this sequence.
+    pub(crate) fn give(&mut self, sequence: u64, update: Option<StepKey>) {
+        self.given = Some(Given { sequence, update });
     }
 
-    /// The signal that it was given goes to another.
+    /// What it was given goes to another.
     pub(crate) fn take_back(&mut self) {
         self.given = None;
     }
 
-    /// The signal that it was given.
+    /// The sequence of what it was given.
     pub(crate) fn given(&self) -> Option<u64> {
-        self.given
+        self.given.as_ref().map(|given| given.sequence)
+    }
+
+    /// The key of the update that it was given.
+    pub(crate) fn update(&self) -> Option<&StepKey> {
+        self.given.as_ref()?.update.as_ref()
+    }
+
+    pub(super) fn kind(&self) -> WaitKind {
+        match self.address.sort {
+            LetterSort::Signal => WaitKind::Signal,
+            LetterSort::Update => WaitKind::Update,
+        }
     }
 
     pub(super) fn too_late(&self) -> Result<Bytes, Failure> {
-        let message = format!("no signal {:?} has come in time", self.name);
+        let Address { sort, name } = &self.address;
+        let message = format!("no {} {name:?} has come in time", sort.noun());
         Err(Failure::new(FailureKind::DeadlineExceeded, message))
     }
 
@@ -129,9 +186,10 @@ impl SignalWait {
     }
 
     pub(super) fn open_kind(&self) -> OpenKind {
-        OpenKind::Signal {
-            name: self.name.to_string(),
-            deadline: self.due,
+        let (name, deadline) = (self.address.name.to_string(), self.due);
+        match self.address.sort {
+            LetterSort::Signal => OpenKind::Signal { name, deadline },
+            LetterSort::Update => OpenKind::Update { name, deadline },
         }
     }
 }
