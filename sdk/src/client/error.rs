@@ -210,6 +210,21 @@ pub enum ClientError {
 }
 
 /// Why an update brought no answer of the type expected.
+///
+/// ```
+/// use everstep::UpdateError;
+///
+/// /// What the form says.
+/// fn told(error: &UpdateError) -> String {
+///     match error {
+///         UpdateError::Rejected { reason, .. } => reason.clone(),
+///         UpdateError::TimedOut { .. } => "this takes longer than usual, look again later".to_owned(),
+///         _ => "that did not work, please call us".to_owned(),
+///     }
+/// }
+/// let run = "0-e7b97ed98ff28fc8cea316011add4707".parse().unwrap();
+/// assert_eq!(told(&UpdateError::Rejected { run, reason: "no such street".to_owned() }), "no such street");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpdateError {
