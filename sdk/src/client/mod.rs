@@ -47,8 +47,9 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 ///
-/// What is asked of the server has 15 seconds; after that it is [`ClientError::Unavailable`]. What was to be written may be stored then: each
-/// method says how it is safely asked for again.
+/// What is asked of the server has 15 seconds; after that it is [`ClientError::Unavailable`]. What was to be written may be stored then: a
+/// start, a signal and an update are safely asked for again under the same key or id, an answer by saying the same. A result over 256 KiB is
+/// fetched for as long as that takes.
 ///
 /// ```no_run
 /// use everstep::prelude::*;
@@ -208,7 +209,7 @@ impl Client {
     /// ```no_run
     /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
     /// // The id came with a request, or from a database.
-    /// let run = "0-e7b97ed98ff28fc8cea316011add4707".parse()?;
+    /// let run: everstep::RunId = "0-e7b97ed98ff28fc8cea316011add4707".parse()?;
     /// let receipt = client.run::<String>(run).result().await?;
     /// # Ok(())
     /// # }

@@ -24,8 +24,8 @@ const TRACES_BY_DEFAULT: &str = "info,everstep=debug";
 
 /// Logs, traces and metrics of a process, for as long as this lives; dropping it flushes what is to be exported.
 ///
-/// Logs go to standard error: `EVERSTEP_LOG`, else `RUST_LOG`, says which, in the syntax of `tracing_subscriber::EnvFilter`; `info` if neither is
-/// set. Traces (`EVERSTEP_TRACES`, in the same syntax; `info,everstep=debug`) and metrics are exported if `OTEL_EXPORTER_OTLP_ENDPOINT` is
+/// Logs go to standard error: `EVERSTEP_LOG`, else `RUST_LOG`, says which, in the syntax of `tracing_subscriber::EnvFilter`; `info,async_nats=warn`
+/// if neither is set. Traces (`EVERSTEP_TRACES`, in the same syntax; `info,everstep=debug`) and metrics are exported if `OTEL_EXPORTER_OTLP_ENDPOINT` is
 /// set, under the name `OTEL_SERVICE_NAME`, else that of the program.
 ///
 /// [`App::main`](crate::App::main) and [`App::run`](crate::App::run) set it up by themselves.
