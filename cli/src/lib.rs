@@ -15,6 +15,7 @@ mod connection;
 mod dev;
 mod doctor;
 mod follow;
+mod limits;
 mod output;
 mod problem;
 mod provision;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use arguments::{Cli, Runs, Sessions, Verb};
+use arguments::{Cli, Limits, Runs, Sessions, Verb};
 use problem::Problem;
 
 /// Does what the command line says; the exit code tells how it went.
@@ -70,6 +71,9 @@ async fn perform(cli: Cli) -> Result<ExitCode, Problem> {
         Verb::Runs(Runs::Approve(arguments)) => runs::answer::decide(&global, arguments, true).await,
         Verb::Runs(Runs::Reject(arguments)) => runs::answer::decide(&global, arguments, false).await,
         Verb::Sessions(Sessions::Show(arguments)) => sessions::show(&global, arguments).await,
+        Verb::Limits(Limits::Ls) => limits::list(&global).await,
+        Verb::Limits(Limits::Set(arguments)) => limits::set(&global, arguments).await,
+        Verb::Limits(Limits::Rm { which, dry_run }) => limits::remove(&global, which, dry_run).await,
         Verb::Doctor(arguments) => doctor::doctor(&global, arguments).await,
         Verb::Provision(arguments) => provision::provision(&global, arguments).await,
         Verb::Completions { shell } => {

@@ -34,6 +34,7 @@
 
 pub mod digest;
 pub mod failure;
+pub mod flow;
 pub mod ids;
 pub mod journal;
 pub mod key;

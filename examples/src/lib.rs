@@ -13,5 +13,6 @@ pub mod order;
 pub mod report;
 pub mod stateful;
 pub mod table;
+pub mod throttled;
 pub mod trip;
 pub mod welcome;

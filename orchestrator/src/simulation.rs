@@ -24,6 +24,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use crate::limits::Limits;
 use crate::ownership::{self, Change, Code, Omens, Ownership, Released, Tenure};
 use crate::partition::{Partition, StartError, Starting, unless_stopped};
 use crate::service::{Connected, Options};
@@ -44,6 +45,8 @@ pub struct SimulatedOrchestrator {
     leases: ownership::Handle,
     changes: mpsc::UnboundedReceiver<Change>,
     ownership: JoinHandle<()>,
+    limits: Limits,
+    following: JoinHandle<()>,
     /// Partitions being driven, and those that are still stopping.
     driven: Vec<Driven>,
     /// What the leases' loop has said since the last turn.
@@ -78,6 +81,8 @@ impl SimulatedOrchestrator {
         let (store, driver) = Store::new(broker, clock, deployment.clone());
         drop(runtime.spawn(driver));
         let code = Code::of(&workflows);
+        let limits = Limits::default();
+        let following = runtime.spawn(limits.clone().follow(store.clone()));
         let (ownership, changes, leases) = Ownership::new(store, options.process.clone(), code, options.leases.clone());
         let ownership = runtime.spawn(ownership.run());
         Self {
@@ -89,6 +94,8 @@ impl SimulatedOrchestrator {
             leases,
             changes,
             ownership,
+            limits,
+            following,
             driven: Vec::new(),
             told: Vec::new(),
         }
@@ -196,6 +203,7 @@ impl SimulatedOrchestrator {
             trace: self.options.trace,
             store,
             workflows: self.workflows.clone(),
+            limits: self.limits.clone(),
             runtime: self.runtime.clone(),
             polled,
         };
@@ -255,6 +263,7 @@ impl Driven {
 impl Drop for SimulatedOrchestrator {
     fn drop(&mut self) {
         self.ownership.abort();
+        self.following.abort();
     }
 }
 

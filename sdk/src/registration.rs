@@ -47,6 +47,7 @@ where
         name,
         version: W::Workflow::VERSION,
         factory: Arc::new(factory),
+        flow: W::Workflow::flow(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use everstep_common::flow::RunFlow;
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +36,11 @@ pub trait Workflow: 'static {
     type Input: Serialize + DeserializeOwned + 'static;
     /// What it returns if it succeeds.
     type Output: Serialize + DeserializeOwned + 'static;
+
+    /// How many of its runs may be at work: what `limit(…)` and `singleton` say.
+    fn flow() -> RunFlow {
+        RunFlow::default()
+    }
 }
 
 /// A workflow whose code is in this binary, so that an orchestrator can drive it.

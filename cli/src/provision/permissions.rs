@@ -47,7 +47,7 @@ impl Words {
 
     /// The buckets that have the shape of a journal and are none.
     fn no_journals(&self) -> Vec<String> {
-        let buckets = ["leases", "runs", "sessions"];
+        let buckets = ["leases", "limits", "runs", "sessions"];
         buckets
             .iter()
             .map(|bucket| format!("$KV.{}{bucket}.>", self.bucket))

@@ -20,6 +20,9 @@ pub const RUNS: &str = "runs";
 /// The bucket of the values that the runs of a session share.
 pub const SESSIONS: &str = "sessions";
 
+/// The bucket of limits: what operators set, and who uses them.
+pub const LIMITS: &str = "limits";
+
 /// The key of the deployment record in [`LEASES`].
 pub const DEPLOYMENT_KEY: &str = "deployment";
 
@@ -160,6 +163,7 @@ impl Deployment {
         let mut streams = vec![
             self.bucket(&names, LEASES, "leases, cursors, the deployment record"),
             self.bucket(&names, RUNS, "run summaries"),
+            self.bucket(&names, LIMITS, "limits, as operators set them, and who uses them"),
             self.bucket(&names, SESSIONS, "values shared by the runs of a session"),
         ];
         streams.push(self.payload_stream(&names));

@@ -26,7 +26,7 @@ use futures::future::BoxFuture;
 
 pub use create::{Create, CreateError, Created};
 pub use deployment::{
-    ACK_WAIT, ACK_WAIT_MIN, DEPLOYMENT_KEY, Deployment, DeploymentError, LEASES, RUNS, SESSIONS, TASK_STREAM_BYTES_MAX,
+    ACK_WAIT, ACK_WAIT_MIN, DEPLOYMENT_KEY, Deployment, DeploymentError, LEASES, LIMITS, RUNS, SESSIONS, TASK_STREAM_BYTES_MAX,
 };
 pub use payload::PayloadError;
 pub use queue::{Mark, QueueError, TaskPublished};

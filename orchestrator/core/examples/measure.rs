@@ -101,6 +101,7 @@ fn definition(code: impl Fn(Context) -> LocalBoxFuture<'static, Returned> + Send
         name,
         version: 1,
         factory: Arc::new(move |ctx, _| code(ctx)),
+        flow: Default::default(),
     }
 }
 
@@ -196,6 +197,7 @@ fn started(definition: &Definition) -> Run {
         parent: None,
         tags: Default::default(),
         traceparent: None,
+        terms: Default::default(),
         continues: None,
     };
     run.apply(Event {

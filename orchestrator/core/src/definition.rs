@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use everstep_common::failure::Failure;
+use everstep_common::flow::RunFlow;
 use everstep_common::ids::{RunId, WorkflowName};
 use futures::future::LocalBoxFuture;
 
@@ -22,6 +23,8 @@ pub struct Definition {
     pub version: u32,
     /// Makes the future of a run.
     pub factory: Factory,
+    /// How many of its runs may be at work. The core knows nothing of it: who drives runs does.
+    pub flow: RunFlow,
 }
 
 impl fmt::Debug for Definition {

@@ -7,7 +7,7 @@ mod domains;
 mod done;
 mod kept;
 mod mailbox;
-mod markers;
+pub(crate) mod markers;
 mod signals;
 mod updates;
 
@@ -107,6 +107,10 @@ impl State {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.time
+    }
+
+    pub(crate) fn known_until(&self) -> u64 {
+        self.known_until
     }
 
     pub(crate) fn is_replaying(&self) -> bool {

@@ -20,6 +20,7 @@ use super::clock::ServerClock;
 use super::closures::Closures;
 use super::cursor::{CursorRecord, Watermark, cursor_key};
 use super::effect::Performer;
+use super::flow::{Gate, LatelyTold};
 use super::inflight::InFlight;
 use super::io::Io;
 use super::queues::Queues;
@@ -30,6 +31,7 @@ use super::summary::{Author, Summaries};
 use super::upkeep::{ScanReason, Upkeep};
 use super::wheel::Wheel;
 use super::{Options, Partition, scan};
+use crate::limits::Limits;
 use crate::metrics::metrics;
 use crate::ownership::{Omens, Tenure};
 use crate::watchdog::Polled;
@@ -55,6 +57,8 @@ pub(crate) struct Starting {
     pub trace: TraceLinks,
     pub store: Store,
     pub workflows: Arc<Workflows>,
+    /// What is known of limits.
+    pub limits: Limits,
     /// Where closures run.
     pub runtime: tokio::runtime::Handle,
     pub polled: Polled,
@@ -242,6 +246,7 @@ impl TakenOver {
             connection: starting.store.broker().connection_events(),
             stop,
             closures,
+            limits: starting.limits.listen(),
             told,
             under_way: FuturesUnordered::new(),
             inbox: Default::default(),
@@ -267,6 +272,8 @@ impl TakenOver {
             wheel: Wheel::default(),
             in_flight: InFlight::default(),
             closures: Closures::new(starting.runtime.clone(), starting.store.clone(), results),
+            gate: Gate::new(starting.id),
+            told_to_make_way: LatelyTold::default(),
             sessions: Sessions::new(starting.runtime, starting.store.clone()),
             views: Vec::new(),
             summaries: Summaries::new(Author { epoch: starting.epoch }),

@@ -31,9 +31,11 @@ fn facts(declaration: &Declaration, arguments: &WorkflowArguments) -> TokenStrea
     let name = arguments.name.as_ref().map_or_else(|| declaration.name(), syn::LitStr::value);
     let version = arguments.version.unwrap_or(1);
     let rolls_back = arguments.on_failure.is_some();
+    let flow = arguments.flow();
     quote! {
         const NAME: &'static str = #name;
         const VERSION: u32 = #version;
         const ROLLS_BACK: bool = #rolls_back;
+        #flow
     }
 }

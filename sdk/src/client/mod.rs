@@ -7,6 +7,7 @@ mod children;
 mod doubts;
 mod error;
 mod history;
+mod limits;
 mod list;
 mod questions;
 mod result;
@@ -14,7 +15,9 @@ mod session;
 mod signal;
 mod standing;
 mod start;
+mod start_many;
 mod tail;
+mod terms;
 mod update;
 mod value;
 mod view;
@@ -31,12 +34,14 @@ use futures::future::{Either, select};
 
 pub use children::ChildRun;
 pub use error::{ClientError, RunError, UpdateError};
+pub use limits::LimitEntry;
 pub use list::{ListFilter, ListedRun};
 pub use questions::{OpenQuestion, Respondent};
 pub use result::RunHandle;
 pub use session::SessionEntry;
 pub use start::StartRun;
 pub use update::UpdateRun;
+pub use view::Inside;
 
 use crate::workflow::IntoWorkflow;
 

@@ -6,8 +6,8 @@ mod fleet;
 mod ledger;
 
 pub use app::{
-    LEDGER_VARIABLE, application, blockade, bulk_order, consignment, frozen, hundred_cents, misbehave, order, paid_into, plunge,
-    refund, reviewed_order, unpaid_trip, visit,
+    LEDGER_VARIABLE, application, blockade, bulk_order, consignment, crowd, frozen, hundred_cents, misbehave, order, paid_into,
+    plunge, refund, reviewed_order, unpaid_trip, visit,
 };
 pub use examples::soon_followed_up;
 pub use fleet::{Fleet, Seed, Victim};

@@ -11,6 +11,7 @@ mod drops;
 mod edits;
 mod keys;
 mod kit;
+mod lifespan;
 mod order;
 mod outside;
 mod outside_blocks;
