@@ -165,7 +165,8 @@ impl<T> ChildFuture<T> {
         self.with(|spec| spec.terms.key = Some(key.into()))
     }
 
-    /// Before other runs that wait for the same, and its steps before others; this run's own unless given.
+    /// Before other runs that wait for the same, and its steps before others; this run's own unless given. Example: see
+    /// [`limit_key`](Self::limit_key).
     pub fn priority(self, priority: i8) -> Self {
         self.with(|spec| spec.terms.priority = priority)
     }

@@ -287,6 +287,18 @@ impl<T> StepFuture<T> {
     }
 
     /// Before other steps that wait for the same, in addition to the [priority of its run](crate::StartRun::priority); 0 unless given.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn render(ctx: FunctionContext, page: u32) -> Result<String, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn book(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+    ///     ctx.step(render, 1).priority(10).await // somebody looks at the first page
+    /// }
+    /// ```
     pub fn priority(self, priority: i8) -> Self {
         self.with(|options| options.flow.priority = priority)
     }
