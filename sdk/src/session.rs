@@ -32,12 +32,37 @@ impl Session {
         Self { core }
     }
 
-    /// The id that was given at the start with [`StartRun::session`](crate::StartRun::session).
+    /// The id that was given at the start with [`StartRun::session`](crate::StartRun::session); a child has that of its parent unless it was given
+    /// one of its own.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn needs_a_session(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+    ///     let session = ctx.session();
+    ///     let customer = session.id().ok_or("start this workflow with the customer as its session")?;
+    ///     Ok(format!("hello, {customer}"))
+    /// }
+    /// ```
     pub fn id(&self) -> Option<&str> {
         self.core.start().session.as_deref()
     }
 
     /// The values that the session's runs share.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn cart(ctx: WorkflowContext, article: String) -> Result<Vec<String>, WorkflowError> {
+    ///     let added = move |mut cart: Vec<String>| {
+    ///         cart.push(article.clone());
+    ///         cart
+    ///     };
+    ///     ctx.session().state().update("cart", Vec::new(), added).await
+    /// }
+    /// ```
     pub fn state(&self) -> SessionState {
         SessionState { core: self.core.clone() }
     }
@@ -57,8 +82,16 @@ impl fmt::Debug for Session {
 ///
 /// Reading a value and then setting it loses what other runs wrote between the two; [`update`](Self::update) does not.
 ///
-/// Without a session given at the start every operation fails. Limits: 100 characters a name, 256 KiB a value, 1,000 names a session, those
-/// that were deleted included.
+/// # Errors
+///
+/// [`WorkflowErrorKind::Session`](crate::WorkflowErrorKind::Session), with a failure of the kind [`Invalid`](crate::FailureKind::Invalid): every
+/// operation if no session was given at the start, or one whose id does not have 1 to 256 characters; a write over a limit. A value that is
+/// read and is not of the type asked for is [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid).
+///
+/// # Limits
+///
+/// 100 characters a name (`SESSION_KEY_CHARS_MAX`), 256 KiB a value (`SESSION_VALUE_BYTES_MAX`), 1,000 names a session
+/// (`SESSION_KEYS_MAX`), those that were deleted included.
 ///
 /// ```
 /// use everstep::prelude::*;

@@ -56,9 +56,25 @@ enum Role {
     },
 }
 
-/// Where the deployment is. The names are those of the `nats` command.
+/// Where the deployment is, for a command line of one's own. The names are those of the `nats` command.
 ///
 /// The variables are read by [`ConnectOptions`], after the context: read here they would be taken for flags, which come before it.
+///
+/// ```
+/// use clap::Parser;
+/// use everstep::ServerArgs;
+///
+/// #[derive(Parser)]
+/// struct Import {
+///     #[command(flatten)]
+///     server: ServerArgs,
+///     file: std::path::PathBuf,
+/// }
+///
+/// let import = Import::parse_from(["import", "--server", "nats://nats.internal:4222", "--prefix", "staging", "orders.csv"]);
+/// assert_eq!(import.server.connect().servers, ["nats://nats.internal:4222"]);
+/// assert_eq!(import.server.prefix.as_str(), "staging");
+/// ```
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
     /// Server address; several with commas [env: NATS_URL]
@@ -94,7 +110,14 @@ struct Work {
     metrics: Option<std::net::SocketAddr>,
 }
 
-/// What acknowledged writes survive.
+/// What acknowledged writes survive, as a command line says it; [`Durability`](crate::Durability) is what it means. Not the level of a log line,
+/// which the prelude calls `Level`.
+///
+/// ```
+/// use everstep::{Durability, Level};
+///
+/// assert_eq!(Durability::from(Level::Strict), Durability::default());
+/// ```
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Level {
     /// A power cut
@@ -122,6 +145,14 @@ fn parse_queue(text: &str) -> Result<QueueName, String> {
 
 impl ServerArgs {
     /// How to connect.
+    ///
+    /// ```no_run
+    /// use everstep::{Client, ClientError, ServerArgs};
+    ///
+    /// async fn client(server: &ServerArgs) -> Result<Client, ClientError> {
+    ///     Client::connect_to(server.connect(), server.prefix.clone()).await
+    /// }
+    /// ```
     pub fn connect(&self) -> ConnectOptions {
         ConnectOptions {
             servers: self.server.iter().cloned().collect(),
@@ -139,6 +170,22 @@ impl App {
     ///
     /// `dev` plays every role against a private server; `orchestrator`, `worker` and `all` play theirs against the server named by
     /// `--server`, `--context` or the environment. `--help` tells the rest.
+    ///
+    /// Makes a multi-threaded runtime, so it is not to be called on one: there, use [`App::run`]. An error is told on standard error, with its causes,
+    /// and makes the exit code a failure.
+    ///
+    /// ```no_run
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn reminder(ctx: WorkflowContext, days: u64) -> Result<(), WorkflowError> {
+    ///     ctx.sleep(Duration::from_secs(days * 24 * 60 * 60)).await
+    /// }
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     App::new().workflow(reminder).main()
+    /// }
+    /// ```
     pub fn main(self) -> ExitCode {
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
@@ -161,7 +208,26 @@ impl App {
     ///
     /// # Errors
     ///
-    /// Whatever keeps a role from starting or going on.
+    /// Whatever keeps a role from starting or going on: see [`AppError`].
+    ///
+    /// ```no_run
+    /// use everstep::AppError;
+    /// use everstep::prelude::*;
+    ///
+    /// struct Database;
+    ///
+    /// impl Database {
+    ///     async fn connect(_url: &str) -> Self {
+    ///         Self
+    ///     }
+    /// }
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), AppError> {
+    ///     let database = Database::connect("postgres://localhost/shop").await;
+    ///     App::new().resource(database).run().await
+    /// }
+    /// ```
     pub async fn run(self) -> Result<(), AppError> {
         let cli = Cli::parse();
         let _telemetry = Telemetry::start()?;

@@ -13,7 +13,21 @@ use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
 
 use super::AppError;
 
-/// What a private server is to be like.
+/// What a private server is to be like: strict, with its data in a temporary folder, unless it is said.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use everstep::{DevOptions, Durability};
+///
+/// // For tests: fast, and a worker that is killed is missed soon.
+/// let options = DevOptions {
+///     durability: Durability::Relaxed,
+///     ack_wait: Some(Duration::from_secs(2)),
+///     ..DevOptions::default()
+/// };
+/// assert_eq!(options.store, None);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct DevOptions {
     /// Where it keeps its data; a temporary folder without one.
@@ -22,11 +36,34 @@ pub struct DevOptions {
     pub durability: Durability,
     /// Under which names.
     pub prefix: Option<Prefix>,
-    /// After how long a dead worker's tasks are delivered again; 30 s without it. Counts when the store is new.
+    /// After how long a dead worker's tasks are delivered again: at least 1 s, 30 s without it. Counts when the store is new.
     pub ack_wait: Option<Duration>,
 }
 
 /// A private nats-server with a deployment of one partition on it; dies with its owner.
+///
+/// The binary is that of `EVERSTEP_NATS_SERVER`, else the first good one on `PATH`.
+///
+/// ```no_run
+/// use everstep::prelude::*;
+/// use everstep::{AppOptions, DevOptions, DevServer};
+///
+/// #[workflow]
+/// async fn greet(ctx: WorkflowContext, name: String) -> Result<String, WorkflowError> {
+///     Ok(format!("Hello, {name}!"))
+/// }
+///
+/// #[tokio::main]
+/// async fn main() -> anyhow::Result<()> {
+///     let server = DevServer::start(DevOptions::default()).await?;
+///     let app = App::new().workflow(greet).start(AppOptions::new(server.connect())).await?;
+///     let client = Client::connect(server.connect()).await?;
+///     let greeting = client.start(greet, "Ada".to_owned()).await?.result().await?;
+///     assert_eq!(greeting, "Hello, Ada!");
+///     app.stop().await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct DevServer {
     server: ManagedServer,
@@ -35,6 +72,23 @@ pub struct DevServer {
 
 impl DevServer {
     /// Starts the server and provisions it.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Server`] if there is no nats-server, or it does not start; [`AppError::Connect`] and [`AppError::Deployment`] if it cannot be used,
+    /// for instance because its store holds another deployment than this.
+    ///
+    /// ```no_run
+    /// # async fn example() -> anyhow::Result<()> {
+    /// use everstep::{DevOptions, DevServer};
+    ///
+    /// // What was stored stays there for the next start.
+    /// let store = Some("/var/tmp/shop-dev".into());
+    /// let server = DevServer::start(DevOptions { store, ..DevOptions::default() }).await?;
+    /// println!("export NATS_URL={}", server.connect().servers.join(","));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn start(options: DevOptions) -> Result<Self, AppError> {
         let prefix = options.prefix.unwrap_or_else(Prefix::none);
         let mut settings = managed::Options::with_durability(options.durability);
@@ -60,17 +114,36 @@ impl DevServer {
         Ok(Self { server, prefix })
     }
 
-    /// How to connect to it.
+    /// How to connect to it, for [`AppOptions::new`](crate::AppOptions::new) and [`Client::connect`](crate::Client::connect). Example: see [`DevServer`].
     pub fn connect(&self) -> ConnectOptions {
         ConnectOptions::to(self.server.url())
     }
 
-    /// The prefix of its deployment.
+    /// The prefix of its deployment; none unless it was given one.
+    ///
+    /// ```no_run
+    /// # async fn example() -> anyhow::Result<()> {
+    /// use everstep::{Client, DevOptions, DevServer, Prefix};
+    ///
+    /// let options = DevOptions { prefix: Some(Prefix::new("team-a")?), ..DevOptions::default() };
+    /// let server = DevServer::start(options).await?;
+    /// let client = Client::connect_to(server.connect(), server.prefix().clone()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn prefix(&self) -> &Prefix {
         &self.prefix
     }
 
-    /// The server itself.
+    /// The server itself: to kill it, start it again, or be told of its end.
+    ///
+    /// ```no_run
+    /// # async fn example(mut server: everstep::DevServer) {
+    /// // A server that has died takes the program along.
+    /// let error = server.server().ended().await;
+    /// eprintln!("nats-server: {error}");
+    /// # }
+    /// ```
     pub fn server(&mut self) -> &mut ManagedServer {
         &mut self.server
     }

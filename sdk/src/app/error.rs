@@ -7,6 +7,16 @@ use everstep_orchestrator::RegisteredTwice;
 use everstep_worker::DuplicateFunction;
 
 /// Why an application did not start or had to end.
+///
+/// ```
+/// use everstep::AppError;
+///
+/// /// Whether whoever supervises the process should start it again.
+/// fn again(error: &AppError) -> bool {
+///     !matches!(error, AppError::Workflow(_) | AppError::Function(_) | AppError::Telemetry(_))
+/// }
+/// assert!(again(&AppError::Vanished { role: "worker" }));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppError {

@@ -54,21 +54,36 @@ pub struct App {
 }
 
 /// How an application reaches its deployment and works there.
+///
+/// ```
+/// use everstep::{AppOptions, ConnectOptions, QueueName, Roles};
+///
+/// /// A worker of the machines with graphics cards: one job at a time.
+/// fn gpu_worker() -> Result<AppOptions, Box<dyn std::error::Error>> {
+///     Ok(AppOptions {
+///         roles: Roles::WORKER,
+///         queues: vec![QueueName::new("gpu")?],
+///         slots: 1,
+///         ..AppOptions::new(ConnectOptions::default())
+///     })
+/// }
+/// assert_eq!(gpu_worker().unwrap().queues.len(), 1);
+/// ```
 #[derive(Clone, Debug)]
 pub struct AppOptions {
     /// The server.
     pub connect: ConnectOptions,
-    /// Which deployment on it.
+    /// Which deployment on it. Default: the one without a prefix.
     pub prefix: Prefix,
-    /// What it is to do.
+    /// What it is to do. Default: everything.
     pub roles: Roles,
-    /// Names this process.
+    /// Names this process, in logs, leases and the journal. Default: `app-` and a random part. No two that run may have the same.
     pub process: ProcessId,
-    /// The queues that a worker serves.
+    /// The queues that a worker serves. Default: `default`.
     pub queues: Vec<QueueName>,
-    /// How many functions a worker runs at once.
+    /// How many functions a worker runs at once, in all of its queues together. Default: 256.
     pub slots: usize,
-    /// How long running functions may go on after a shutdown was asked for.
+    /// How long running functions may go on after a shutdown was asked for. Default: 20 s.
     pub drain_grace: std::time::Duration,
     /// How the orchestrator drives its partitions.
     pub partitions: everstep_orchestrator::PartitionOptions,
@@ -78,6 +93,13 @@ pub struct AppOptions {
 
 impl AppOptions {
     /// All roles against the server that `connect` names, everything else at its default.
+    ///
+    /// ```
+    /// use everstep::{AppOptions, ConnectOptions, Roles};
+    ///
+    /// let options = AppOptions::new(ConnectOptions::to("nats://127.0.0.1:4222"));
+    /// assert_eq!((options.roles, options.slots), (Roles::ALL, 256));
+    /// ```
     pub fn new(connect: ConnectOptions) -> Self {
         let process = ProcessId::fresh("app");
         let worker = everstep_worker::Options::new(process.clone());
@@ -96,19 +118,61 @@ impl AppOptions {
 }
 
 impl App {
-    /// An application that can do nothing yet.
+    /// An application that can do nothing yet. Example: see [`App`].
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Something that functions share, such as a client of a payment service; they get it by its type with `ctx.resource::<T>()`.
+    ///
+    /// There is one of each type: a second one replaces the first. A function that asks for a type that was not given panics, which fails the attempt.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// struct Mailer {
+    ///     from: String,
+    /// }
+    ///
+    /// #[function]
+    /// async fn welcome_mail(ctx: FunctionContext, to: String) -> Result<String, StepError> {
+    ///     let mailer = ctx.resource::<Mailer>();
+    ///     Ok(format!("{} -> {to}", mailer.from))
+    /// }
+    ///
+    /// let mailer = Mailer { from: "shop@example.com".to_owned() };
+    /// let _app = App::new().resource(mailer).function(welcome_mail);
+    /// ```
     #[must_use]
     pub fn resource<T: Send + Sync + 'static>(mut self, resource: T) -> Self {
         self.resources.insert(resource);
         self
     }
 
-    /// A workflow that orchestrators of this application drive.
+    /// A workflow that orchestrators of this application drive. Several versions of one may be given; two of the same name and version are
+    /// [`AppError::Workflow`] when the application is started.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// mod v1 {
+    ///     use everstep::prelude::*;
+    ///
+    ///     #[workflow]
+    ///     pub async fn order(ctx: WorkflowContext, id: u64) -> Result<u64, WorkflowError> {
+    ///         ctx.sleep(Duration::from_secs(60)).await?;
+    ///         Ok(id)
+    ///     }
+    /// }
+    ///
+    /// #[workflow(version = 2)]
+    /// async fn order(ctx: WorkflowContext, id: u64) -> Result<u64, WorkflowError> {
+    ///     Ok(id)
+    /// }
+    ///
+    /// // Runs that began with version 1 end with it.
+    /// let _app = App::new().workflow(v1::order).workflow(order);
+    /// ```
     #[must_use]
     pub fn workflow<W, Marker>(mut self, workflow: W) -> Self
     where
@@ -118,7 +182,18 @@ impl App {
         self
     }
 
-    /// A function that workers of this application run.
+    /// A function that workers of this application run. Two of the same name are [`AppError::Function`] when the application is started.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function(queue = "reports")]
+    /// async fn monthly_report(ctx: FunctionContext, month: String) -> Result<u64, StepError> {
+    ///     Ok(month.len() as u64)
+    /// }
+    ///
+    /// let _app = App::new().function(monthly_report);
+    /// ```
     #[must_use]
     pub fn function<F, Marker>(mut self, function: F) -> Self
     where

@@ -23,6 +23,12 @@ use crate::telemetry;
 const OUTAGE_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a process does.
+///
+/// ```
+/// use everstep::Roles;
+///
+/// assert_eq!(Roles { orchestrator: true, worker: true }, Roles::ALL);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Roles {
     /// Drives runs; the workflows' code is here.
@@ -33,16 +39,28 @@ pub struct Roles {
 
 impl Roles {
     /// Everything in one process.
+    ///
+    /// ```
+    /// assert!(everstep::Roles::ALL.orchestrator && everstep::Roles::ALL.worker);
+    /// ```
     pub const ALL: Self = Self {
         orchestrator: true,
         worker: true,
     };
-    /// Drives runs only.
+    /// Drives runs only. Two or more of them share the partitions; when one dies the others take over.
+    ///
+    /// ```
+    /// assert!(!everstep::Roles::ORCHESTRATOR.worker);
+    /// ```
     pub const ORCHESTRATOR: Self = Self {
         orchestrator: true,
         worker: false,
     };
-    /// Runs functions only.
+    /// Runs functions only: as many of them as there is work for.
+    ///
+    /// ```
+    /// assert!(!everstep::Roles::WORKER.orchestrator);
+    /// ```
     pub const WORKER: Self = Self {
         orchestrator: false,
         worker: true,
@@ -57,7 +75,20 @@ impl Roles {
     }
 }
 
-/// An application that works. Dropping it ends it like a crash; [`RunningApp::stop`] ends it in order.
+/// An application that works; brought by [`App::start`]. Dropping it ends it like a crash; [`RunningApp::stop`] ends it in order.
+///
+/// ```no_run
+/// use everstep::prelude::*;
+/// use everstep::{AppError, AppOptions, ConnectOptions};
+///
+/// async fn serve(app: App, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
+///     let mut running = app.start(AppOptions::new(ConnectOptions::default())).await?;
+///     tokio::select! {
+///         ended = running.ended() => ended,
+///         () = shutdown => running.stop().await,
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct RunningApp {
     shutdown: watch::Sender<bool>,
@@ -67,13 +98,22 @@ pub struct RunningApp {
 }
 
 impl RunningApp {
-    /// Has workers finish or hand back what they hold and orchestrators hand their partitions over, and waits for it.
+    /// Has workers finish or hand back what they hold and orchestrators hand their partitions over, and waits for it: up to
+    /// [`drain_grace`](AppOptions::drain_grace) for functions that run, 20 s unless it was said.
+    ///
+    /// # Errors
+    ///
+    /// What a role ended with, if that was not in order. Example: see [`RunningApp`].
     pub async fn stop(mut self) -> Result<(), AppError> {
         self.shutdown.send_replace(true);
         self.ended().await
     }
 
     /// Returns when every role has ended, which they do not before [`RunningApp::stop`] unless something is wrong.
+    ///
+    /// # Errors
+    ///
+    /// What the first role to fail failed with. Example: see [`RunningApp`].
     pub async fn ended(&mut self) -> Result<(), AppError> {
         while let Some(role) = self.roles.join_next().await {
             role.map_err(|_| AppError::Vanished { role: "a role" })??;
@@ -84,6 +124,33 @@ impl RunningApp {
 
 impl App {
     /// Starts the roles that `options` ask for on the current tokio runtime, which should be a multi-threaded one: functions run there.
+    ///
+    /// For applications that are a part of a larger program; [`App::main`] and [`App::run`] read the command line. Sets up no telemetry: see
+    /// [`Telemetry`](crate::Telemetry).
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Workflow`] and [`AppError::Function`] if something was registered twice; [`AppError::Connect`] and [`AppError::Deployment`] if the
+    /// server cannot be reached or holds no deployment, which is waited out instead if [`wait_for_server`](ConnectOptions::wait_for_server) is set
+    /// and the server is down; [`AppError::System`] if there is no thread or runtime to be had.
+    ///
+    /// ```no_run
+    /// use everstep::prelude::*;
+    /// use everstep::{AppOptions, ConnectOptions, Roles};
+    ///
+    /// #[function]
+    /// async fn convert(ctx: FunctionContext, file: String) -> Result<String, StepError> {
+    ///     Ok(file.replace(".png", ".webp"))
+    /// }
+    ///
+    /// # async fn example() -> anyhow::Result<()> {
+    /// let options = AppOptions { roles: Roles::WORKER, ..AppOptions::new(ConnectOptions::default()) };
+    /// let worker = App::new().function(convert).start(options).await?;
+    /// // The rest of the program does its work, and in the end:
+    /// worker.stop().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn start(self, options: AppOptions) -> Result<RunningApp, AppError> {
         let Self {
             definers,

@@ -8,7 +8,16 @@ use everstep_common::key::StepKey;
 
 use super::{Client, ClientError};
 
-/// A run that another one started.
+/// A run that another one started; brought by [`Client::children`].
+///
+/// ```
+/// use everstep::ChildRun;
+///
+/// /// Those that somebody waits for who has not heard of their end.
+/// fn open(children: &[ChildRun]) -> Vec<String> {
+///     children.iter().filter(|child| !child.detached && !child.ended).map(|child| child.run.to_string()).collect()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChildRun {

@@ -11,7 +11,24 @@ use everstep_common::{ports, wire};
 use everstep_nats::ConnectError;
 use jiff::Timestamp;
 
-/// Why a request of a client failed.
+/// Why a request of a client failed, told apart by what the caller can do about it.
+///
+/// ```
+/// use everstep::ClientError;
+///
+/// /// What an HTTP handler answers.
+/// fn status(error: &ClientError) -> u16 {
+///     match error {
+///         ClientError::NotFound { .. } | ClientError::NoQuestion { .. } => 404,
+///         ClientError::Ended { .. } | ClientError::Conflict { .. } | ClientError::Answered { .. } => 409,
+///         ClientError::Misfit { .. } | ClientError::Invalid(_) | ClientError::Name { .. } => 422,
+///         ClientError::Refused { .. } => 403,
+///         ClientError::Connect(_) | ClientError::Unavailable { .. } => 503,
+///         _ => 500,
+///     }
+/// }
+/// assert_eq!(status(&ClientError::Unavailable { after: std::time::Duration::from_secs(15) }), 503);
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
@@ -65,7 +82,7 @@ pub enum ClientError {
         /// Why.
         source: ports::ReadError,
     },
-    /// The start key was used before, with another input or version.
+    /// The start key was used before, with another input.
     #[error("workflow {workflow} was started before under key {key:?} with another input; the earlier run is {run}")]
     Conflict {
         /// The workflow.
@@ -210,6 +227,21 @@ pub enum ClientError {
 }
 
 /// Why an update brought no answer of the type expected.
+///
+/// ```
+/// use everstep::UpdateError;
+///
+/// /// What the form says.
+/// fn told(error: &UpdateError) -> String {
+///     match error {
+///         UpdateError::Rejected { reason, .. } => reason.clone(),
+///         UpdateError::TimedOut { .. } => "this takes longer than usual, look again later".to_owned(),
+///         _ => "that did not work, please call us".to_owned(),
+///     }
+/// }
+/// let run = "0-e7b97ed98ff28fc8cea316011add4707".parse().unwrap();
+/// assert_eq!(told(&UpdateError::Rejected { run, reason: "no such street".to_owned() }), "no such street");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpdateError {
@@ -249,6 +281,17 @@ pub enum UpdateError {
 }
 
 /// Why a run brought no result.
+///
+/// ```
+/// use everstep::{Failure, FailureKind, RunError};
+///
+/// let error = RunError::Failed {
+///     run: "0-e7b97ed98ff28fc8cea316011add4707".parse().unwrap(),
+///     failure: Failure::new(FailureKind::Exhausted, "step `charge` failed: card declined"),
+/// };
+/// let is_ours = matches!(&error, RunError::Failed { failure, .. } if failure.kind != FailureKind::Workflow);
+/// assert!(is_ours, "{error}");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {

@@ -14,6 +14,17 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError::NotFound`] if there is no such run.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// let summary = client.status(&run).await?;
+    /// println!("{} is {} since {}", summary.workflow, summary.status, summary.since);
+    /// for wait in summary.waits {
+    ///     println!("waits for the {} {}", wait.kind, wait.key);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn status(&self, run: &RunId) -> Result<RunSummary, ClientError> {
         let Some(started) = self.entry(run, &EntryKey::Start).await? else {
             return Err(ClientError::NotFound { run: run.clone() });
@@ -54,11 +65,21 @@ impl Client {
         Ok(known.filter(|known| !known.status.is_final()).unwrap_or(summary))
     }
 
-    /// Every entry of a run's journal so far, in order.
+    /// Every entry of a run's journal so far, in order. All of them are held in memory; a run stands still from 25,000 on
+    /// (`JOURNAL_ENTRIES_MAX`).
     ///
     /// # Errors
     ///
     /// [`ClientError::NotFound`] if there is no such run.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// for entry in client.history(&run).await? {
+    ///     println!("{} {:?}", entry.time, entry.key);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn history(&self, run: &RunId) -> Result<Vec<JournalEntry>, ClientError> {
         let entries = self.entries(run).await?;
         if entries.is_empty() {

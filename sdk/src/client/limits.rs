@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 
 use super::{Client, ClientError};
 
-/// A limit that is set, or in use.
+/// A limit that is set, or in use. Example: see [`Client::limits`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct LimitEntry {
     /// Of what.

@@ -11,7 +11,14 @@ use super::{Client, ClientError};
 /// How many runs a list holds unless it is told otherwise.
 const LIMIT_DEFAULT: usize = 100;
 
-/// Which runs to list.
+/// Which runs to list; all of them, 100 at most, unless it is said.
+///
+/// ```
+/// use everstep::{ListFilter, RunStatus};
+///
+/// let parked = ListFilter { status: Some(RunStatus::Parked), ..ListFilter::default() };
+/// assert_eq!((parked.limit, parked.workflow), (100, None));
+/// ```
 #[derive(Clone, Debug)]
 pub struct ListFilter {
     /// Only of this workflow.
@@ -33,6 +40,14 @@ impl Default for ListFilter {
 }
 
 /// One run in a list.
+///
+/// ```
+/// use everstep::ListedRun;
+///
+/// fn line(listed: &ListedRun) -> String {
+///     format!("{} {} {}", listed.run, listed.summary.workflow, listed.summary.status)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRun {
     /// Its id.
@@ -50,6 +65,28 @@ impl ListFilter {
 
 impl Client {
     /// The runs that `filter` admits, the newest first. Reads every summary of the deployment (about half a million a second).
+    ///
+    /// A summary is written a moment after what it tells, so a list may be that much behind; [`Client::status`] is not.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::List`] if the summaries cannot be read.
+    ///
+    /// ```no_run
+    /// use everstep::{ListFilter, RunStatus, WorkflowName};
+    ///
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// let filter = ListFilter {
+    ///     workflow: Some(WorkflowName::new("order")?),
+    ///     status: Some(RunStatus::Failed),
+    ///     limit: 20,
+    /// };
+    /// for listed in client.list(&filter).await? {
+    ///     println!("{} {}", listed.run, listed.summary.reason.unwrap_or_default());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn list(&self, filter: &ListFilter) -> Result<Vec<ListedRun>, ClientError> {
         let names = self.store().names();
         let (stream, subjects, prefix) = (

@@ -50,6 +50,12 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(15);
 
 /// A handle on one deployment. Cheap to clone.
 ///
+/// # Errors
+///
+/// What is asked of the server has 15 seconds; after that it is [`ClientError::Unavailable`]. What was to be written may be stored then: a
+/// start, a signal and an update are safely asked for again under the same key or id, an answer by saying the same. A result over 256 KiB is
+/// fetched for as long as that takes.
+///
 /// ```no_run
 /// use everstep::prelude::*;
 /// use everstep::Client;
@@ -72,18 +78,71 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the deployment without a prefix. What `options` leave open comes from the NATS context and the environment.
+    /// Connects to the deployment without a prefix. What `options` leave open comes from the NATS context and the environment (`NATS_CONTEXT`,
+    /// `NATS_URL`, `NATS_CREDS`); without any of them the server is `nats://127.0.0.1:4222`.
+    ///
+    /// The client is to live as long as the program: it connects again by itself when a connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Connect`] if the server cannot be reached or used, [`ClientError::Deployment`] if nothing is provisioned there.
+    ///
+    /// ```no_run
+    /// use everstep::{Client, ConnectOptions};
+    ///
+    /// # async fn example() -> anyhow::Result<()> {
+    /// let client = Client::connect(ConnectOptions::to("nats://nats.internal:4222")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect(options: ConnectOptions) -> Result<Self, ClientError> {
         Self::connect_to(options, Prefix::none()).await
     }
 
-    /// Connects to the deployment with this prefix.
+    /// Connects to the deployment with this prefix; several may stand on one server.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::connect`].
+    ///
+    /// ```no_run
+    /// use everstep::{Client, ConnectOptions, Prefix};
+    ///
+    /// # async fn example() -> anyhow::Result<()> {
+    /// let staging = Client::connect_to(ConnectOptions::default(), Prefix::new("staging")?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect_to(options: ConnectOptions, prefix: Prefix) -> Result<Self, ClientError> {
         let broker: Arc<dyn Broker> = NatsBroker::connect(options).await?;
         Self::over(broker, Arc::new(TokioClock), &prefix).await
     }
 
     /// A client over ports of one's own, as tests do. Spawns on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Deployment`] if nothing is provisioned there.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use everstep::{Client, Prefix};
+    /// use everstep_common::store::Deployment;
+    /// use everstep_memory::{Faults, MemoryServer, Nodes, simulate};
+    ///
+    /// simulate(async {
+    ///     let server = MemoryServer::start(Nodes::One, 1, Faults::none());
+    ///     let connection = server.connect("client");
+    ///     let clock = Arc::new(connection.clock());
+    ///     let broker: Arc<dyn everstep_common::ports::Broker> = Arc::new(connection);
+    ///     Deployment::single_node(Prefix::none()).provision(&broker, &*clock).await.unwrap();
+    ///
+    ///     let client = Client::over(broker, clock, &Prefix::none()).await.unwrap();
+    ///     let run = client.start_named("order", None, &"o-17".into()).key("o-17").await.unwrap();
+    ///     assert_eq!(client.status(run.id()).await.unwrap().workflow.as_str(), "order");
+    /// });
+    /// ```
     pub async fn over(broker: Arc<dyn Broker>, clock: Arc<dyn Clock>, prefix: &Prefix) -> Result<Self, ClientError> {
         let deployment = Deployment::load(&broker, prefix).await?;
         let (store, driver) = Store::new(broker, clock, deployment);
@@ -91,12 +150,35 @@ impl Client {
         Ok(Self { store })
     }
 
-    /// The storage below, for tools that look into the journal.
+    /// The storage below, for tools that look into the journal. Its interface is that of the crate `everstep-common`, and changes with it.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// println!("{} partitions, {}", client.store().deployment().partitions, client.store().deployment().durability);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Starts a run of `workflow`; await the returned [`StartRun`] after giving it a key or tags.
+    /// Starts a run of `workflow`; await the returned [`StartRun`] after giving it a key or tags, for its semantics, errors and limits.
+    ///
+    /// The run is of the version that this binary declares. Its code need not be here: a `#[workflow]` without a body will do.
+    ///
+    /// ```no_run
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn order(ctx: WorkflowContext, order_id: String) -> Result<String, WorkflowError>;
+    ///
+    /// # async fn example(client: Client) -> anyhow::Result<()> {
+    /// let run = client.start(order, "o-17".to_owned()).key("o-17").await?;
+    /// println!("started {}", run.id());
+    /// let receipt: String = run.result().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn start<W, Marker>(
         &self,
         workflow: W,
@@ -110,11 +192,33 @@ impl Client {
     }
 
     /// Starts a run of a workflow known by name only. Without a version the newest that the owner knows is run.
+    ///
+    /// `input` is what the workflow takes: its one argument, an array of several, null for none. It is looked at by the workflow only: a run whose
+    /// input does not fit fails. A name that is none is [`ClientError::Invalid`] when this is awaited.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// let input = serde_json::json!(["customer-7", 1200]);
+    /// let run = client.start_named("charge", None, &input).await?;
+    /// let result: serde_json::Value = run.result().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn start_named(&self, workflow: &str, version: Option<u32>, input: &serde_json::Value) -> StartRun<serde_json::Value> {
         StartRun::named(self.clone(), workflow, version, input)
     }
 
-    /// A handle on a run that exists (or will); its result is decoded as `T`.
+    /// A handle on a run that was started before, here or elsewhere; its result is decoded as `T`. Nothing is asked of the server yet: that there
+    /// is no such run is told when its result is waited for.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// // The id came with a request, or from a database.
+    /// let run: everstep::RunId = "0-e7b97ed98ff28fc8cea316011add4707".parse()?;
+    /// let receipt = client.run::<String>(run).result().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn run<T>(&self, run: RunId) -> RunHandle<T> {
         RunHandle::later(self.clone(), run)
     }
@@ -127,6 +231,19 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError::NotFound`] if there is no such run, [`ClientError::Ended`] if it has ended already.
+    ///
+    /// ```no_run
+    /// use everstep::ClientError;
+    ///
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// match client.cancel(&run, "the customer changed their mind").await {
+    ///     Ok(()) => println!("asked to cancel"),
+    ///     Err(ClientError::Ended { .. }) => println!("too late"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn cancel(&self, run: &RunId, reason: &str) -> Result<(), ClientError> {
         self.send_to_newest(run, InboundKind::Cancel, reason).await
     }
@@ -152,7 +269,20 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As for [`Client::cancel`].
+    /// [`ClientError::NotFound`] if there is no such run, [`ClientError::Ended`] if it has ended. A run that went on as new has ended.
+    ///
+    /// ```no_run
+    /// use everstep::RunStatus;
+    ///
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// let summary = client.status(&run).await?;
+    /// if summary.status == RunStatus::Parked {
+    ///     println!("parked: {}", summary.reason.unwrap_or_default());
+    ///     client.resume(&run, false, "the fixed code is deployed").await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn resume(&self, run: &RunId, accept_unasked: bool, reason: &str) -> Result<(), ClientError> {
         self.send(run, fresh_id("resume"), InboundKind::Resume { accept_unasked }, Some(reason))
             .await

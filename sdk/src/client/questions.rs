@@ -13,7 +13,20 @@ use serde::Serialize;
 use super::standing::{Over, Standing, named, standings};
 use super::{Client, ClientError};
 
-/// A question that is open.
+/// A question that is open; brought by [`Client::questions`].
+///
+/// ```
+/// use everstep::OpenQuestion;
+/// use everstep::question::InputType;
+///
+/// /// What a chat shows as buttons; everything else gets a link to the form.
+/// fn buttons(open: &OpenQuestion) -> Option<Vec<String>> {
+///     match open.question.input {
+///         InputType::Approval | InputType::Select => Some(open.question.choices().into_iter().map(|choice| choice.label).collect()),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OpenQuestion {
     /// The name under which it is answered, with the scopes that it is in.
@@ -42,7 +55,14 @@ pub struct Respondent {
 }
 
 impl Respondent {
-    /// Somebody, by the name under which questions know them.
+    /// Somebody, by the name under which questions know them. Nothing here checks who they are: whoever passes the answer on has to. A text is
+    /// somebody, too: `"ada"` will do for `Respondent::new("ada")`.
+    ///
+    /// ```
+    /// use everstep::Respondent;
+    ///
+    /// assert_eq!(Respondent::new("ada"), "ada".into());
+    /// ```
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             by: name.into(),
@@ -51,14 +71,28 @@ impl Respondent {
         }
     }
 
-    /// They are in this group.
+    /// They are in this group, and so among those who may answer what is asked of it. May be said several times.
+    ///
+    /// ```
+    /// use everstep::Respondent;
+    ///
+    /// // As the token that they signed in with says.
+    /// let groups = ["finance", "berlin"];
+    /// let _ada = groups.into_iter().fold(Respondent::new("ada"), Respondent::in_group);
+    /// ```
     #[must_use]
     pub fn in_group(mut self, group: impl Into<String>) -> Self {
         self.groups.push(group.into());
         self
     }
 
-    /// Why they answer so, for people to read.
+    /// Why they answer so, for people to read: it stands in the journal with the answer.
+    ///
+    /// ```
+    /// use everstep::Respondent;
+    ///
+    /// let _ada = Respondent::new("ada").because("the invoice is missing");
+    /// ```
     #[must_use]
     pub fn because(mut self, reason: impl Into<String>) -> Self {
         self.reason = Some(reason.into());
@@ -77,7 +111,16 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError::NotFound`] if there is no such run.
+    /// [`ClientError::NotFound`] if there is no such run. One that has ended asks nothing.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// for open in client.questions(&run).await? {
+    ///     println!("{} (since {}): {}", open.wait, open.asked, open.question.text);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn questions(&self, run: &RunId) -> Result<Vec<OpenQuestion>, ClientError> {
         let journal = self.history(run).await?;
         if journal.iter().any(|entry| entry.key == EntryKey::End) {
@@ -92,6 +135,16 @@ impl Client {
     /// # Errors
     ///
     /// As for [`Client::answer`], whose names it takes.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// let open = client.question(&run, "approve-order").await?;
+    /// for choice in open.question.choices() {
+    ///     println!("{}: {}", choice.id, choice.label);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn question(&self, run: &RunId, wait: &str) -> Result<OpenQuestion, ClientError> {
         let asked = self.asked(run, wait).await?;
         still_open(run, &asked)?;
@@ -108,8 +161,24 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError::NotFound`] and [`ClientError::Ended`] as for a signal; [`ClientError::NoQuestion`] if the run asks nothing under that
-    /// name, [`ClientError::Ambiguous`] if several questions go by it, [`ClientError::Answered`], [`ClientError::Expired`] and [`ClientError::Withdrawn`] if it no longer does;
-    /// [`ClientError::Misfit`] if the value is no answer to it, and [`ClientError::Refused`] if it is not theirs to give.
+    /// name, [`ClientError::Ambiguous`] if several questions go by it, [`ClientError::Answered`], [`ClientError::Expired`] and
+    /// [`ClientError::Withdrawn`] if it no longer does; [`ClientError::Misfit`] if the value is no answer to it, and
+    /// [`ClientError::Refused`] if it is not theirs to give.
+    ///
+    /// ```no_run
+    /// use everstep::{ClientError, Respondent};
+    ///
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// let ada = Respondent::new("ada").in_group("support").because("she called");
+    /// match client.answer(&run, "colour", "blue", ada).await {
+    ///     Ok(()) => println!("taken"),
+    ///     Err(ClientError::Misfit { what, .. }) => println!("please correct it: {what}"),
+    ///     Err(ClientError::Answered { by, at, .. }) => println!("{by} was first, at {at}"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn answer<T: Serialize + ?Sized>(
         &self,
         run: &RunId,
@@ -137,7 +206,14 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As for [`Client::answer`].
+    /// As for [`Client::answer`]; [`ClientError::Refused`] also if it may not be skipped.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// client.skip(&run, "newsletter", "ada").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn skip(&self, run: &RunId, wait: &str, who: impl Into<Respondent>) -> Result<(), ClientError> {
         let asked = self.asked(run, wait).await?;
         self.reply(run, asked, Reply::Skip, who.into()).await
@@ -147,17 +223,40 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As for [`Client::answer`]; [`ClientError::Refused`] also if the approval is of something else.
+    /// As for [`Client::answer`]; [`ClientError::Refused`] also if the approval is of something else, or asked for by
+    /// whoever approves.
+    ///
+    /// ```no_run
+    /// use everstep::Respondent;
+    ///
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// let open = client.question(&run, "pay").await?;
+    /// if let Some(terms) = open.question.approval {
+    ///     println!("{} {}", terms.hash, terms.payload.unwrap_or_default()); // shown to Ada, who says yes
+    ///     client.approve(&run, "pay", terms.hash, Respondent::new("ada").in_group("finance")).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn approve(&self, run: &RunId, wait: &str, hash: PayloadHash, who: impl Into<Respondent>) -> Result<(), ClientError> {
         let asked = self.asked(run, wait).await?;
         self.reply(run, asked, Reply::Approve(hash), who.into()).await
     }
 
-    /// Says no to the approval `wait`, and to what has this hash.
+    /// Says no to the approval `wait`, and to what has this hash. The first no decides.
     ///
     /// # Errors
     ///
     /// As for [`Client::approve`].
+    ///
+    /// ```no_run
+    /// use everstep::{PayloadHash, Respondent};
+    ///
+    /// # async fn example(client: everstep::Client, run: everstep::RunId, shown: PayloadHash) -> anyhow::Result<()> {
+    /// client.reject(&run, "pay", shown, Respondent::new("ada").because("no invoice")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn reject(&self, run: &RunId, wait: &str, hash: PayloadHash, who: impl Into<Respondent>) -> Result<(), ClientError> {
         let asked = self.asked(run, wait).await?;
         self.reply(run, asked, Reply::Reject(hash), who.into()).await

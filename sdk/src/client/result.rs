@@ -26,7 +26,20 @@ struct Pushes {
     doubts: BoxStream<'static, ()>,
 }
 
-/// One run, seen by a client.
+/// One run, seen by a client; brought by [`Client::start`] and [`Client::run`]. `T` is what its workflow returns.
+///
+/// ```no_run
+/// use everstep::{RunError, RunHandle};
+///
+/// async fn told(run: RunHandle<u64>) -> String {
+///     let id = run.id().clone();
+///     match run.result().await {
+///         Ok(total) => format!("{id} brought {total}"),
+///         Err(RunError::Failed { failure, .. }) => format!("{id} failed: {failure}"),
+///         Err(error) => error.to_string(),
+///     }
+/// }
+/// ```
 pub struct RunHandle<T> {
     client: Client,
     run: RunId,
@@ -57,17 +70,55 @@ impl<T> RunHandle<T> {
         }
     }
 
-    /// The run's id.
+    /// The run's id, by which any process can look at it later: keep it where the request came from.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// let run = client.start_named("order", None, &"o-17".into()).await?;
+    /// println!("accepted as {}", run.id());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn id(&self) -> &RunId {
         &self.run
     }
 
     /// What the acknowledgement of its start survives: the level of the deployment, as its operator provisioned it.
+    ///
+    /// ```no_run
+    /// use everstep::Durability;
+    ///
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// let run = client.start_named("payout", None, &1200.into()).await?;
+    /// if run.durability() != Durability::Strict {
+    ///     eprintln!("a power cut may lose this payout");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn durability(&self) -> Durability {
         self.client.store.deployment().durability
     }
 
-    /// How the run ended, as recorded; waits for it. Of a run that went on as new, how the last one did.
+    /// How the run ended, as recorded; waits for it, for as long as it takes. Of a run that went on as new, how the last one did.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotFound`] if there is no such run, [`ClientError::ChainTooLong`] after 10,000 runs, [`ClientError::Unavailable`] if the server
+    /// is gone when the end is to be read: ask again with [`Client::run`].
+    ///
+    /// ```no_run
+    /// use everstep::journal::RunOutcome;
+    ///
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// match client.run::<serde_json::Value>(run).outcome().await? {
+    ///     RunOutcome::Completed(_) => println!("done"),
+    ///     RunOutcome::Failed(failure) => println!("page somebody: {failure}"),
+    ///     outcome => println!("{outcome:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn outcome(self) -> Result<RunOutcome, ClientError> {
         self.last().await.map(|(_, outcome)| outcome)
     }
@@ -103,6 +154,21 @@ impl<T: DeserializeOwned> RunHandle<T> {
     ///
     /// [`RunError::Failed`], [`RunError::Cancelled`] and [`RunError::Terminated`] say how the run ended; a parked run does not end, and is
     /// waited for. A run that went on as new is followed to the last one; [`ClientError::ChainTooLong`] after 10,000.
+    /// [`ClientError::Value`] if what it returned is not a `T`. Otherwise as for [`outcome`](Self::outcome).
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// // An HTTP handler does not wait for ever: the run goes on, and is asked for again.
+    /// let result = client.run::<String>(run).result();
+    /// match tokio::time::timeout(Duration::from_secs(20), result).await {
+    ///     Ok(receipt) => println!("200 {}", receipt?),
+    ///     Err(_) => println!("202 still at it"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn result(self) -> Result<T, RunError> {
         let client = self.client.clone();
         let (run, outcome) = self.last().await?;

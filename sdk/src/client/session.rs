@@ -8,7 +8,14 @@ use serde_json::Value as Json;
 use super::value::json;
 use super::{Client, ClientError};
 
-/// A value of a session, as its operator sees it.
+/// A value of a session, as its operator sees it; brought by [`Client::session`].
+///
+/// ```
+/// use everstep::SessionEntry;
+///
+/// let entry = SessionEntry { key: "visits".to_owned(), value: 3.into(), written: None, revision: 17 };
+/// assert_eq!(format!("{} = {}", entry.key, entry.value), "visits = 3");
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SessionEntry {
     /// Its name.
@@ -23,6 +30,10 @@ pub struct SessionEntry {
 
 impl Client {
     /// The values of a session, by name; none if nothing was ever set in it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Session`] if they cannot be read, [`ClientError::Value`] if one of them cannot be decoded.
     ///
     /// ```no_run
     /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {

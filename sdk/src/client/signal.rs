@@ -19,7 +19,17 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError::NotFound`] if there is no such run, [`ClientError::Ended`] if it has ended, [`ClientError::SignalConflict`] if another
-    /// signal was sent under that id.
+    /// signal was sent under that id. [`ClientError::Name`] if the name or the id does not have 1 to 128 characters (`NAME_CHARS_MAX`);
+    /// [`ClientError::Payload`] if the value is over 64 MiB (`PAYLOAD_BYTES_MAX`). After [`ClientError::Unavailable`] send it again, under the
+    /// same id.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// // The id of the payment provider's event, which may be delivered twice.
+    /// client.signal(&run, "paid", "evt_1Q2w3E", &1200_u64).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn signal<T: Serialize + ?Sized>(&self, run: &RunId, name: &str, id: &str, value: &T) -> Result<(), ClientError> {
         let key = EntryKey::In(named("signal", name).and_then(|()| inbound_id(id))?);
         let what = format!("encoding signal {name:?}");

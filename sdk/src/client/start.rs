@@ -22,7 +22,32 @@ use super::{Client, ClientError, RunHandle, terms};
 use crate::telemetry;
 use crate::workflow::Workflow;
 
-/// A start that is about to be made; awaiting it makes it.
+/// A start that is about to be made; awaiting it makes it. Acknowledged when it is durable, whether or not an orchestrator is up.
+///
+/// With a [`key`](Self::key) it is made once, however often it is asked for; without, each time is another run. So give one wherever the
+/// caller may ask again: after [`ClientError::Unavailable`] the run may have been started.
+///
+/// # Errors
+///
+/// [`ClientError::Conflict`] if the key was used with another input; [`ClientError::Payload`] if the input is over 64 MiB (`PAYLOAD_BYTES_MAX`);
+/// [`ClientError::Value`] if it cannot be encoded; [`ClientError::Unavailable`] if the server does not answer within 15 seconds.
+///
+/// ```no_run
+/// use everstep::ClientError;
+/// use everstep::prelude::*;
+///
+/// #[workflow]
+/// async fn order(ctx: WorkflowContext, cents: u64) -> Result<String, WorkflowError>;
+///
+/// # async fn example(client: Client) -> anyhow::Result<()> {
+/// match client.start(order, 1200).key("o-17").session("customer-7").tag("country", "de").await {
+///     Ok(run) => println!("run {}", run.id()),
+///     Err(ClientError::Conflict { run, .. }) => println!("o-17 was ordered for another sum, in run {run}"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a run starts when this is awaited"]
 pub struct StartRun<T> {
     client: Client,
@@ -77,20 +102,48 @@ impl<T> StartRun<T> {
 
     /// The caller's name for this run: the same workflow, key and input give the same run, however often it is started.
     ///
-    /// Another input under the same key is [`ClientError::Conflict`].
+    /// Another input under the same key is [`ClientError::Conflict`]. Version, session and tags are those of the first start.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// // The webhook may be delivered twice.
+    /// let delivered = serde_json::json!({ "event": "evt_1Q2w3E", "cents": 1200 });
+    /// let first = client.start_named("payment", None, &delivered).key("evt_1Q2w3E").await?;
+    /// let again = client.start_named("payment", None, &delivered).key("evt_1Q2w3E").await?;
+    /// assert_eq!(first.id(), again.id());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn key(self, key: impl Into<String>) -> Self {
         self.with(|request| request.key = Some(key.into()))
     }
 
     /// The session whose values the run shares with all other runs started in it ([`ctx.session()`](crate::WorkflowContext::session)):
-    /// any text of 1 to 256 characters. A session begins with its first run and does not end.
+    /// any text of 1 to 256 characters (`SESSION_ID_CHARS_MAX`). A session begins with its first run and does not end.
     ///
-    /// A start that is repeated under its key stays in the session that it was made in first.
+    /// A start that is repeated under its key stays in the session that it was made in first. Another text is taken here; every operation on the
+    /// session then fails in the workflow.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// for page in ["/", "/prices"] {
+    ///     client.start_named("visit", None, &page.into()).session("visitor-4711").await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn session(self, session: impl Into<String>) -> Self {
         self.with(|request| request.session = Some(session.into()))
     }
 
-    /// A label, for people and filters.
+    /// A label, for people and filters; children have it, too. A second one of the same name replaces the first.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// let run = client.start_named("order", None, &"o-17".into()).tag("tenant", "acme").tag("country", "de").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tag(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.with(|request| drop(request.tags.insert(name.into(), value.into())))
     }

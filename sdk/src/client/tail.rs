@@ -32,7 +32,25 @@ const LOOKS_MAX: u32 = 14;
 pub(super) const LOOKS_FOR_END_MAX: u32 = 66;
 
 impl Client {
-    /// Every entry of a run's journal, those to come included; ends with the run. A run that does not exist yet is waited for.
+    /// Every entry of a run's journal, those to come included; ends with the run. A run that does not exist yet is waited for. Of a run that goes on
+    /// as new, the entries of that one run only: [`Client::newest`] finds the next.
+    ///
+    /// # Errors
+    ///
+    /// The stream ends after an error: [`ClientError::Unavailable`] or [`ClientError::Read`]. A new one begins with the first entry again.
+    ///
+    /// ```no_run
+    /// use futures::StreamExt;
+    ///
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// let mut entries = client.tail(&run);
+    /// while let Some(entry) = entries.next().await {
+    ///     let entry = entry?;
+    ///     println!("{} {:?}", entry.time, entry.key);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tail(&self, run: &RunId) -> BoxStream<'static, Result<JournalEntry, ClientError>> {
         let (client, run) = (self.clone(), run.clone());
         let begin = async move {

@@ -80,13 +80,14 @@ impl<Out> UpdateRun<Out> {
     /// The caller's name for this one request, of 1 to 128 characters: asked again under it, with the same name and input, the run does
     /// nothing twice, and the answer is the same. Without it each update is a new one.
     ///
-    /// Another name or input under the same key is [`ClientError::UpdateConflict`].
+    /// Another name or input under the same key is [`ClientError::UpdateConflict`]. Example: see [`UpdateRun`].
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = key.into();
         self
     }
 
-    /// How long the answer is waited for; a minute unless this is said. When it passes, the update stays with the run.
+    /// How long the answer is waited for; a minute unless this is said. When it passes, the update stays with the run, and
+    /// [`UpdateError::TimedOut`] names the key to ask again with. Example: see [`UpdateRun`].
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -143,6 +144,14 @@ impl Client {
     /// # Limits
     ///
     /// A run that has not taken 1,000 updates rejects further ones until it has. An update is two entries of the run's journal.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// let seat: String = client.update(&run, "book", &12_u32).await?;
+    /// println!("{seat}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn update<In, Out>(&self, run: &RunId, name: &str, input: &In) -> UpdateRun<Out>
     where
         In: Serialize + ?Sized,

@@ -14,6 +14,24 @@ impl Client {
     ///
     /// JSON is poorer than MessagePack: bytes become an array of numbers, a key that is no text becomes its JSON text, and what is no
     /// finite number becomes null.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Payload`] if a large value cannot be fetched, [`ClientError::Value`] if it is not MessagePack, or nested more than 64 deep
+    /// (`VALUE_DEPTH_MAX`).
+    ///
+    /// ```no_run
+    /// use everstep::journal::Entry;
+    ///
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// for entry in client.history(&run).await? {
+    ///     if let Entry::Start(start) = entry.entry {
+    ///         println!("it was started with {}", client.value(&run, &start.input).await?);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn value(&self, run: &RunId, payload: &Payload) -> Result<Json, ClientError> {
         let bytes = self.store.get_payload(run, payload).await?;
         json(&bytes, || format!("a value of run {run} is not MessagePack"))

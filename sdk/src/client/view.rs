@@ -26,7 +26,7 @@ const ASKED_MAX: u32 = 10;
 /// The same for somebody who can do without.
 const ASKED_IN_PASSING_MAX: u32 = 2;
 
-/// How a run looks from inside; made by [`Client::look_inside`].
+/// How a run looks from inside; made by [`Client::look_inside`]. Example: see there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inside {
     /// What its workflow published, if it did.
@@ -84,11 +84,22 @@ impl Client {
     }
 
     /// All that can be told, for a person: the view, if one was published, the state, and what waits under a limit. Waits one second for
-    /// an answer.
+    /// an answer, where [`Client::view`] and [`Client::state`] wait five.
     ///
     /// # Errors
     ///
     /// As for [`Client::view`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// let inside = client.look_inside(&run).await?;
+    /// println!("{}", inside.view.unwrap_or_default());
+    /// for (name, value) in inside.state {
+    ///     println!("{name}: {value}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn look_inside(&self, run: &RunId) -> Result<Inside, ClientError> {
         let RunView {
             view, state, at_gates, ..

@@ -18,7 +18,13 @@ use crate::error::{WorkflowError, WorkflowErrorKind};
 use crate::function::Function;
 use crate::waits::StepFuture;
 
-/// A batch that begins when first polled; made by `ctx.batch(…)`.
+/// A batch that begins when first polled; made by [`ctx.batch(…)`](crate::WorkflowContext::batch).
+///
+/// # Errors
+///
+/// A failed item is a part of the [`BatchResult`]. The batch itself fails with [`WorkflowErrorKind::Invalid`] if it has more than 10,000 items
+/// (`BATCH_ITEMS_MAX`), or if its keys or its tolerance are no good; with [`WorkflowErrorKind::Cancelled`] if the run or the block round it
+/// is cancelled.
 ///
 /// ```
 /// use everstep::prelude::*;
@@ -85,26 +91,92 @@ impl<F: Function> BatchFuture<F> {
         }
     }
 
-    /// How many items run at a time: from 1 to 1,000, and 20 unless it is said. The next one begins when one ends.
+    /// How many items run at a time: from 1 to 1,000 (`STEPS_IN_FLIGHT_MAX`), and 20 (`BATCH_CONCURRENCY`) unless it is said. The next one
+    /// begins when one ends. A number outside of that is taken as the nearest within.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn refund(ctx: FunctionContext, charge: String) -> Result<(), StepError>;
+    ///
+    /// #[workflow]
+    /// async fn recall(ctx: WorkflowContext, charges: Vec<String>) -> Result<usize, WorkflowError> {
+    ///     // The payment provider answers five requests at a time.
+    ///     let refunds = ctx.batch(refund, charges).max_concurrency(5).await?;
+    ///     Ok(refunds.stats.completed)
+    /// }
+    /// ```
     pub fn max_concurrency(self, items: usize) -> Self {
         self.with(|plan| plan.max_concurrency = items.clamp(1, STEPS_IN_FLIGHT_MAX))
     }
 
-    /// How long one item may take from when it begins, retries and waiting included; the function's own `total_timeout` if that is less.
-    /// An item whose time is up has failed.
+    /// How long one item may take from when it begins, retries and waiting included; the function's own `total_timeout` (24 hours unless it
+    /// declares another) if that is less. An item whose time is up has failed as [`FailureKind::DeadlineExceeded`](crate::FailureKind).
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn probe(ctx: FunctionContext, host: String) -> Result<u64, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn silent_hosts(ctx: WorkflowContext, hosts: Vec<String>) -> Result<usize, WorkflowError> {
+    ///     let probed = ctx.batch(probe, hosts).item_timeout(Duration::from_secs(10)).await?;
+    ///     Ok(probed.failures().filter(|(_, failure)| failure.kind == FailureKind::DeadlineExceeded).count())
+    /// }
+    /// ```
     pub fn item_timeout(self, timeout: Duration) -> Self {
         self.with(|plan| plan.item_timeout = Some(timeout))
     }
 
-    /// How many items may fail: a number, or a ratio of all from 0.0 to 1.0. When one more has failed, the rest is cancelled and awaited, and
-    /// the result says that the batch was [`stopped`](BatchResult::stopped). All may fail unless it is said.
+    /// How many items may fail: a number, or a ratio of all from 0.0 to 1.0, rounded down. When one more has failed, the rest is cancelled and
+    /// awaited, and the result says that the batch was [`stopped`](BatchResult::stopped). All may fail unless it is said.
+    ///
+    /// A ratio outside of that is [`WorkflowErrorKind::Invalid`] when the batch is awaited.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn migrate(ctx: FunctionContext, account: u64) -> Result<(), StepError>;
+    ///
+    /// #[workflow]
+    /// async fn migration(ctx: WorkflowContext, accounts: Vec<u64>) -> Result<usize, WorkflowError> {
+    ///     let migrated = ctx.batch(migrate, accounts).tolerate(0.02).await?;
+    ///     if migrated.stopped {
+    ///         return Err(WorkflowError::new(format!("gave up after {} failures", migrated.stats.failed)));
+    ///     }
+    ///     Ok(migrated.stats.completed)
+    /// }
+    /// ```
     pub fn tolerate(self, failures: impl IntoTolerance) -> Self {
         self.with(|plan| plan.tolerance = failures.into_tolerance())
     }
 
     /// What an item is called, in the journal's keys and in the result: 1 to 128 characters, no two the same. Its place unless it is said.
     ///
-    /// With it a batch that is changed while it runs finds its items again, wherever they stand.
+    /// With it a batch that is changed while it runs finds its items again, wherever they stand. `key_by` is called again on each replay, and
+    /// must only compute. Names that are empty, too long or there twice are [`WorkflowErrorKind::Invalid`] when the batch is awaited.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Invoice {
+    ///     number: String,
+    ///     cents: u64,
+    /// }
+    ///
+    /// #[function]
+    /// async fn send_invoice(ctx: FunctionContext, invoice: Invoice) -> Result<(), StepError>;
+    ///
+    /// #[workflow]
+    /// async fn unsent(ctx: WorkflowContext, invoices: Vec<Invoice>) -> Result<Vec<String>, WorkflowError> {
+    ///     let sent = ctx.batch(send_invoice, invoices).key_by(|invoice| invoice.number.clone()).await?;
+    ///     Ok(sent.failures().map(|(number, _)| number.to_owned()).collect())
+    /// }
+    /// ```
     pub fn key_by(self, key_by: impl Fn(&F::Input) -> String + 'static) -> Self {
         self.with(|plan| plan.key_by = Some(Box::new(key_by)))
     }
@@ -225,7 +297,11 @@ impl<F: Function> fmt::Debug for BatchFuture<F> {
     }
 }
 
-/// A batch of which every item must complete; made by `ctx.map(…)`.
+/// A batch of which every item must complete; made by [`ctx.map(…)`](crate::WorkflowContext::map).
+///
+/// # Errors
+///
+/// What the first item to fail failed with, with the item named before it: `item 3: step …`. Otherwise as for [`BatchFuture`].
 ///
 /// ```
 /// use everstep::prelude::*;
@@ -246,17 +322,55 @@ impl<F: Function> MapFuture<F> {
         Self(batch.tolerate(0))
     }
 
-    /// How many items run at a time: from 1 to 1,000, and 20 unless it is said.
+    /// How many items run at a time, as for [`BatchFuture::max_concurrency`]: from 1 to 1,000, and 20 unless it is said.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn transcode(ctx: FunctionContext, clip: String) -> Result<String, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn film(ctx: WorkflowContext, clips: Vec<String>) -> Result<Vec<String>, WorkflowError> {
+    ///     ctx.map(transcode, clips).max_concurrency(2).await
+    /// }
+    /// ```
     pub fn max_concurrency(self, items: usize) -> Self {
         Self(self.0.max_concurrency(items))
     }
 
-    /// How long one item may take from when it begins, retries and waiting included.
+    /// How long one item may take from when it begins, retries and waiting included. An item whose time is up has failed, and the map with it:
+    /// [`WorkflowErrorKind::Step`] with a failure of the kind [`DeadlineExceeded`](crate::FailureKind).
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn rate(ctx: FunctionContext, currency: String) -> Result<f64, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn rates(ctx: WorkflowContext, currencies: Vec<String>) -> Result<Vec<f64>, WorkflowError> {
+    ///     ctx.map(rate, currencies).item_timeout(Duration::from_secs(30)).await
+    /// }
+    /// ```
     pub fn item_timeout(self, timeout: Duration) -> Self {
         Self(self.0.item_timeout(timeout))
     }
 
-    /// What an item is called in the journal's keys; its place unless it is said.
+    /// What an item is called in the journal's keys, as for [`BatchFuture::key_by`]; its place unless it is said.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn thumbnail(ctx: FunctionContext, picture: String) -> Result<String, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn gallery(ctx: WorkflowContext, pictures: Vec<String>) -> Result<Vec<String>, WorkflowError> {
+    ///     // Pictures may be added while it runs: those that are done are not done again.
+    ///     ctx.map(thumbnail, pictures).key_by(|picture| picture.clone()).await
+    /// }
+    /// ```
     pub fn key_by(self, key_by: impl Fn(&F::Input) -> String + 'static) -> Self {
         Self(self.0.key_by(key_by))
     }

@@ -22,7 +22,27 @@ const LOGS_BY_DEFAULT: &str = "info,async_nats=warn";
 /// applied would ask every crate's innermost spans along.
 const TRACES_BY_DEFAULT: &str = "info,everstep=debug";
 
-/// Keeps exporters alive; dropping it flushes them.
+/// Logs, traces and metrics of a process, for as long as this lives; dropping it flushes what is to be exported.
+///
+/// Logs go to standard error: `EVERSTEP_LOG`, else `RUST_LOG`, says which, in the syntax of `tracing_subscriber::EnvFilter`; `info,async_nats=warn`
+/// if neither is set. Traces (`EVERSTEP_TRACES`, in the same syntax; `info,everstep=debug`) and metrics are exported if `OTEL_EXPORTER_OTLP_ENDPOINT` is
+/// set, under the name `OTEL_SERVICE_NAME`, else that of the program.
+///
+/// [`App::main`](crate::App::main) and [`App::run`](crate::App::run) set it up by themselves.
+///
+/// ```no_run
+/// use everstep::prelude::*;
+/// use everstep::{AppOptions, ConnectOptions, Telemetry};
+///
+/// #[tokio::main]
+/// async fn main() -> anyhow::Result<()> {
+///     let telemetry = Telemetry::start()?;
+///     telemetry.serve_metrics("127.0.0.1:9464".parse()?).await?;
+///     let mut running = App::new().start(AppOptions::new(ConnectOptions::default())).await?;
+///     running.ended().await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "telemetry ends when this is dropped"]
 pub struct Telemetry {
@@ -31,6 +51,18 @@ pub struct Telemetry {
 }
 
 /// Why telemetry could not be set up.
+///
+/// ```no_run
+/// use everstep::{Telemetry, TelemetryError};
+///
+/// /// In a program that may log already.
+/// fn telemetry() -> Result<Option<Telemetry>, TelemetryError> {
+///     match Telemetry::start() {
+///         Err(TelemetryError::Logs(_)) => Ok(None),
+///         started => started.map(Some),
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TelemetryError {
@@ -54,7 +86,20 @@ pub enum TelemetryError {
 }
 
 impl Telemetry {
-    /// Sets up logs, traces and metrics as the environment says.
+    /// Sets up logs, traces and metrics as the environment says. Once in a process.
+    ///
+    /// # Errors
+    ///
+    /// [`TelemetryError::Logs`] if a subscriber of `tracing` is set already, [`TelemetryError::Export`] if the collector's settings are wrong,
+    /// [`TelemetryError::Metrics`] if the metrics cannot be registered. A collector that does not answer is no error.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), everstep::TelemetryError> {
+    /// let _telemetry = everstep::Telemetry::start()?;
+    /// tracing::info!("ready");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn start() -> Result<Self, TelemetryError> {
         let export = std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some_and(|endpoint| !endpoint.is_empty());
         let resource = Resource::builder().with_service_name(service_name()).build();
@@ -86,14 +131,23 @@ impl Telemetry {
         Ok(Self { traces, metrics })
     }
 
-    /// Serves `/metrics` for as long as the process lives; returns the address, whose port is chosen if `address` has port 0.
+    /// Serves `/metrics`, in the text format of Prometheus, for as long as the process lives; returns the address, whose port is chosen if `address`
+    /// has port 0.
     ///
     /// [`App::run`](crate::App::run) does so by itself if the command line asks for it; this is for programs that call
     /// [`App::start`](crate::App::start).
     ///
     /// # Errors
     ///
-    /// [`TelemetryError::Serve`] if the port is taken.
+    /// [`TelemetryError::Serve`] if the port is taken, or the address is not this machine's.
+    ///
+    /// ```no_run
+    /// # async fn example(telemetry: everstep::Telemetry) -> anyhow::Result<()> {
+    /// let address = telemetry.serve_metrics("127.0.0.1:0".parse()?).await?;
+    /// println!("http://{address}/metrics");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn serve_metrics(&self, address: SocketAddr) -> Result<SocketAddr, TelemetryError> {
         metrics::serve_metrics(address).await
     }

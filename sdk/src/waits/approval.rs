@@ -68,6 +68,20 @@ struct Subject {
 }
 
 /// What an approval brings when it is not decided in time. Never a yes.
+///
+/// ```
+/// use everstep::prelude::*;
+///
+/// #[workflow]
+/// async fn deploy(ctx: WorkflowContext, image: String) -> Result<bool, WorkflowError> {
+///     let hour = Duration::from_secs(60 * 60);
+///     let approval = Approval::of("Deploy this image", &image).expires(hour).on_expire(OnExpire::Fail);
+///     match ctx.await_approval(approval).await {
+///         Err(error) if error.is_timed_out() => Err(error.context("nobody is on call")),
+///         decided => Ok(decided?.is_approved()),
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnExpire {
     /// A [`Decision`] that says [`Verdict::Expired`].
@@ -78,6 +92,19 @@ pub enum OnExpire {
 }
 
 /// How an approval came out.
+///
+/// ```
+/// use everstep::Verdict;
+///
+/// fn told_to_the_customer(verdict: Verdict) -> &'static str {
+///     match verdict {
+///         Verdict::Approved => "your refund is on its way",
+///         Verdict::Rejected => "your refund was declined",
+///         Verdict::Expired => "we are sorry: ask us again",
+///     }
+/// }
+/// assert_eq!(told_to_the_customer(Verdict::Expired), "we are sorry: ask us again");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// As many as are needed said yes.
@@ -89,6 +116,15 @@ pub enum Verdict {
 }
 
 /// Who said what about an approval.
+///
+/// ```
+/// use everstep::Said;
+/// use everstep::prelude::*;
+///
+/// let said = Said { by: "ada".to_owned(), approved: false, at: Timestamp::UNIX_EPOCH, reason: Some("no invoice".to_owned()) };
+/// let line = format!("{} {}", said.by, if said.approved { "approved" } else { "rejected" });
+/// assert_eq!(line, "ada rejected");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     /// Who.
@@ -101,7 +137,24 @@ pub struct Said {
     pub reason: Option<String>,
 }
 
-/// How an approval was decided. Good for one step.
+/// How an approval was decided; brought by [`ctx.await_approval(…)`](crate::WorkflowContext::await_approval). Good for one step.
+///
+/// A clone is the same decision: what uses up one of them uses up all.
+///
+/// ```
+/// use everstep::prelude::*;
+/// use everstep::{Decision, Verdict};
+///
+/// /// What is written into the ticket.
+/// fn note(decision: &Decision) -> String {
+///     let names: Vec<_> = decision.said().iter().map(|said| said.by.as_str()).collect();
+///     match decision.verdict() {
+///         Verdict::Approved => format!("approved by {}", names.join(" and ")),
+///         Verdict::Rejected => format!("rejected by {}", names.join(" and ")),
+///         Verdict::Expired => "nobody decided".to_owned(),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Decision(Rc<Decided>);
 
@@ -118,7 +171,21 @@ struct Decided {
 impl Approval {
     /// The approval of `payload`, which is shown to those who decide.
     ///
-    /// What a step gets is its input: one argument is the payload itself, several are a tuple.
+    /// What a step gets is its input: one argument is the payload itself, several are a tuple. What has no canonical JSON, or is too large to be
+    /// shown, is refused when the approval is awaited: see [`ApprovalFuture`].
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn drop_table(ctx: FunctionContext, table: String) -> Result<(), StepError>;
+    ///
+    /// #[workflow]
+    /// async fn clean_up(ctx: WorkflowContext, table: String) -> Result<(), WorkflowError> {
+    ///     let decision = ctx.await_approval(Approval::of("Drop this table", &table)).await?;
+    ///     ctx.step(drop_table, table).requires(&decision).await
+    /// }
+    /// ```
     pub fn of<T: Serialize + ?Sized>(summary: impl Into<String>, payload: &T) -> Self {
         let subject = encode(format_args!("the payload of an approval"), &payload)
             .map_err(|failure| WorkflowError::invalid(failure.message))
@@ -130,7 +197,24 @@ impl Approval {
         Self::new(summary.into(), subject)
     }
 
-    /// The approval of what has this SHA-256 in canonical JSON; people have to be shown what that is elsewhere.
+    /// The approval of what has this SHA-256 in canonical JSON (RFC 8785); people have to be shown what that is elsewhere. For what is over 256 KiB,
+    /// or must not stand in the journal.
+    ///
+    /// ```
+    /// use everstep::PayloadHash;
+    /// use everstep::prelude::*;
+    ///
+    /// /// Puts the contract into the archive; the hash of its canonical JSON.
+    /// #[function]
+    /// async fn archive(ctx: FunctionContext, customer: String) -> Result<String, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn contract(ctx: WorkflowContext, customer: String) -> Result<bool, WorkflowError> {
+    ///     let hash: PayloadHash = ctx.step(archive, customer).await?.parse()?;
+    ///     let signing = Approval::of_hash("Sign the contract in the archive", hash).approvers(["legal"]);
+    ///     Ok(ctx.await_approval(signing).await?.is_approved())
+    /// }
+    /// ```
     pub fn of_hash(summary: impl Into<String>, hash: PayloadHash) -> Self {
         Self::new(summary.into(), Ok(Subject { hash, payload: None }))
     }
@@ -148,37 +232,87 @@ impl Approval {
         }
     }
 
-    /// The people and groups of whom each may decide; anybody if there are none.
+    /// The people and groups of whom each may decide; anybody if there are none. Each call replaces what was said before.
+    ///
+    /// Names are those that `Client::approve` and `everstep runs approve` are given. Nothing here checks that they exist.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// let _approval = Approval::of("Raise the limit to 5,000", &("customer-7", 5_000)).approvers(["risk", "ada"]);
+    /// ```
     pub fn approvers<S: Into<String>>(mut self, approvers: impl IntoIterator<Item = S>) -> Self {
         self.approvers = approvers.into_iter().map(Into::into).collect();
         self
     }
 
-    /// How many different people have to say yes; at least one. The first no decides.
+    /// How many different people have to say yes: 1 unless it is said, and at least that. The first no decides.
+    ///
+    /// Nothing checks that so many may: an approval that asks for more than there are waits until it expires, or is rejected.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// let _four_eyes = Approval::of("Rotate the root key", "2026-11").approvers(["security"]).quorum(2);
+    /// ```
     pub fn quorum(mut self, people: u32) -> Self {
         self.quorum = people.max(1);
         self
     }
 
-    /// Who asked for it, and so may not decide on it, whatever groups they are in.
+    /// Who asked for it, and so may not decide on it, whatever groups they are in. Their word is refused where it is given.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// fn expense(employee: &str, cents: u64) -> Approval {
+    ///     Approval::of(format!("{employee} spent {cents} cents"), &(employee, cents)).approvers(["finance"]).requested_by(employee)
+    /// }
+    /// let _approval = expense("ada", 12_000);
+    /// ```
     pub fn requested_by(mut self, requester: impl Into<String>) -> Self {
         self.requester = Some(requester.into());
         self
     }
 
-    /// When it is no longer waited for.
+    /// When it is no longer waited for: that long after it is first polled, or at a time. It never expires unless it is said.
+    ///
+    /// Of a decision and the deadline the one that was stored first counts.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// let _by_tomorrow = Approval::of("Publish", "post-7").expires(Duration::from_secs(24 * 60 * 60));
+    /// let _by_new_year = Approval::of("Publish", "post-7").expires("2027-01-01T00:00:00Z".parse::<Timestamp>().unwrap());
+    /// ```
     pub fn expires(mut self, deadline: impl Into<Deadline>) -> Self {
         self.expires = Some(deadline.into());
         self
     }
 
-    /// What happens then.
+    /// What happens then: a refusal unless it is said. Example: see [`OnExpire`].
     pub fn on_expire(mut self, on_expire: OnExpire) -> Self {
         self.on_expire = on_expire;
         self
     }
 
-    /// The name under which it is decided, numbered from its second use in a scope on; else `approval`.
+    /// The name under which it is decided, numbered from its second use in a scope on; else `approval`. It has 1 to 128 characters, or the wait
+    /// fails with [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid).
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn release(ctx: WorkflowContext, image: String) -> Result<bool, WorkflowError> {
+    ///     let (code, cost) = ctx
+    ///         .parallel((
+    ///             ctx.await_approval(Approval::of("The code", &image).named("code").approvers(["engineering"])),
+    ///             ctx.await_approval(Approval::of("The cost", &image).named("cost").approvers(["finance"])),
+    ///         ))
+    ///         .await?;
+    ///     Ok(code.is_approved() && cost.is_approved())
+    /// }
+    /// ```
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -187,21 +321,54 @@ impl Approval {
 
 impl Decision {
     /// Whether as many as are needed said yes, in time.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn vacation(ctx: WorkflowContext, days: u32) -> Result<String, WorkflowError> {
+    ///     let decision = ctx.await_approval(Approval::of("Days off", &days)).await?;
+    ///     Ok(if decision.is_approved() { "enjoy" } else { "ask again" }.to_owned())
+    /// }
+    /// ```
     pub fn is_approved(&self) -> bool {
         self.0.verdict == Verdict::Approved
     }
 
-    /// How it came out.
+    /// How it came out; tells a no from a silence. Example: see [`Decision`].
     pub fn verdict(&self) -> Verdict {
         self.0.verdict
     }
 
-    /// The hash of what was decided on.
+    /// The hash of what was decided on, for what keeps it: 64 hex digits when printed.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn audit(ctx: FunctionContext, what: String, hash: String) -> Result<(), StepError>;
+    ///
+    /// #[workflow]
+    /// async fn audited(ctx: WorkflowContext, order: u64) -> Result<(), WorkflowError> {
+    ///     let decision = ctx.await_approval(Approval::of("Cancel this order", &order)).await?;
+    ///     ctx.step(audit, ("cancel".to_owned(), decision.hash().to_string())).await
+    /// }
+    /// ```
     pub fn hash(&self) -> PayloadHash {
         self.0.hash
     }
 
-    /// What was said by those who count, in the order stored.
+    /// What was said by those who count, in the order stored. Empty if it expired, also if some of those who are needed had said yes by then.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn reasons(ctx: WorkflowContext, plan: String) -> Result<Vec<String>, WorkflowError> {
+    ///     let decision = ctx.await_approval(Approval::of("This plan", &plan).quorum(3)).await?;
+    ///     Ok(decision.said().iter().filter_map(|said| said.reason.clone()).collect())
+    /// }
+    /// ```
     pub fn said(&self) -> &[Said] {
         &self.0.said
     }
@@ -240,6 +407,27 @@ impl Decision {
 /// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if the payload has no canonical JSON (integers beyond 2^53, map keys that
 /// are no texts), or is over 256 KiB: then show its hash. [`WorkflowErrorKind::Cancelled`](crate::WorkflowErrorKind::Cancelled) if the run or
 /// the block round it is cancelled: the approval is then withdrawn, and nothing that requires it runs.
+///
+/// ```
+/// use everstep::prelude::*;
+///
+/// #[function]
+/// async fn still_needed(ctx: FunctionContext, ticket: u64) -> Result<bool, StepError>;
+///
+/// #[workflow]
+/// async fn access(ctx: WorkflowContext, ticket: u64) -> Result<bool, WorkflowError> {
+///     let mut approval = ctx.await_approval(Approval::of("Access to production", &ticket).approvers(["operations"]));
+///     loop {
+///         select! {
+///             decision = &mut approval => return Ok(decision?.is_approved()),
+///             slept = ctx.sleep(Duration::from_secs(60 * 60)) => slept?,
+///         }
+///         if !ctx.step(still_needed, ticket).await? {
+///             return Ok(false); // dropped, and so withdrawn
+///         }
+///     }
+/// }
+/// ```
 #[must_use = "an approval is asked for when it is awaited"]
 pub struct ApprovalFuture {
     /// `None` if it cannot be asked for.
@@ -296,7 +484,20 @@ impl ApprovalFuture {
         }
     }
 
-    /// Names it exactly so, and unnumbered. A key may be asked for once only in a run.
+    /// Names it in the journal exactly so: unnumbered, and without the names of the blocks that it is in.
+    ///
+    /// A key may be asked for once only in a run: the second wait fails with [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid), as one with an empty key does.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn payouts(ctx: WorkflowContext, orders: Vec<u64>) -> Result<usize, WorkflowError> {
+    ///     let approvals = orders.into_iter().map(|order| ctx.await_approval(Approval::of("Pay", &order)).key(format!("pay/{order}")));
+    ///     let decisions = ctx.parallel(approvals.collect::<Vec<_>>()).await?;
+    ///     Ok(decisions.iter().filter(|decision| decision.is_approved()).count())
+    /// }
+    /// ```
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         self.name = key.as_ref().to_owned();
         self.asked = self.asked.map(|asked| asked.key(key.as_ref()));

@@ -14,9 +14,16 @@ use super::{decode, encode};
 use crate::error::WorkflowError;
 use crate::workflow::Workflow;
 
-/// A run of another workflow, started when this is first polled and awaited to its end; made by `ctx.child(…)`.
+/// A run of another workflow, started when this is first polled and awaited to its end; made by
+/// [`ctx.child(…)`](crate::WorkflowContext::child).
 ///
 /// Dropped before that, it is cancelled.
+///
+/// # Errors
+///
+/// [`WorkflowErrorKind::Child`](crate::WorkflowErrorKind::Child) if it ended without a value, or cannot be started: its input cannot be encoded
+/// or is over 64 MiB (`PAYLOAD_BYTES_MAX`), its key is empty or used already, or it would be nested more than 64 deep (`CHILD_DEPTH_MAX`).
+/// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if what it returned is not a `T`.
 ///
 /// ```
 /// use everstep::prelude::*;
@@ -66,22 +73,71 @@ impl<T> ChildFuture<T> {
         }
     }
 
-    /// Names it in the journal; else it is called after its workflow, and numbered from the second use on. Its run follows from that
-    /// name, so it is started once.
+    /// Names it in the journal exactly so, without the names of the blocks that it is in; else it is called after its workflow, and numbered from
+    /// the second use in a scope on. Its run follows from that name, so it is started once.
     ///
-    /// A key may be asked for once only in a run.
+    /// A key may be asked for once only in a run: the second child fails with [`WorkflowErrorKind::Child`](crate::WorkflowErrorKind::Child), as one with
+    /// an empty key does.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn provision(ctx: WorkflowContext, region: String) -> Result<String, WorkflowError>;
+    ///
+    /// #[workflow]
+    /// async fn roll_out(ctx: WorkflowContext, regions: Vec<String>) -> Result<Vec<String>, WorkflowError> {
+    ///     let mut clusters = Vec::new();
+    ///     for region in regions {
+    ///         // Regions may be added or moved in the code while runs of it wait: each keeps its run.
+    ///         clusters.push(ctx.child(provision, region.clone()).key(format!("provision/{region}")).await?);
+    ///     }
+    ///     Ok(clusters)
+    /// }
+    /// ```
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         self.name.key = Some(key.as_ref().to_owned());
         self.child = self.child.key(key.as_ref());
         self
     }
 
-    /// The session that it runs in, instead of this run's.
+    /// The session that it runs in, instead of this run's: 1 to 256 characters.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn welcome(ctx: WorkflowContext, user: String) -> Result<u64, WorkflowError> {
+    ///     ctx.session().state().update("greeted", 0, |times: u64| times + 1).await
+    /// }
+    ///
+    /// #[workflow]
+    /// async fn invite(ctx: WorkflowContext, users: Vec<String>) -> Result<(), WorkflowError> {
+    ///     for user in users {
+    ///         let session = format!("user-{user}");
+    ///         ctx.child(welcome, user).session(session).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn session(self, session: impl Into<String>) -> Self {
         self.with(|spec| spec.session = Some(session.into()))
     }
 
-    /// A label, beside those of this run.
+    /// A label, beside those of this run; of the same name, in place of this run's.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn render(ctx: WorkflowContext, scene: u32) -> Result<String, WorkflowError>;
+    ///
+    /// #[workflow]
+    /// async fn trailer(ctx: WorkflowContext, scenes: u32) -> Result<Vec<String>, WorkflowError> {
+    ///     let renders = (1..=scenes).map(|scene| ctx.child(render, scene).tag("scene", scene.to_string()));
+    ///     ctx.parallel(renders.collect::<Vec<_>>()).await
+    /// }
+    /// ```
     pub fn tag(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.with(|spec| drop(spec.tags.insert(name.into(), value.into())))
     }
@@ -109,7 +165,8 @@ impl<T> ChildFuture<T> {
         self.with(|spec| spec.terms.key = Some(key.into()))
     }
 
-    /// Before other runs that wait for the same, and its steps before others; this run's own unless given.
+    /// Before other runs that wait for the same, and its steps before others; this run's own unless given. Example: see
+    /// [`limit_key`](Self::limit_key).
     pub fn priority(self, priority: i8) -> Self {
         self.with(|spec| spec.terms.priority = priority)
     }

@@ -50,13 +50,14 @@ pub struct Question {
     pub question: String,
     /// What an answer looks like.
     pub input_type: InputType,
-    /// What can be chosen; [`InputType::Approval`] without any means `approve` and `reject`.
+    /// What can be chosen, no two with the same id; [`InputType::Approval`] without any means `approve` and `reject`. [`InputType::Select`] and
+    /// [`InputType::Multiselect`] need some, unless `allow_custom` is set.
     pub options: Vec<Choice>,
     /// Whether another text than an option's id may be answered.
     pub allow_custom: bool,
     /// Whether it may be left unanswered: the value is then null, so ask for an `Option`.
     pub skippable: bool,
-    /// How long it is asked.
+    /// How long it is asked, from when it is first polled on. Without it, for as long as the run goes on.
     pub timeout: Option<Duration>,
     /// What happens then.
     pub on_timeout: OnTimeout,
@@ -69,35 +70,93 @@ pub struct Question {
     pub name: Option<String>,
 }
 
-/// What an answer looks like.
+/// What an answer looks like. An answer that does not is refused where it is given, with what is wrong with it.
+///
+/// ```
+/// use everstep::prelude::*;
+/// use serde_json::json;
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Address {
+///     street: String,
+///     city: String,
+/// }
+///
+/// #[workflow]
+/// async fn deliver_to(ctx: WorkflowContext, order: u64) -> Result<Address, WorkflowError> {
+///     let schema = json!({
+///         "type": "object",
+///         "properties": { "street": { "type": "string" }, "city": { "type": "string" } },
+///         "required": ["street", "city"],
+///     });
+///     let address = ctx.wait_for_user::<Address>(Question {
+///         question: format!("Where does order {order} go?"),
+///         input_type: InputType::Form(schema),
+///         ..Question::default()
+///     });
+///     Ok(address.await?.value)
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum InputType {
-    /// Any text.
+    /// Any text, also an empty one: ask for a `String`.
     #[default]
     Text,
-    /// One of a few options of which one says yes. No more than a question: for what must not happen without it see `ctx.await_approval`.
+    /// The id of one of a few options of which one says yes: ask for a `String`. No more than a question: for what must not happen without
+    /// it see [`ctx.await_approval`](crate::WorkflowContext::await_approval).
     Approval,
-    /// One option.
+    /// The id of one option: ask for a `String`.
     Select,
-    /// Some options.
+    /// The ids of some options, each once, perhaps of none: ask for a `Vec<String>`.
     Multiselect,
     /// A value that fits this JSON Schema. References to other documents are not followed.
     Form(Json),
 }
 
-/// What a question brings when nobody has answered it in time.
+/// What a question brings when nobody has answered it in time. Means nothing without a [`timeout`](Question::timeout).
+///
+/// ```
+/// use everstep::prelude::*;
+///
+/// #[workflow]
+/// async fn newsletter(ctx: WorkflowContext, user: String) -> Result<bool, WorkflowError> {
+///     let wanted = ctx.wait_for_user::<String>(Question {
+///         question: format!("Does {user} want our newsletter?"),
+///         input_type: InputType::Select,
+///         options: vec![Choice::new("yes", "Yes, please"), Choice::new("no", "No")],
+///         timeout: Some(Duration::from_secs(7 * 24 * 60 * 60)),
+///         on_timeout: OnTimeout::Answer("no".into()), // nobody asked for it
+///         ..Question::default()
+///     });
+///     Ok(wanted.await?.value == "yes")
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum OnTimeout {
     /// [`WorkflowErrorKind::Unanswered`](crate::WorkflowErrorKind::Unanswered).
     #[default]
     Fail,
-    /// Null, as if it had been skipped.
+    /// Null, as if it had been skipped, also if the question may not be skipped: ask for an `Option`.
     Skip,
-    /// This value, as if it had been answered.
+    /// This value, as if it had been answered. It has to fit the question, or that is not asked.
     Answer(Json),
 }
 
 /// What was answered, and by whom.
+///
+/// ```
+/// use everstep::Answer;
+/// use everstep::prelude::*;
+///
+/// fn told(answer: &Answer<u32>) -> String {
+///     match &answer.by {
+///         Some(by) => format!("{by} said {}", answer.value),
+///         None => format!("nobody answered, so it is {}", answer.value),
+///     }
+/// }
+/// let answer = Answer { value: 3, by: None, at: Timestamp::UNIX_EPOCH, reason: None };
+/// assert_eq!(told(&answer), "nobody answered, so it is 3");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer<T> {
     /// What.
@@ -118,6 +177,25 @@ pub struct Answer<T> {
 /// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if the question cannot be asked (a schema that is none, nothing to choose
 /// from, over 256 KiB), or what was answered is not a `T`. [`WorkflowErrorKind::Cancelled`](crate::WorkflowErrorKind::Cancelled) if the run or
 /// the block round it is cancelled: the question is then withdrawn.
+///
+/// ```
+/// use everstep::prelude::*;
+///
+/// #[workflow]
+/// async fn lunch(ctx: WorkflowContext) -> Result<Vec<String>, WorkflowError> {
+///     let ask = |who: &str| {
+///         ctx.wait_for_user::<Option<String>>(Question {
+///             question: "What do you want for lunch?".to_owned(),
+///             assignees: vec![who.to_owned()],
+///             skippable: true,
+///             name: Some(format!("lunch-{who}")),
+///             ..Question::default()
+///         })
+///     };
+///     let (ada, grace) = ctx.parallel((ask("ada"), ask("grace"))).await?;
+///     Ok([ada.value, grace.value].into_iter().flatten().collect())
+/// }
+/// ```
 #[must_use = "a question is asked when it is awaited"]
 pub struct QuestionFuture<T> {
     core: everstep_core::Context,
@@ -205,7 +283,24 @@ impl<T> QuestionFuture<T> {
         }
     }
 
-    /// Names it exactly so, and unnumbered. A key may be asked for once only in a run.
+    /// Names it in the journal exactly so: unnumbered, and without the names of the blocks that it is in.
+    ///
+    /// A key may be asked for once only in a run: the second wait fails with [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid), as one with an empty key does.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn sizes(ctx: WorkflowContext, guests: Vec<String>) -> Result<Vec<String>, WorkflowError> {
+    ///     let mut sizes = Vec::new();
+    ///     for guest in guests {
+    ///         let question = Question { question: format!("{guest}'s shirt size?"), ..Question::default() };
+    ///         // Answered under this name, wherever the guest stands in the list.
+    ///         sizes.push(ctx.wait_for_user::<String>(question).key(format!("size/{guest}")).await?.value);
+    ///     }
+    ///     Ok(sizes)
+    /// }
+    /// ```
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         self.name = key.as_ref().to_owned();
         self.asked = self.asked.key(key.as_ref());

@@ -16,7 +16,14 @@ use serde::de::DeserializeOwned;
 use super::{decode, encode};
 use crate::error::WorkflowError;
 
-/// A closure that is run when first polled and whose result is recorded; made by `ctx.run("name", …)`.
+/// A closure that is run when first polled and whose result is recorded; made by [`ctx.run("name", …)`](crate::WorkflowContext::run).
+///
+/// # Errors
+///
+/// [`WorkflowErrorKind::Run`](crate::WorkflowErrorKind::Run), whose failure is [`Fatal`](crate::FailureKind::Fatal) if the closure returned an
+/// error or panicked, [`DeadlineExceeded`](crate::FailureKind::DeadlineExceeded) if it took too long, and
+/// [`Invalid`](crate::FailureKind::Invalid) if its result cannot be encoded, or its name is empty or over 128 characters.
+/// [`WorkflowErrorKind::Cancelled`](crate::WorkflowErrorKind::Cancelled) if the run or the block round it is cancelled.
 ///
 /// ```
 /// use everstep::prelude::*;
@@ -61,14 +68,40 @@ impl<T> RunFuture<T> {
         }
     }
 
-    /// Names it in the journal exactly so, and unnumbered. A key may be asked for once only in a run.
+    /// Names it in the journal exactly so: unnumbered, and without the names of the blocks that it is in.
+    ///
+    /// A key may be asked for once only in a run: the second wait fails with [`WorkflowErrorKind::Run`](crate::WorkflowErrorKind::Run), as one with an empty key does.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn greeting(ctx: WorkflowContext, language: String) -> Result<String, WorkflowError> {
+    ///     let path = format!("greetings/{language}.txt");
+    ///     let text = ctx.run("read", move || async move { Ok(std::fs::read_to_string(path)?) });
+    ///     text.key(format!("greeting/{language}")).await
+    /// }
+    /// ```
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         self.name = key.as_ref().to_owned();
         self.local = self.local.key(key.as_ref());
         self
     }
 
-    /// How long it may take.
+    /// How long it may take: 60 seconds unless it is said. A longer job is a step.
+    ///
+    /// When its time is up it is dropped at its next `await`, and the failure is recorded as
+    /// [`FailureKind::DeadlineExceeded`](crate::FailureKind::DeadlineExceeded). It is not tried again.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn on_maintenance(ctx: WorkflowContext) -> Result<bool, WorkflowError> {
+    ///     let flag = ctx.run("flag", || async { Ok(std::path::Path::new("/etc/shop/maintenance").exists()) });
+    ///     Ok(flag.timeout(Duration::from_millis(500)).await.unwrap_or(false))
+    /// }
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.local = self.local.timeout(timeout);
         self

@@ -59,13 +59,47 @@ impl<T> SignalFuture<T> {
         }
     }
 
-    /// When it is no longer waited for: that long after it is first polled, or at a time.
+    /// When it is no longer waited for: that long after it is first polled, or at a time. Without one it waits for as long as the run goes on.
+    ///
+    /// When it has passed, the wait fails with [`WorkflowErrorKind::Unanswered`](crate::WorkflowErrorKind::Unanswered), and a signal that comes later
+    /// goes to the next wait of its name.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn checkout(ctx: WorkflowContext, closes: Timestamp) -> Result<Option<String>, WorkflowError> {
+    ///     match ctx.signal::<String>("address").deadline(closes).await {
+    ///         Err(error) if error.is_timed_out() => Ok(None),
+    ///         address => address.map(Some),
+    ///     }
+    /// }
+    /// ```
     pub fn deadline(mut self, deadline: impl Into<Deadline>) -> Self {
         self.signal = self.signal.deadline(deadline.into().due());
         self
     }
 
-    /// Names its deadline in the journal exactly so, and unnumbered. A key may be asked for once only in a run.
+    /// Names the wait and its deadline in the journal exactly so: unnumbered, and without the names of the blocks that it is in. What the signal is
+    /// called does not change.
+    ///
+    /// A key may be asked for once only in a run: the second wait fails with [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid), as one
+    /// with an empty key does.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn deliveries(ctx: WorkflowContext, parcels: Vec<String>) -> Result<u32, WorkflowError> {
+    ///     let mut delivered = 0;
+    ///     for parcel in parcels {
+    ///         let arrived = ctx.signal::<()>(&format!("arrived/{parcel}"));
+    ///         let day = Duration::from_secs(24 * 60 * 60);
+    ///         delivered += u32::from(arrived.deadline(day).key(format!("patience/{parcel}")).await.is_ok());
+    ///     }
+    ///     Ok(delivered)
+    /// }
+    /// ```
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         self.signal = self.signal.key(key.as_ref());
         self

@@ -12,7 +12,13 @@ use crate::error::WorkflowError;
 /// The name of sleeps that are given none.
 const UNNAMED: &str = "sleep";
 
-/// A sleep that begins when first polled; made by `ctx.sleep(…)` and `ctx.sleep_until(…)`.
+/// A sleep that begins when first polled; made by [`ctx.sleep(…)`](crate::WorkflowContext::sleep) and
+/// [`ctx.sleep_until(…)`](crate::WorkflowContext::sleep_until). Dropped before its time, it is cancelled.
+///
+/// # Errors
+///
+/// [`WorkflowErrorKind::Cancelled`](crate::WorkflowErrorKind::Cancelled) if the run or the block round it is cancelled;
+/// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if its name is empty or over 128 characters, or its key is used already.
 ///
 /// ```
 /// use everstep::prelude::*;
@@ -40,13 +46,37 @@ impl SleepFuture {
         }
     }
 
-    /// Names it in the journal exactly so, and unnumbered. A key may be asked for once only in a run.
+    /// Names it in the journal exactly so: unnumbered, and without the names of the blocks that it is in.
+    ///
+    /// A key may be asked for once only in a run: the second wait fails with [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid), as one with an empty key does.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn dunning(ctx: WorkflowContext, invoice: String, reminders: u32) -> Result<(), WorkflowError> {
+    ///     for reminder in 1..=reminders {
+    ///         ctx.sleep(Duration::from_secs(14 * 24 * 60 * 60)).key(format!("{invoice}/reminder-{reminder}")).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         self.timer = self.timer.key(key.as_ref());
         self
     }
 
-    /// What it is called in the journal and on the timeline; numbered from the second use on.
+    /// What it is called in the journal and on the timeline, in place of `sleep`: 1 to 128 characters. Numbered from the second use in a scope on:
+    /// `cool-down`, `cool-down~2`.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn trial(ctx: WorkflowContext, days: u64) -> Result<(), WorkflowError> {
+    ///     ctx.sleep(Duration::from_secs(days * 24 * 60 * 60)).named("trial period").await
+    /// }
+    /// ```
     pub fn named(mut self, name: impl AsRef<str>) -> Self {
         self.timer = self.timer.named(name.as_ref());
         self

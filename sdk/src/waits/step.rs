@@ -22,7 +22,20 @@ use super::{Decision, decode, encode};
 use crate::error::WorkflowError;
 use crate::function::{Function, FunctionDeclaration, IntoFunction};
 
-/// A step that is asked for when first polled; made by `ctx.step(…)`. What it says overrides what the function declares.
+/// A step that is asked for when first polled; made by [`ctx.step(…)`](crate::WorkflowContext::step). What it says overrides what the
+/// function declares.
+///
+/// # Errors
+///
+/// [`WorkflowErrorKind::Step`](crate::WorkflowErrorKind::Step) if it ended without a value: its failure says how, and
+/// [`Invalid`](crate::FailureKind::Invalid) that it could not be asked for (its input cannot be encoded or is over 64 MiB,
+/// `PAYLOAD_BYTES_MAX`). [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if what is recorded is not a `T`.
+/// [`WorkflowErrorKind::Cancelled`](crate::WorkflowErrorKind::Cancelled) if the run or the block round it is cancelled.
+///
+/// # Limits
+///
+/// 1,000 steps of a run may be open at once (`STEPS_IN_FLIGHT_MAX`), and 25,000 keys be asked for in all (`JOURNAL_ENTRIES_MAX`); beyond that the
+/// run is parked.
 ///
 /// ```
 /// use everstep::prelude::*;
@@ -67,16 +80,48 @@ impl<T> StepFuture<T> {
         }
     }
 
-    /// Names it in the journal; else it is called after the function, and numbered from the second use on.
+    /// Names it in the journal exactly so, without the names of the blocks that it is in; else it is called after the function, and numbered from
+    /// the second use in a scope on.
     ///
-    /// A key may be asked for once only in a run.
+    /// A key may be asked for once only in a run: the second step fails with [`WorkflowErrorKind::Step`](crate::WorkflowErrorKind::Step), as one with an
+    /// empty key does.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn ship(ctx: FunctionContext, article: String) -> Result<(), StepError>;
+    ///
+    /// #[workflow]
+    /// async fn ship_all(ctx: WorkflowContext, articles: Vec<String>) -> Result<(), WorkflowError> {
+    ///     for article in articles {
+    ///         // Articles may be sorted otherwise by the next version: each keeps its step.
+    ///         ctx.step(ship, article.clone()).key(format!("ship/{article}")).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         self.key = Some(key.as_ref().to_owned());
         self.step = self.step.key(key.as_ref());
         self
     }
 
-    /// The queue whose workers do it.
+    /// The queue whose workers do it: letters, digits, `_` and `-`, up to 128. Anything else is
+    /// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) when the step is awaited.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn export(ctx: FunctionContext, tenant: String) -> Result<String, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn exported(ctx: WorkflowContext, tenant: String, region: String) -> Result<String, WorkflowError> {
+    ///     // The data stays in its region: each has workers of its own.
+    ///     ctx.step(export, tenant).queue(format!("export-{region}")).await
+    /// }
+    /// ```
     pub fn queue(mut self, queue: impl AsRef<str>) -> Self {
         match QueueName::new(queue) {
             Ok(queue) => self.with(|options| options.queue = queue),
@@ -106,14 +151,43 @@ impl<T> StepFuture<T> {
         self.with(|options| options.retries = retries.into_retries(options.retries.clone()))
     }
 
-    /// How long one attempt may take from its start; then it fails, and the retry policy says whether there is another one.
+    /// How long one attempt may take from its start; then it fails, and the retry policy says whether there is another one. No limit unless it, or
+    /// the function, says one.
     ///
     /// The worker stops it. If that hangs or died, the orchestrator fails the attempt, one to two seconds later.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn fetch_rates(ctx: FunctionContext) -> Result<f64, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn rates(ctx: WorkflowContext) -> Result<f64, WorkflowError> {
+    ///     ctx.step(fetch_rates, ()).timeout(Duration::from_secs(2)).retries(3).await
+    /// }
+    /// ```
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|options| options.timeout = Some(timeout))
     }
 
-    /// How long it may take in all, retries and waiting included; then it fails as [`FailureKind::DeadlineExceeded`](crate::FailureKind).
+    /// How long it may take in all, retries and waiting included: 24 hours unless it, or the function, says otherwise. Then it fails as
+    /// [`FailureKind::DeadlineExceeded`](crate::FailureKind).
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn quote(ctx: FunctionContext, parcel: u64) -> Result<u64, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn quoted(ctx: WorkflowContext, parcel: u64) -> Result<u64, WorkflowError> {
+    ///     match ctx.step(quote, parcel).total_timeout(Duration::from_secs(30)).await {
+    ///         Err(error) if error.failure().is_some_and(|failure| failure.kind == FailureKind::DeadlineExceeded) => Ok(990), // the list price
+    ///         quoted => quoted,
+    ///     }
+    /// }
+    /// ```
     pub fn total_timeout(self, timeout: Duration) -> Self {
         self.with(|options| options.total_timeout = timeout)
     }
@@ -142,7 +216,21 @@ impl<T> StepFuture<T> {
         self.with(|options| options.start_timeout = Some(timeout))
     }
 
-    /// How long an attempt may go without a [`heartbeat`](crate::FunctionContext::heartbeat); then it fails, as by its timeout.
+    /// How long an attempt may go without a [`heartbeat`](crate::FunctionContext::heartbeat); then it fails, as by its timeout. No limit unless it, or
+    /// the function, says one. It costs a durable write for each attempt: that it began.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn copy(ctx: FunctionContext, bucket: String) -> Result<u64, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn backup(ctx: WorkflowContext, bucket: String) -> Result<u64, WorkflowError> {
+    ///     // It may take hours, and is missed after half a minute.
+    ///     ctx.step(copy, bucket).heartbeat_timeout(Duration::from_secs(30)).await
+    /// }
+    /// ```
     pub fn heartbeat_timeout(self, timeout: Duration) -> Self {
         self.with(|options| options.heartbeat_timeout = Some(timeout))
     }
@@ -199,6 +287,18 @@ impl<T> StepFuture<T> {
     }
 
     /// Before other steps that wait for the same, in addition to the [priority of its run](crate::StartRun::priority); 0 unless given.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn render(ctx: FunctionContext, page: u32) -> Result<String, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn book(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+    ///     ctx.step(render, 1).priority(10).await // somebody looks at the first page
+    /// }
+    /// ```
     pub fn priority(self, priority: i8) -> Self {
         self.with(|options| options.flow.priority = priority)
     }

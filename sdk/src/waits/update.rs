@@ -76,7 +76,27 @@ impl<In, Out> UpdateFuture<In, Out> {
         }
     }
 
-    /// When it is no longer waited for: that long after it is first polled, or at a time.
+    /// When it is no longer waited for: that long after it is first polled, or at a time. An update that comes later is kept for the next wait.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// /// How many seats were booked until the doors closed.
+    /// #[workflow]
+    /// async fn booking(ctx: WorkflowContext, closes: Timestamp) -> Result<u32, WorkflowError> {
+    ///     let mut booked = 0;
+    ///     loop {
+    ///         match ctx.update::<u32, u32>("book").deadline(closes).await {
+    ///             Ok(book) => {
+    ///                 booked += book.input();
+    ///                 book.reply(&booked)?;
+    ///             }
+    ///             Err(error) if error.is_timed_out() => return Ok(booked),
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    /// }
+    /// ```
     pub fn deadline(mut self, deadline: impl Into<Deadline>) -> Self {
         self.next = self.next.deadline(deadline.into().due());
         self
@@ -84,6 +104,22 @@ impl<In, Out> UpdateFuture<In, Out> {
 
     /// Refuses what `check` finds wrong, with the reason that it gives. It must change nothing and say the same each time for the same input
     /// and the same state of the workflow: on replay it is called again, and a run that now refuses what it once did is parked.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn subscription(ctx: WorkflowContext, seats: u32) -> Result<u32, WorkflowError> {
+    ///     let resize = ctx.update::<u32, ()>("resize").validate(move |wanted| match *wanted {
+    ///         wanted if wanted < seats => Err(format!("{seats} seats are paid for")),
+    ///         _ => Ok(()),
+    ///     });
+    ///     let resized = resize.await?;
+    ///     let seats = *resized.input();
+    ///     resized.reply(&())?;
+    ///     Ok(seats)
+    /// }
+    /// ```
     pub fn validate<E: Display>(mut self, check: impl Fn(&In) -> Result<(), E> + 'static) -> Self {
         self.validator = Some(Box::new(move |input| check(input).map_err(|reason| reason.to_string())));
         self
