@@ -196,7 +196,7 @@ impl Run {
 
     /// Whether only markers may be recorded for now: what else follows waits for them.
     pub fn is_holding(&self) -> bool {
-        self.shared.with(State::is_holding)
+        !self.is_terminated() && self.shared.with(State::is_holding)
     }
 
     /// Applies the next entry and polls the workflow to quiescence.
@@ -224,7 +224,7 @@ impl Run {
             Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.change(State::commands),
             _ => Vec::new(),
         };
-        if self.shared.with(State::is_holding) {
+        if self.is_holding() {
             return Decision::Go(commands);
         }
         // Whoever learns that the run has ended learns that what it had not answered by then it never will.

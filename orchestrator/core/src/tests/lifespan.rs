@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use everstep_common::journal::{RunTimer, StartTerms};
 use everstep_common::limits::RUN_GRACE;
 
 use super::kit::*;
+use super::updates::update;
 use crate::{Context, Definition, EventBody, Record};
 
 fn terms(delay: Option<u64>, deadline: Option<u64>) -> StartTerms {
@@ -231,4 +233,18 @@ fn a_run_that_waits_for_a_place_is_cancelled_at_once() {
     assert_eq!(driven.commands(), ["end: cancelled: cancelled: no longer wanted"]);
     driven.apply(fired(RunTimer::Place));
     assert!(driven.commands().is_empty());
+}
+
+#[test]
+fn a_deadline_that_has_passed_is_not_waited_for_again_while_answers_are_recorded() {
+    let code = workflow(|ctx| async move {
+        ctx.call("a").await?;
+        ctx.update("set").await?.answer(Ok(Bytes::new())).unwrap();
+        done("done")
+    });
+    let entries = [step("a", ""), update("k", "set", ""), fired(RunTimer::Deadline)];
+    let mut run = Driven::start_under(&code, terms(None, Some(10)));
+    entries.into_iter().for_each(|entry| run.apply(entry));
+    let told = run.commands();
+    assert!(told.len() == 1 && told[0].starts_with("answer answer:k"), "{told:?}");
 }

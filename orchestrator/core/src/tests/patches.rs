@@ -105,6 +105,17 @@ fn what_is_recorded_is_known_wherever_it_stands_in_the_journal() {
 }
 
 #[test]
+fn a_choice_that_is_not_recorded_does_not_keep_a_terminated_run_from_ending() {
+    let mut driven = Driven::start(&patched());
+    driven.apply(step("a", ""));
+    assert!(driven.run.is_holding());
+    driven.apply(terminate());
+    assert_eq!(driven.commands(), ["end: terminated: terminated: at once"]);
+    let mut run = loaded(&patched(), &[step("a", ""), terminate()]);
+    assert_eq!(said(&mut run), ["end: terminated: terminated: at once"]);
+}
+
+#[test]
 fn of_two_owners_that_choose_differently_the_first_one_is_right() {
     let mut run = loaded(&patched(), &[step("a", ""), resume(false)]);
     assert_eq!(said(&mut run), [mark(false)]);

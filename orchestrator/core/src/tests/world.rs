@@ -211,7 +211,7 @@ impl World<'_> {
             self.see_to_place();
             return self.act();
         }
-        let held = self.run.is_holding();
+        let held = self.run.is_holding() || self.gate.held;
         self.run.apply(event);
         self.see_to_place();
         if self.dice.one_in(6) && !self.coming.is_empty() {
