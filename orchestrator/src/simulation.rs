@@ -26,7 +26,8 @@ use tokio::task::JoinHandle;
 
 use crate::ownership::{self, Change, Code, Omens, Ownership, Released, Tenure};
 use crate::partition::{Partition, StartError, Starting, unless_stopped};
-use crate::service::{Connected, Options};
+use crate::service::{Connected, Options, tell_triggers};
+use crate::triggers::{self, Triggers};
 use crate::watchdog::Polled;
 use crate::workflows::Workflows;
 
@@ -44,6 +45,8 @@ pub struct SimulatedOrchestrator {
     leases: ownership::Handle,
     changes: mpsc::UnboundedReceiver<Change>,
     ownership: JoinHandle<()>,
+    triggers: triggers::Handle,
+    triggering: JoinHandle<()>,
     /// Partitions being driven, and those that are still stopping.
     driven: Vec<Driven>,
     /// What the leases' loop has said since the last turn.
@@ -80,6 +83,11 @@ impl SimulatedOrchestrator {
         let code = Code::of(&workflows);
         let (ownership, changes, leases) = Ownership::new(store, options.process.clone(), code, options.leases.clone());
         let ownership = runtime.spawn(ownership.run());
+        let (broker, clock) = connect(&format!("{}-triggers", options.process));
+        let (store, driver) = Store::new(broker, clock, deployment.clone());
+        drop(runtime.spawn(driver));
+        let (work, triggers) = Triggers::of(&options.process, &workflows);
+        let triggering = runtime.spawn(async move { work.run(&store).await });
         Self {
             workflows: Arc::new(workflows),
             deployment,
@@ -89,6 +97,8 @@ impl SimulatedOrchestrator {
             leases,
             changes,
             ownership,
+            triggers,
+            triggering,
             driven: Vec::new(),
             told: Vec::new(),
         }
@@ -153,6 +163,7 @@ impl SimulatedOrchestrator {
     }
 
     fn change(&mut self, change: Change) {
+        tell_triggers(&change, &self.triggers);
         match change {
             Change::Acquired { partition, epoch, omens } => {
                 self.stop(partition, None);
@@ -255,6 +266,7 @@ impl Driven {
 impl Drop for SimulatedOrchestrator {
     fn drop(&mut self) {
         self.ownership.abort();
+        self.triggering.abort();
     }
 }
 

@@ -25,6 +25,7 @@ mod select;
 mod session;
 mod state;
 mod telemetry;
+pub mod trigger;
 mod waits;
 mod workflow;
 
@@ -38,7 +39,9 @@ pub use everstep_nats::ConnectOptions;
 pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
-pub use client::{Client, ClientError, ListFilter, ListedRun, RunError, RunHandle, SessionEntry, StartRun};
+pub use client::{
+    Client, ClientError, ListFilter, ListedRun, Listener, PublishEvent, RunError, RunHandle, ScheduleEntry, SessionEntry, StartRun,
+};
 pub use combine::{
     BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
 };
@@ -66,4 +69,6 @@ mod guide {
     mod batch {}
     #[doc = include_str!("../../docs/guide/state.md")]
     mod state {}
+    #[doc = include_str!("../../docs/guide/triggers.md")]
+    mod triggers {}
 }

@@ -43,6 +43,7 @@ where
         name,
         version: W::Workflow::VERSION,
         factory: Arc::new(factory),
+        triggers: W::Workflow::triggers(),
     }
 }
 

@@ -101,6 +101,7 @@ fn definition(code: impl Fn(Context) -> LocalBoxFuture<'static, Returned> + Send
         name,
         version: 1,
         factory: Arc::new(move |ctx, _| code(ctx)),
+        triggers: Vec::new(),
     }
 }
 

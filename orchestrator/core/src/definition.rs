@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use everstep_common::failure::Failure;
 use everstep_common::ids::WorkflowName;
+use everstep_common::trigger::Trigger;
 use futures::future::LocalBoxFuture;
 
 use crate::Context;
@@ -22,6 +23,8 @@ pub struct Definition {
     pub version: u32,
     /// Makes the future of a run.
     pub factory: Factory,
+    /// What starts runs of it by itself.
+    pub triggers: Vec<Trigger>,
 }
 
 impl fmt::Debug for Definition {

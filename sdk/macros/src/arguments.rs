@@ -10,6 +10,7 @@ use syn::spanned::Spanned as _;
 use syn::{Lit, LitFloat, LitInt, LitStr};
 
 use crate::duration;
+use crate::triggers::WrittenTrigger;
 
 /// As in `everstep_common::limits::NAME_CHARS_MAX`: a name longer than this fits no subject.
 const NAME_CHARS_MAX: usize = 128;
@@ -22,7 +23,7 @@ const RETRY_MAX_DEFAULT: Duration = Duration::from_secs(60);
 
 const FUNCTION_KNOWS: &str = "`name`, `queue`, `retries(…)`, `timeout`, `total_timeout`, `max_crashes` and `at_most_once`";
 const RETRIES_KNOWS: &str = "`max_attempts`, `initial`, `max` and `multiplier`";
-const WORKFLOW_KNOWS: &str = "`name` and `version`";
+const WORKFLOW_KNOWS: &str = "`name`, `version` and `on(…)`";
 
 /// The arguments of `#[function]`.
 #[derive(Default)]
@@ -50,6 +51,7 @@ struct Retries {
 pub(crate) struct WorkflowArguments {
     pub(crate) name: Option<LitStr>,
     pub(crate) version: Option<u32>,
+    pub(crate) triggers: Vec<WrittenTrigger>,
 }
 
 impl FunctionArguments {
@@ -198,6 +200,12 @@ impl WorkflowArguments {
         let take = |meta: ParseNestedMeta<'_>| match word(&meta).as_str() {
             "name" => once(&mut arguments.name, &meta, name),
             "version" => once(&mut arguments.version, &meta, positive),
+            "on" => {
+                arguments
+                    .triggers
+                    .push(WrittenTrigger::parse(&meta, arguments.triggers.len())?);
+                Ok(())
+            }
             _ => Err(unknown(&meta, "#[workflow]", WORKFLOW_KNOWS)),
         };
         syn::meta::parser(take).parse2(tokens)?;
@@ -210,17 +218,17 @@ fn some(duration: Duration) -> TokenStream {
     quote!(::core::option::Option::Some(#duration))
 }
 
-fn word(meta: &ParseNestedMeta<'_>) -> String {
+pub(crate) fn word(meta: &ParseNestedMeta<'_>) -> String {
     meta.path.get_ident().map(ToString::to_string).unwrap_or_default()
 }
 
-fn unknown(meta: &ParseNestedMeta<'_>, place: &str, known: &str) -> syn::Error {
+pub(crate) fn unknown(meta: &ParseNestedMeta<'_>, place: &str, known: &str) -> syn::Error {
     let path = &meta.path;
     meta.error(format!("{place} has no argument `{}`; it knows {known}", quote!(#path)))
 }
 
 /// Fills `slot`, which must be empty, with what `read` makes of the value.
-fn once<T>(
+pub(crate) fn once<T>(
     slot: &mut Option<T>,
     meta: &ParseNestedMeta<'_>,
     read: impl FnOnce(&ParseNestedMeta<'_>) -> syn::Result<T>,
@@ -233,16 +241,16 @@ fn once<T>(
 }
 
 /// The literal after `=`.
-fn literal(meta: &ParseNestedMeta<'_>, example: &str) -> syn::Result<Lit> {
+pub(crate) fn literal(meta: &ParseNestedMeta<'_>, example: &str) -> syn::Result<Lit> {
     let read = meta.value().and_then(|value| value.parse());
     read.map_err(|_| meta.error(format!("write `{} = {example}`", word(meta))))
 }
 
-fn duration_value(meta: &ParseNestedMeta<'_>) -> syn::Result<Duration> {
+pub(crate) fn duration_value(meta: &ParseNestedMeta<'_>) -> syn::Result<Duration> {
     duration::of(&literal(meta, "\"10s\"")?)
 }
 
-fn positive(meta: &ParseNestedMeta<'_>) -> syn::Result<u32> {
+pub(crate) fn positive(meta: &ParseNestedMeta<'_>) -> syn::Result<u32> {
     let literal = literal(meta, "3")?;
     let number = match &literal {
         Lit::Int(number) => number.base10_parse::<u32>().ok(),
@@ -264,7 +272,7 @@ fn multiplier(meta: &ParseNestedMeta<'_>) -> syn::Result<f64> {
     number.ok_or_else(|| syn::Error::new(literal.span(), "`multiplier` is a number, at least 1.0: delays do not shrink"))
 }
 
-fn text(meta: &ParseNestedMeta<'_>, example: &str) -> syn::Result<LitStr> {
+pub(crate) fn text(meta: &ParseNestedMeta<'_>, example: &str) -> syn::Result<LitStr> {
     match literal(meta, example)? {
         Lit::Str(text) => Ok(text),
         other => Err(syn::Error::new(other.span(), format!("write `{} = {example}`", word(meta)))),

@@ -4,9 +4,11 @@
 
 mod doubts;
 mod error;
+mod event;
 mod history;
 mod list;
 mod result;
+mod schedule;
 mod session;
 mod start;
 mod tail;
@@ -24,8 +26,10 @@ use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
 use futures::future::{Either, select};
 
 pub use error::{ClientError, RunError};
+pub use event::{Listener, PublishEvent};
 pub use list::{ListFilter, ListedRun};
 pub use result::RunHandle;
+pub use schedule::ScheduleEntry;
 pub use session::SessionEntry;
 pub use start::StartRun;
 

@@ -231,6 +231,17 @@ impl Stream {
         true
     }
 
+    /// Removes what is older than the stream keeps messages. Nobody is woken for it: it is gone when somebody next looks.
+    pub(super) fn expire_messages(&mut self, now: Timestamp) {
+        let Some(age) = self.spec.max_age else { return };
+        while let Some((sequence, kept)) = self.messages.first_key_value()
+            && super::later(kept.message.time, age) <= now
+        {
+            let sequence = *sequence;
+            self.remove(sequence);
+        }
+    }
+
     /// Removes every message whose subject matches; how many they were.
     pub(super) fn purge(&mut self, filter: &str) -> u64 {
         let doomed: BTreeSet<u64> = self

@@ -50,6 +50,7 @@ pub(super) fn workflow_of(
         name: WorkflowName::new("test").unwrap(),
         version: 1,
         factory: Arc::new(code),
+        triggers: Vec::new(),
     }
 }
 
