@@ -14,12 +14,14 @@ mod arguments;
 mod connection;
 mod dev;
 mod doctor;
+mod events;
 mod follow;
 mod output;
 mod problem;
 mod provision;
 mod run;
 mod runs;
+mod schedules;
 mod sessions;
 mod timeline;
 
@@ -27,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use arguments::{Cli, Runs, Sessions, Verb};
+use arguments::{Cli, Events, Runs, Schedules, Sessions, Verb};
 use problem::Problem;
 
 /// Does what the command line says; the exit code tells how it went.
@@ -63,6 +65,14 @@ async fn perform(cli: Cli) -> Result<ExitCode, Problem> {
         Verb::Runs(Runs::Cancel(arguments)) => runs::cancel(&global, arguments).await,
         Verb::Runs(Runs::Resume(arguments)) => runs::resume(&global, arguments).await,
         Verb::Sessions(Sessions::Show(arguments)) => sessions::show(&global, arguments).await,
+        Verb::Event(Events::Send(arguments)) => events::send(&global, arguments).await,
+        Verb::Event(Events::Listeners) => events::listeners(&global).await,
+        Verb::Event(Events::Refused) => events::refused(&global).await,
+        Verb::Event(Events::Forget(arguments)) => events::forget(&global, arguments).await,
+        Verb::Schedules(Schedules::Ls) => schedules::list(&global).await,
+        Verb::Schedules(Schedules::Pause(arguments)) => schedules::pause(&global, arguments).await,
+        Verb::Schedules(Schedules::Resume(arguments)) => schedules::resume(&global, arguments).await,
+        Verb::Schedules(Schedules::Backfill(arguments)) => schedules::backfill(&global, arguments).await,
         Verb::Doctor(arguments) => doctor::doctor(&global, arguments).await,
         Verb::Provision(arguments) => provision::provision(&global, arguments).await,
         Verb::Completions { shell } => {

@@ -101,10 +101,15 @@ impl From<ClientError> for Problem {
             ClientError::Conflict { .. } => {
                 Self::of(Exit::Conflict, &error).hint("give another --key, or the input that it was started with")
             }
+            ClientError::NoSchedule { .. } => {
+                Self::of(Exit::NotFound, &error).hint("`everstep schedules ls` lists the schedules that there are")
+            }
+            ClientError::TooManyTimes { .. } => Self::of(Exit::Usage, &error),
             ClientError::Unavailable { .. } => Self::of(Exit::TimedOut, &error).hint("`everstep doctor` looks for what is wrong"),
             ClientError::Deployment(DeploymentError::Missing { .. }) => Self::of(Exit::NotFound, &error),
             ClientError::Invalid(_) => Self::of(Exit::Usage, &error),
             ClientError::Session { .. }
+            | ClientError::Trigger(_)
             | ClientError::Create(_)
             | ClientError::Read(_)
             | ClientError::List(_)

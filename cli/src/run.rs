@@ -15,7 +15,7 @@ use crate::problem::{Exit, Problem};
 
 /// Starts the run, and with `--follow` tells how it goes.
 pub(crate) async fn run(global: &Global, arguments: Run) -> Result<ExitCode, Problem> {
-    let input = input(&arguments.input)?;
+    let input = json_input(&arguments.input, "input")?;
     let connection = open(global).await?;
     if arguments.dry_run {
         return dry_run(global, &connection, &arguments, &input);
@@ -53,7 +53,8 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> Result<ExitCode, Pro
     finish(global, &connection, &run, outcome).await
 }
 
-fn input(text: &str) -> Result<Value, Problem> {
+/// The JSON of an argument called `--what`, or of standard input.
+pub(crate) fn json_input(text: &str, what: &str) -> Result<Value, Problem> {
     let text = match text {
         "-" => {
             let mut text = String::new();
@@ -63,11 +64,13 @@ fn input(text: &str) -> Result<Value, Problem> {
         text => text.to_owned(),
     };
     if text.trim().is_empty() {
-        return Err(Problem::new(Exit::Usage, "the input is empty").hint("without --input it is null"));
+        return Err(
+            Problem::new(Exit::Usage, format_args!("the {what} is empty")).hint(format_args!("without --{what} it is null"))
+        );
     }
     serde_json::from_str(&text).map_err(|error| {
-        Problem::new(Exit::Usage, format_args!("the input is not JSON: {error}"))
-            .hint(r#"a text needs its own quotes: --input '"order-1"'"#)
+        Problem::new(Exit::Usage, format_args!("the {what} is not JSON: {error}"))
+            .hint(format_args!(r#"a text needs its own quotes: --{what} '"order-1"'"#))
     })
 }
 

@@ -118,7 +118,7 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
         (_, Entry::Start(start)) => format!("{}({value})", start.workflow),
         (_, Entry::Step(_)) => format!("→ {value}"),
         (_, Entry::Local(local)) => match local.kind {
-            LocalKind::Closure | LocalKind::Session => format!("→ {value}"),
+            LocalKind::Closure | LocalKind::Session | LocalKind::Emit => format!("→ {value}"),
         },
         (_, Entry::Try(failed)) => format!("✗ {}: {}", attempt_error(failed.error), shortened(&failed.message)),
         (EntryKey::Begun(_, _, delivery), _) if *delivery > 1 => format!("delivery {delivery}: an earlier one went silent"),

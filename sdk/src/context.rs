@@ -21,7 +21,7 @@ use crate::error::WorkflowError;
 use crate::function::{Function, IntoFunction};
 use crate::session::Session;
 use crate::state::{RunState, full};
-use crate::waits::{RunFuture, SleepFuture, StepFuture, encode};
+use crate::waits::{EmitFuture, RunFuture, SleepFuture, StepFuture, encode};
 
 /// A workflow's way to everything outside itself. A cheap clone, by value; helpers and branches may borrow it.
 ///
@@ -169,6 +169,31 @@ impl WorkflowContext {
     /// ```
     pub fn session(&self) -> Session {
         Session::new(self.core.clone())
+    }
+
+    /// Publishes an event, which starts every workflow that listens to it; in the journal it is called `emit.<event>`.
+    ///
+    /// It is published once for ever, however often the run is replayed and whoever dies: event and a mark under the run and key are
+    /// stored together, and what is recorded is that they are. Other programs see it under the subject `event.<event>`, as a CloudEvent
+    /// with source `everstep/run`. Who listens is not waited for.
+    ///
+    /// Fails if the name is none, or the data is no JSON or over 768 KiB of it.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn pay(ctx: WorkflowContext, order: u64) -> Result<(), WorkflowError> {
+    ///     ctx.emit("order.paid", &order).await
+    /// }
+    ///
+    /// #[workflow(on(event("order.paid")))]
+    /// async fn ship(ctx: WorkflowContext, order: u64) -> Result<(), WorkflowError> {
+    ///     ctx.sleep(Duration::from_secs(order)).await
+    /// }
+    /// ```
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> EmitFuture {
+        EmitFuture::new(&self.core, event, data)
     }
 
     /// Shows `view` to whoever asks with [`Client::view`](crate::Client::view), in place of what was shown before. It costs no write: who

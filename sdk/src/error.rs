@@ -74,6 +74,13 @@ pub enum WorkflowErrorKind {
         /// How it ended.
         failure: Failure,
     },
+    /// An event was not emitted.
+    Emit {
+        /// What it is called.
+        event: String,
+        /// Why.
+        failure: Failure,
+    },
     /// The run is being cancelled, or the block of branches that this was asked for in. Clean up under
     /// [`ctx.shield`](crate::WorkflowContext::shield) and return this error: then a run that was asked to cancel ends as cancelled.
     Cancelled,
@@ -125,7 +132,8 @@ impl WorkflowError {
         match self.kind() {
             WorkflowErrorKind::Step { failure, .. }
             | WorkflowErrorKind::Run { failure, .. }
-            | WorkflowErrorKind::Session { failure, .. } => Some(failure),
+            | WorkflowErrorKind::Session { failure, .. }
+            | WorkflowErrorKind::Emit { failure, .. } => Some(failure),
             _ => None,
         }
     }
@@ -177,6 +185,14 @@ impl WorkflowError {
         })
     }
 
+    /// The error of an event that was to be emitted.
+    pub(crate) fn of_emit(event: &str, error: WaitError) -> Self {
+        Self::of_wait(error, |failure| WorkflowErrorKind::Emit {
+            event: event.to_owned(),
+            failure,
+        })
+    }
+
     /// The error of a wait for a timer, which cannot fail but only be refused.
     pub(crate) fn of_timer(error: WaitError) -> Self {
         Self::of_wait(error, |failure| WorkflowErrorKind::Invalid(failure.message))
@@ -195,7 +211,8 @@ impl WorkflowError {
         let kind = match self.kind() {
             WorkflowErrorKind::Step { failure, .. }
             | WorkflowErrorKind::Run { failure, .. }
-            | WorkflowErrorKind::Session { failure, .. } => failure.kind,
+            | WorkflowErrorKind::Session { failure, .. }
+            | WorkflowErrorKind::Emit { failure, .. } => failure.kind,
             WorkflowErrorKind::Cancelled => FailureKind::Cancelled,
             WorkflowErrorKind::TimedOut { .. } => FailureKind::DeadlineExceeded,
             WorkflowErrorKind::Invalid(_) => FailureKind::Invalid,
@@ -214,6 +231,9 @@ impl WorkflowError {
         match self.kind() {
             WorkflowErrorKind::Step { step, failure } => format!("{doing}step `{step}` failed: {}", failure_text(failure)),
             WorkflowErrorKind::Run { name, failure } => format!("{doing}closure `{name}` failed: {}", failure_text(failure)),
+            WorkflowErrorKind::Emit { event, failure } => {
+                format!("{doing}event `{event}` was not emitted: {}", failure_text(failure))
+            }
             WorkflowErrorKind::Session { operation, failure } => {
                 format!("{doing}session `{operation}` failed: {}", failure_text(failure))
             }

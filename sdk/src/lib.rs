@@ -52,7 +52,7 @@ pub use registration::{definition, handler};
 pub use session::{Session, SessionState};
 pub use state::RunState;
 pub use telemetry::{Telemetry, TelemetryError};
-pub use waits::{IntoRetries, RunFuture, SessionFuture, SleepFuture, StepFuture};
+pub use waits::{EmitFuture, IntoRetries, RunFuture, SessionFuture, SleepFuture, StepFuture};
 pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 
 #[doc = include_str!("function.md")]

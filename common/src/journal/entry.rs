@@ -164,6 +164,8 @@ pub enum LocalKind {
     Closure,
     /// What reading or changing a value of the session brought.
     Session,
+    /// An event was published.
+    Emit,
 }
 
 /// A timer fired.

@@ -226,6 +226,14 @@ fn others() -> Vec<Sample> {
                 result: StepResult::Value(inline()),
             })
         ),
+        entry!(
+            "local.emit",
+            "local.emit=2Eorder=2Epaid",
+            Entry::Local(Local {
+                kind: LocalKind::Emit,
+                result: StepResult::Value(inline()),
+            })
+        ),
         entry!("timer", "timer.settle", Entry::Timer(Fired { due: time() })),
         entry!("in.cancel", "in.cancel", inbound(InboundKind::Cancel, Some("a mistake"))),
         entry!("in.cancel.minimal", "in.cancel", inbound(InboundKind::Cancel, None)),

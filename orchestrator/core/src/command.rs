@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::digest::InputDigest;
+use everstep_common::event::EventName;
 use everstep_common::failure::Failure;
 use everstep_common::ids::{FunctionName, QueueName};
 use everstep_common::key::StepKey;
@@ -80,6 +81,17 @@ pub enum Command {
         /// What to do.
         request: SessionRequest,
     },
+    /// Publish the event once for ever under the key, off the partition's thread, and create its `local` entry.
+    Emit {
+        /// The event's key.
+        key: StepKey,
+        /// What it is called.
+        event: EventName,
+        /// The digest of its data.
+        digest: InputDigest,
+        /// Its data.
+        data: Bytes,
+    },
     /// Create the `timer` entry when it is due, never earlier.
     StartTimer {
         /// The timer.
@@ -105,7 +117,7 @@ pub enum Command {
         /// The timer.
         key: StepKey,
     },
-    /// Nobody waits for the closure, or the operation on the session, any more.
+    /// Nobody waits for the closure, the operation on the session or the event any more.
     CancelLocal {
         /// Its key.
         key: StepKey,
@@ -152,6 +164,7 @@ impl Command {
             | Self::Deadline { key, .. }
             | Self::RunLocal { key, .. }
             | Self::Session { key, .. }
+            | Self::Emit { key, .. }
             | Self::StartTimer { key, .. }
             | Self::CancelStep { key, .. }
             | Self::CancelTimer { key }
@@ -190,6 +203,7 @@ impl fmt::Display for Command {
                 ..
             } => write!(f, "run {key} within {timeout:?}"),
             Self::Session { key, session, request } => write!(f, "session {session}: {request} for {key}"),
+            Self::Emit { key, event, digest, .. } => write!(f, "emit {event}({digest}) for {key}"),
             Self::StartTimer { key, due } => write!(f, "timer {key} due {due}"),
             Self::CancelStep { key, .. } => write!(f, "cancel step {key}"),
             Self::CancelTimer { key } => write!(f, "cancel timer {key}"),

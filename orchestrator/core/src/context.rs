@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use everstep_common::event::EventName;
 use everstep_common::failure::Failure;
 use everstep_common::ids::{FunctionName, RunId};
 use everstep_common::journal::Start;
@@ -18,9 +19,9 @@ use crate::chance;
 use crate::combine;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::waits::{Ask, NewLocal, NewSession, NewStep, NewTimer};
+use crate::waits::{Ask, NewEmit, NewLocal, NewSession, NewStep, NewTimer};
 use crate::within::{Domain, Scoped};
-use crate::{Block, Closure, DeadlineError, Due, Local, Session, SessionRequest, Shield, Step, Timer};
+use crate::{Block, Closure, DeadlineError, Due, Emit, Local, Session, SessionRequest, Shield, Step, Timer};
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
 ///
@@ -100,6 +101,12 @@ impl Context {
         let name = format!("session.{request}");
         let (asked, refused) = NewSession::of(self.start(), request);
         Session::new(Ask::new(self.0.clone(), &name, asked), refused)
+    }
+
+    /// An event that is published once.
+    pub fn emit(&self, event: EventName, data: Bytes) -> Emit {
+        let name = format!("emit.{event}");
+        Emit(Ask::new(self.0.clone(), &name, NewEmit { event, data }))
     }
 
     /// A value of the run's own state.

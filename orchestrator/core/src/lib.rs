@@ -47,5 +47,5 @@ pub use event::{Event, EventBody, MissingPayload, Record};
 pub use limits::Limits;
 pub use parked::{AskedKey, Mismatch, Parked, RecordedKey, TooMany, WaitKind};
 pub use run::{OpenKind, OpenWait, Run};
-pub use waits::{Closure, Due, Local, Session, SessionChange, SessionRequest, Step, Timer};
+pub use waits::{Closure, Due, Emit, Local, Session, SessionChange, SessionRequest, Step, Timer};
 pub use within::Scoped;

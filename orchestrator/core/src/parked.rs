@@ -123,6 +123,8 @@ pub enum WaitKind {
     Closure,
     /// An operation on a value of the session.
     Session,
+    /// An event that it emits.
+    Event,
 }
 
 /// Something recorded under a key.
@@ -312,6 +314,7 @@ impl fmt::Display for WaitKind {
             Self::Timer => "timer",
             Self::Closure => "closure",
             Self::Session => "session operation",
+            Self::Event => "event",
         })
     }
 }

@@ -104,6 +104,8 @@ pub enum OpenKind {
     Closure,
     /// An operation on a value of the session.
     Session,
+    /// An event that it emits.
+    Event,
 }
 
 impl OpenWait {

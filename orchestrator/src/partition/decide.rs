@@ -76,6 +76,7 @@ impl Partition {
                 self.run_closure(run.clone(), key, work, origin);
             }
             Command::Session { key, session, request } => self.run_session(run.clone(), key, session, request, origin),
+            Command::Emit { key, event, data, .. } => self.run_emit(run.clone(), key, event, data, origin),
             Command::CancelLocal { key } => self.cancel_closure(run, &key),
             Command::CancelStep {
                 key,

@@ -24,6 +24,7 @@ mod cursor_keeping;
 mod decide;
 mod drive;
 mod effect;
+mod emit;
 mod inflight;
 mod io;
 mod journal;

@@ -3,12 +3,12 @@
 use std::future::IntoFuture;
 
 use everstep_common::event::{EventName, NewEvent, RefusedEvent};
-use everstep_common::ids::WorkflowName;
+use everstep_common::ids::{ProcessId, WorkflowName};
 use everstep_common::limits::EVENT_BYTES_MAX;
 use everstep_common::ports::PublishError;
 use everstep_common::store::{Backoff, TriggerError};
 use everstep_common::trigger::Trigger;
-use everstep_common::trigger::registration::registration_key;
+use everstep_common::trigger::registration::Registration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -100,14 +100,21 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError::Trigger`] if it cannot be read or taken away.
+    /// [`ClientError::Trigger`] if it cannot be read or written, also because an orchestrator is being started just then.
     pub async fn forget_listener(&self, workflow: &WorkflowName) -> Result<bool, ClientError> {
         let registrations = self.bounded(self.store.registrations()).await??;
-        let listens = registrations.iter().any(|kept| kept.value.workflow == *workflow);
-        if listens {
-            self.bounded(self.store.forget_trigger(&registration_key(workflow))).await??;
-        }
-        Ok(listens)
+        let Some(kept) = registrations.into_iter().find(|kept| kept.value.workflow == *workflow) else {
+            return Ok(false);
+        };
+        let nothing = Registration {
+            workflow: workflow.clone(),
+            // Any version that has something to say is newer.
+            version: 0,
+            listens: Vec::new(),
+            by: ProcessId::fresh("client"),
+        };
+        self.bounded(self.store.put_registration(&nothing, kept.revision)).await??;
+        Ok(!kept.value.listens.is_empty())
     }
 
     /// The events of the last seven days by which a workflow that listens to them could not be started, and when that was found.

@@ -4,6 +4,7 @@
 //! return the future itself, and each is a plain [`Future`], so that it can stand in `join!`, `select!` and a
 //! `FuturesUnordered` as it is.
 
+mod emit;
 mod run;
 mod session;
 mod sleep;
@@ -18,6 +19,7 @@ use everstep_common::wire;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use emit::EmitFuture;
 pub use run::RunFuture;
 pub use session::SessionFuture;
 pub use sleep::SleepFuture;

@@ -107,6 +107,20 @@ fn wait_for_ever() {
     }
 }
 
+/// One charge for each event of its name that is worth one, known by the order it speaks of.
+#[workflow(on(event("order.placed", filter = "cents > 0", input = "cents", dedupe = "order")))]
+pub async fn charge_placed(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
+    let cents = ctx.step(charge, cents).await?;
+    ctx.emit("order.charged", &cents).await?;
+    Ok(cents)
+}
+
+/// One confirmation for each charge that the other workflow tells of.
+#[workflow(on(event("order.charged")))]
+pub async fn confirm_charged(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
+    ctx.step(confirm, cents).await
+}
+
 /// Items charged four at a time, then a race that a charge wins, then a confirmation that is given a minute: one mutation for each item,
 /// and two.
 #[workflow]
@@ -147,6 +161,8 @@ pub fn application() -> App {
         .workflow(plunge)
         .workflow(visit)
         .workflow(blockade)
+        .workflow(charge_placed)
+        .workflow(confirm_charged)
         .function(stumble)
         .function(block)
         .function(charge)

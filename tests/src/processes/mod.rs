@@ -4,7 +4,10 @@ mod app;
 mod fleet;
 mod ledger;
 
-pub use app::{LEDGER_VARIABLE, application, blockade, bulk_order, hundred_cents, misbehave, order, plunge, refund, visit};
+pub use app::{
+    LEDGER_VARIABLE, application, blockade, bulk_order, charge_placed, confirm_charged, hundred_cents, misbehave, order, plunge,
+    refund, visit,
+};
 pub use fleet::{Fleet, Seed, Victim};
 pub use ledger::Ledger;
 

@@ -234,7 +234,7 @@ impl World {
     }
 
     /// A client asks again if that may help.
-    async fn again(&self, error: &ClientError) {
+    pub(super) async fn again(&self, error: &ClientError) {
         let helps = matches!(
             error,
             ClientError::Unavailable { .. }

@@ -6,7 +6,7 @@
 //!                │       └── a process that dies is started again under a new name, as a supervisor does
 //!                ├── MemoryServer: JetStream with seeded faults, crash points at each call of the port
 //!                └── Ledger: what the functions did to the outside world
-//! scenarios, trials, owners, keeping, hot_path, waking, sessions ── what is run, and what must come of it   crashes ── where a process dies
+//! scenarios, trials, owners, keeping, hot_path, waking, sessions, triggers ── what is run, and what must come of it   crashes ── where a process dies
 //! properties ── P1 to P7, checked on what the server holds in the end
 //! ```
 
@@ -27,6 +27,7 @@ mod sessions;
 pub mod shop;
 mod story;
 mod trials;
+mod triggers;
 mod waking;
 mod world;
 

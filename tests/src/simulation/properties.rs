@@ -16,8 +16,8 @@ use serde::Deserialize;
 
 use super::crashes::{Crash, Victim};
 use super::scenarios::Scenario;
-use super::shop;
 use super::story::Story;
+use super::triggers;
 use super::world::World;
 
 /// The part of a cursor record that tells whose it is, and how far.
@@ -155,7 +155,7 @@ fn p2_every_replay_ends_as_recorded(world: &World, story: &Story) {
 /// A fingerprint of all that the run asks for, and how it ends; or why it parks.
 fn replay(world: &World, story: &Story) -> (u64, Result<Option<RunEnd>, Parked>) {
     let start = story.start().expect("the journal of a run begins with its start");
-    let code = shop::code();
+    let code = triggers::all_code();
     let definition = code.find(&start.workflow, start.version).expect("the code is here");
     let mut run = Run::new(story.run.clone(), definition, Limits::default(), u64::MAX);
     for entry in story.entries.iter().take_while(|entry| entry.key != EntryKey::End) {

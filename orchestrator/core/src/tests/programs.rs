@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use everstep_common::event::EventName;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::key::StepKey;
 use everstep_common::retry::RetryPolicy;
@@ -257,6 +258,11 @@ impl Machine {
 
     async fn session(&self, seen: u64) -> Seen {
         let value = Bytes::copy_from_slice(&mix(seen).to_be_bytes());
+        if seen % 4 == 3 {
+            let event = EventName::new("event").expect("a name");
+            let brought = self.ctx.emit(event, value).await?;
+            return Ok(and(seen, number(&brought)));
+        }
         let request = match seen % 3 {
             0 => SessionRequest::Get { key: "value".to_owned() },
             1 => SessionRequest::Set {

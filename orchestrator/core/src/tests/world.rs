@@ -239,6 +239,10 @@ impl World<'_> {
                 };
                 Some(EventBody::About(key, Record::Local(LocalKind::Session, brought)))
             }
+            Command::Emit { key, .. } => {
+                let value = Ok(value_of(&key));
+                Some(EventBody::About(key, Record::Local(LocalKind::Emit, value)))
+            }
             Command::StartTimer { key, due } => {
                 self.time = self.time.max(due);
                 Some(EventBody::About(key, Record::Timer))

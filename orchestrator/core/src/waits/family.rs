@@ -8,6 +8,7 @@ use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
+use super::emits::EmitWait;
 use super::locals::LocalWait;
 use super::sessions::SessionWait;
 use super::steps::StepWait;
@@ -22,6 +23,7 @@ pub(crate) enum Family {
     Timer(TimerWait),
     Local(Box<LocalWait>),
     Session(Box<SessionWait>),
+    Emit(Box<EmitWait>),
     /// Its outcome is recorded, and nothing else is ever compared with it. Small, since runs keep all they ever asked for.
     Settled(WaitKind),
 }
@@ -68,6 +70,7 @@ impl Family {
             Self::Timer(_) => WaitKind::Timer,
             Self::Local(_) => WaitKind::Closure,
             Self::Session(_) => WaitKind::Session,
+            Self::Emit(_) => WaitKind::Event,
             Self::Settled(kind) => *kind,
         }
     }
@@ -75,7 +78,7 @@ impl Family {
     pub(crate) fn function(&self) -> Option<&FunctionName> {
         match self {
             Self::Step(step) => Some(step.function()),
-            Self::Timer(_) | Self::Local(_) | Self::Session(_) | Self::Settled(_) => None,
+            Self::Timer(_) | Self::Local(_) | Self::Session(_) | Self::Emit(_) | Self::Settled(_) => None,
         }
     }
 
@@ -83,6 +86,7 @@ impl Family {
         match self {
             Self::Step(step) => Some(step.digest()),
             Self::Session(session) => session.digest(),
+            Self::Emit(emit) => Some(emit.digest()),
             Self::Timer(_) | Self::Local(_) | Self::Settled(_) => None,
         }
     }
@@ -91,7 +95,7 @@ impl Family {
     pub(crate) fn attempt(&self) -> u32 {
         match self {
             Self::Step(step) => step.attempt(),
-            Self::Timer(_) | Self::Local(_) | Self::Session(_) | Self::Settled(_) => 0,
+            Self::Timer(_) | Self::Local(_) | Self::Session(_) | Self::Emit(_) | Self::Settled(_) => 0,
         }
     }
 
@@ -110,7 +114,8 @@ impl Family {
             (Self::Step(step), Record::Begun(attempt)) => Ok(step.begun(attempt)),
             (Self::Timer(_), Record::Timer) => Ok(Received::Answer(Ok(Bytes::new()))),
             (Self::Local(_), Record::Local(LocalKind::Closure, result))
-            | (Self::Session(_), Record::Local(LocalKind::Session, result)) => Ok(Received::Answer(result)),
+            | (Self::Session(_), Record::Local(LocalKind::Session, result))
+            | (Self::Emit(_), Record::Local(LocalKind::Emit, result)) => Ok(Received::Answer(result)),
             (Self::Settled(kind), record) if record.kind() == *kind => Ok(Received::Nothing),
             (family, record) => Err(Difference::Kind {
                 recorded: record.kind(),
@@ -126,6 +131,7 @@ impl Family {
             Self::Timer(timer) => timer.commands(key, commands),
             Self::Local(local) => local.commands(key, commands),
             Self::Session(session) => session.commands(key, commands),
+            Self::Emit(emit) => emit.commands(key, commands),
             Self::Settled(_) => {}
         }
     }
@@ -135,7 +141,7 @@ impl Family {
         match self {
             Self::Step(step) => step.cancel(key),
             Self::Timer(_) => Some(Command::CancelTimer { key: key.clone() }),
-            Self::Local(_) | Self::Session(_) => Some(Command::CancelLocal { key: key.clone() }),
+            Self::Local(_) | Self::Session(_) | Self::Emit(_) => Some(Command::CancelLocal { key: key.clone() }),
             Self::Settled(_) => None,
         }
     }
@@ -160,7 +166,7 @@ impl Family {
         match self {
             Self::Local(local) => local.take(),
             Self::Session(session) => session.take(),
-            Self::Step(_) | Self::Timer(_) | Self::Settled(_) => None,
+            Self::Step(_) | Self::Timer(_) | Self::Emit(_) | Self::Settled(_) => None,
         }
     }
 
@@ -171,6 +177,7 @@ impl Family {
             Self::Timer(timer) => OpenKind::Timer { due: timer.due() },
             Self::Local(_) => OpenKind::Closure,
             Self::Session(session) => session.open_kind(),
+            Self::Emit(_) => OpenKind::Event,
             Self::Settled(_) => unreachable!("what is settled is not open"),
         }
     }
@@ -182,6 +189,7 @@ impl Record {
             Self::Step { .. } | Self::Try(..) | Self::Begun(_) => WaitKind::Step,
             Self::Local(LocalKind::Closure, _) => WaitKind::Closure,
             Self::Local(LocalKind::Session, _) => WaitKind::Session,
+            Self::Local(LocalKind::Emit, _) => WaitKind::Event,
             Self::Timer => WaitKind::Timer,
         }
     }

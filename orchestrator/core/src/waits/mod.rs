@@ -7,6 +7,7 @@
 //! ```
 
 mod ask;
+mod emits;
 mod family;
 mod locals;
 mod sessions;
@@ -15,6 +16,8 @@ mod table;
 mod timers;
 
 pub(crate) use ask::Ask;
+pub use emits::Emit;
+pub(crate) use emits::NewEmit;
 pub(crate) use family::{Family, Moment, Received};
 pub(crate) use locals::NewLocal;
 pub use locals::{Closure, Local};
