@@ -6,6 +6,7 @@ pub mod demo;
 pub mod follow_up;
 pub mod notify;
 pub mod order;
+pub mod payment;
 pub mod report;
 pub mod stateful;
 pub mod welcome;

@@ -78,14 +78,14 @@ fn events_of_a_window_go_to_one_run_each() {
     play(&Scenario::GATHERED, an_hour());
     let lot = Seed::from_environment().below(u64::MAX);
     // In which window an event is depends on when it comes, so only what the scenario itself checks is compared.
-    at_some(&Scenario::GATHERED, &an_hour(), 12, lot, false);
+    at_some(&Scenario::GATHERED, &an_hour(), 2, lot, false);
 }
 
 #[test]
 fn a_schedule_goes_on_without_a_gap() {
     play(&Scenario::SCHEDULED, an_hour());
     let lot = Seed::from_environment().below(u64::MAX);
-    at_some(&Scenario::SCHEDULED, &an_hour(), 12, lot, false);
+    at_some(&Scenario::SCHEDULED, &an_hour(), 2, lot, false);
 }
 
 #[test]
