@@ -15,7 +15,12 @@ pub struct PaymentIntent {
 /// Writes the payment into the books.
 #[function(retries(max_attempts = 5, initial = "1s"))]
 pub async fn record_payment(ctx: FunctionContext, payment: PaymentIntent) -> Result<String, StepError> {
-    Ok(format!("{} {} as {}", payment.amount, payment.currency, ctx.idempotency_key()))
+    Ok(format!(
+        "{} {} as {}",
+        payment.amount,
+        payment.currency,
+        ctx.idempotency_key()
+    ))
 }
 
 /// Records the payment.

@@ -46,7 +46,11 @@ async fn expect_each_once(fleet: &Fleet, orders: usize) {
     })
     .await;
     until("every run to be over", async || {
-        let runs = fleet.client.list(&ListFilter::default()).await.unwrap_or_default();
+        let all = ListFilter {
+            limit: 2 * orders + 1,
+            ..ListFilter::default()
+        };
+        let runs = fleet.client.list(&all).await.unwrap_or_default();
         runs.len() == 2 * orders && runs.iter().all(|run| run.summary.status == everstep::RunStatus::Completed)
     })
     .await;

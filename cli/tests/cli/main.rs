@@ -4,3 +4,4 @@ mod operating;
 mod running;
 mod sessions;
 mod support;
+mod triggers;

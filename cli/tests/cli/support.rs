@@ -9,6 +9,7 @@ use everstep_examples::order::{
     Charge, PaymentService, Payments, charge_customer, order_workflow, send_confirmation, validate_order,
 };
 use everstep_examples::stateful::stateful_workflow;
+use everstep_examples::welcome::{send_welcome_email, welcome_workflow};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -107,13 +108,23 @@ async fn lingering(ctx: WorkflowContext) -> Result<(), WorkflowError> {
     ctx.sleep(Duration::from_secs(3_600)).await
 }
 
-/// The order pipeline, and workflows with state.
+/// Runs once a year.
+#[workflow(on(cron("@yearly")))]
+async fn yearly(ctx: WorkflowContext) -> Result<i32, WorkflowError> {
+    ctx.sleep(Duration::from_millis(1)).await?;
+    Ok(1)
+}
+
+/// The order pipeline, workflows with state, and such as start by themselves.
 pub(crate) fn application() -> App {
     App::new()
         .resource(Payments::new(Pretend))
         .workflow(order_workflow)
         .workflow(stateful_workflow)
         .workflow(lingering)
+        .workflow(welcome_workflow)
+        .workflow(yearly)
+        .function(send_welcome_email)
         .function(validate_order)
         .function(charge_customer)
         .function(send_confirmation)

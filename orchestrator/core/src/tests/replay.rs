@@ -52,6 +52,7 @@ const EVERY_COMMAND: [&str; 12] = [
     "cancel timer",
     "deadline",
     "dispatch",
+    "emit",
     "end cancelled",
     "end completed",
     "record",
