@@ -60,7 +60,7 @@ async fn provisioning_again_changes_nothing_and_keeps_what_was_chosen() {
     let world = World::start().await;
     let shop = |more: &[&'static str]| [&["provision", "--prefix", "shop", "--json"], more].concat();
     let would = world.run(&shop(&["--partitions", "2", "--dry-run"])).await.json();
-    assert_eq!(would["would_create"].as_array().unwrap().len(), 9);
+    assert_eq!(would["would_create"].as_array().unwrap().len(), 12);
     let did = |answer: Value| -> Vec<Value> {
         answer["streams"]
             .as_array()

@@ -46,8 +46,10 @@ async fn an_event_that_is_sent_starts_who_listens_and_one_that_cannot_is_told() 
     })
     .await;
     let client = world.client().await;
-    let runs = client.list(&everstep::ListFilter::default()).await.unwrap();
-    assert_eq!(runs.len(), 1, "{runs:?}");
+    until("the first one to have started one run", async || {
+        client.list(&everstep::ListFilter::default()).await.unwrap().len() == 1
+    })
+    .await;
     let table = world.run(&["event", "listeners"]).await;
     assert!(table.output.contains("event user.signed_up"), "{table:?}");
 
