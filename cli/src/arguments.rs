@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use everstep::{Level, RunStatus, ServerArgs, WorkflowName};
+use everstep::{Level, PayloadHash, RunStatus, ServerArgs, WorkflowName};
 use everstep_common::limits::{PARTITIONS_MAX, REPLICAS_MAX};
 
 /// Durable workflows on NATS JetStream
@@ -111,6 +111,14 @@ pub(crate) enum Runs {
     Cancel(Cancel),
     /// Have a parked run tried again
     Resume(Resume),
+    /// Send a run a signal
+    Signal(Signal),
+    /// Answer what a run asks
+    Answer(Answer),
+    /// Approve what a run asks to be approved
+    Approve(Approve),
+    /// Reject what a run asks to be approved
+    Reject(Approve),
 }
 
 #[derive(Debug, Args)]
@@ -256,6 +264,72 @@ pub(crate) struct Resume {
     /// Why, for those who read the journal
     #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Signal {
+    #[command(flatten)]
+    pub which: Which,
+    /// The signal's name
+    pub name: String,
+    /// Its value as JSON; `-` reads it from standard input
+    #[arg(long, default_value = "null")]
+    pub value: String,
+    /// The same id and value are the same signal, however often it is sent; a new one without it
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub id: Option<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Who says something to a run.
+#[derive(Debug, Args)]
+pub(crate) struct Who {
+    /// Who answers
+    #[arg(long, env = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub by: String,
+    /// A group that they are in; can be given again
+    #[arg(long = "group")]
+    pub groups: Vec<String>,
+    /// Why, for those who read the journal
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Answer {
+    #[command(flatten)]
+    pub which: Which,
+    /// The question's name, as `everstep runs show` tells it
+    pub wait: String,
+    /// The answer as JSON, or as a text; `-` reads it from standard input
+    #[arg(long, required_unless_present = "skip", conflicts_with = "skip")]
+    pub value: Option<String>,
+    /// Leave the question unanswered
+    #[arg(long)]
+    pub skip: bool,
+    #[command(flatten)]
+    pub who: Who,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    #[command(flatten)]
+    pub which: Which,
+    /// The approval's name, as `everstep runs show` tells it
+    pub wait: String,
+    /// The hash of what you were shown, in full; else of what the run asks about now
+    #[arg(long)]
+    pub hash: Option<PayloadHash>,
+    #[command(flatten)]
+    pub who: Who,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -105,6 +105,16 @@ impl From<ClientError> for Problem {
                 Self::of(Exit::NotFound, &error).hint("`everstep schedules ls` lists the schedules that there are")
             }
             ClientError::TooManyTimes { .. } => Self::of(Exit::Usage, &error),
+            ClientError::NoQuestion { run, .. } => {
+                Self::of(Exit::NotFound, &error).hint(format_args!("`everstep runs show {run}` tells what it asks"))
+            }
+            ClientError::Ambiguous { .. } => Self::of(Exit::Usage, &error).hint("give the full name of one of them"),
+            ClientError::Answered { .. }
+            | ClientError::Expired { .. }
+            | ClientError::Withdrawn { .. }
+            | ClientError::Refused { .. }
+            | ClientError::SignalConflict { .. } => Self::of(Exit::Conflict, &error),
+            ClientError::Misfit { .. } | ClientError::Name { .. } => Self::of(Exit::Usage, &error),
             ClientError::Unavailable { .. } => Self::of(Exit::TimedOut, &error).hint("`everstep doctor` looks for what is wrong"),
             ClientError::Deployment(DeploymentError::Missing { .. }) => Self::of(Exit::NotFound, &error),
             ClientError::Invalid(_) => Self::of(Exit::Usage, &error),

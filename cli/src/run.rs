@@ -53,16 +53,19 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> Result<ExitCode, Pro
     finish(global, &connection, &run, outcome).await
 }
 
+/// The text given, or what `-` stands for.
+pub(crate) fn read_text(text: &str) -> Result<String, Problem> {
+    if text != "-" {
+        return Ok(text.to_owned());
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// The JSON of an argument called `--what`, or of standard input.
 pub(crate) fn json_input(text: &str, what: &str) -> Result<Value, Problem> {
-    let text = match text {
-        "-" => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text)?;
-            text
-        }
-        text => text.to_owned(),
-    };
+    let text = read_text(text)?;
     if text.trim().is_empty() {
         return Err(
             Problem::new(Exit::Usage, format_args!("the {what} is empty")).hint(format_args!("without --{what} it is null"))

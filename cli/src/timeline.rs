@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use everstep::journal::{AttemptError, Entry, EntryKey, InboundKind, JournalEntry, LocalKind, RunOutcome, StepResult};
 use everstep::{Client, ClientError, Failure, RunId};
+use everstep_common::question::Reply;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -119,6 +120,7 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
         (_, Entry::Step(_)) => format!("→ {value}"),
         (_, Entry::Local(local)) => match local.kind {
             LocalKind::Closure | LocalKind::Session | LocalKind::Emit => format!("→ {value}"),
+            LocalKind::Question => format!("asks {value}"),
         },
         (_, Entry::Try(failed)) => format!("✗ {}: {}", attempt_error(failed.error), shortened(&failed.message)),
         (EntryKey::Begun(_, _, delivery), _) if *delivery > 1 => format!("delivery {delivery}: an earlier one went silent"),
@@ -126,15 +128,27 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
         (_, Entry::Timer(fired)) => format!("due {}", fired.due.strftime("%H:%M:%S%.3fZ")),
         (_, Entry::In(inbound)) => {
             let reason = inbound.reason.as_deref().map(|reason| format!(": {}", shortened(reason)));
-            let kind = match inbound.kind {
-                InboundKind::Cancel => "cancel",
-                InboundKind::Resume { accept_unasked: true } => "resume, accepting what is no longer asked for",
-                InboundKind::Resume { .. } => "resume",
+            let kind = match &inbound.kind {
+                InboundKind::Cancel => "cancel".to_owned(),
+                InboundKind::Resume { accept_unasked: true } => "resume, accepting what is no longer asked for".to_owned(),
+                InboundKind::Resume { .. } => "resume".to_owned(),
+                InboundKind::Signal { name, .. } => format!("signal {}: {value}", shortened(name)),
+                InboundKind::Answer { wait, reply, .. } => format!("{wait}: {}", replied(reply, &value)),
+                InboundKind::Withdrawn { wait } => format!("{wait} is no longer asked"),
             };
             format!("{kind}{}", reason.unwrap_or_default())
         }
         (_, Entry::End(_)) => format!("completed: {value}"),
         _ => "purged".to_owned(),
+    }
+}
+
+fn replied(reply: &Reply, value: &str) -> String {
+    match reply {
+        Reply::Value(_) => value.to_owned(),
+        Reply::Skip => "skipped".to_owned(),
+        Reply::Approve(hash) => format!("approves {hash}"),
+        Reply::Reject(hash) => format!("rejects {hash}"),
     }
 }
 

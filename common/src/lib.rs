@@ -16,6 +16,8 @@
 //! | entry / command / effect | happened / asked for / to be done |
 //! | replay | running workflow code again against its journal |
 //! | timer | a durable sleep; fires once |
+//! | signal | a message to a run from outside; kept until a wait takes it |
+//! | question, approval | what a run asks people; an approval is bound to the hash of what they were shown |
 //! | task queue, task | where workers pull; one attempt to make |
 //! | lease | a time-bound right to drive a partition, renewed by heartbeat |
 //! | fence | a number that rejects a stale holder |
@@ -39,6 +41,7 @@ pub mod key;
 pub mod limits;
 pub mod payload;
 pub mod ports;
+pub mod question;
 pub mod retry;
 pub mod session;
 pub mod store;

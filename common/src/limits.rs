@@ -26,6 +26,9 @@ pub const BATCH_CONCURRENCY: usize = 20;
 /// Steps of one run that may be open at the same time.
 pub const STEPS_IN_FLIGHT_MAX: usize = 1_000;
 
+/// Signals of one run that wait for somebody to take them: what arrives faster than it is taken is held in memory.
+pub const SIGNALS_UNREAD_MAX: usize = 2_000;
+
 /// Characters in the name of a workflow, function, step or queue.
 pub const NAME_CHARS_MAX: usize = 128;
 
@@ -52,6 +55,8 @@ pub const BATCH_MESSAGES_MIN: usize = 8;
 /// Subjects in one batched direct get (server limit is 1,024).
 pub const READ_SUBJECTS_MAX: usize = 1_000;
 
+/// Bytes of a question with all that it shows, which stands in the journal and in every list of what is open.
+pub const QUESTION_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of what a run holds in `ctx.state()`, names and values together: it stands in memory with the run, and one answer to a query holds it.
 pub const STATE_BYTES_MAX: usize = 256 * 1024;
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::WorkflowName;
+use crate::key::StepKey;
 
 /// One run in short. Its key is the run id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,53 @@ pub struct RunSummary {
     /// Labels given at the start.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// For what of outside it waits, in the order asked; at most [`WAITS_MAX`], and the journal has them all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<WaitSummary>,
+}
+
+/// Waits in one summary: a summary is small, and a person answers few at a time.
+pub const WAITS_MAX: usize = 20;
+
+/// Characters of a question in a summary.
+pub const WAIT_TEXT_CHARS_MAX: usize = 200;
+
+/// A signal or an answer that a run waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitSummary {
+    /// Its key, by which a question is answered.
+    pub key: StepKey,
+    /// What it is.
+    pub kind: WaitedFor,
+    /// The signal's name, or what the question says, cut.
+    pub text: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it is no longer waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+}
+
+/// What of outside a run waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitedFor {
+    /// A signal.
+    Signal,
+    /// An answer.
+    Question,
+    /// An approval.
+    Approval,
+}
+
+impl fmt::Display for WaitedFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Signal => "signal",
+            Self::Question => "answer to",
+            Self::Approval => "approval",
+        })
+    }
 }
 
 /// Where a run stands.

@@ -1,10 +1,12 @@
 //! Example workflows of Everstep, each a module that a test can kill at any moment.
 
+pub mod approval;
 pub mod bulk;
 pub mod dashboard;
 pub mod demo;
 pub mod follow_up;
 pub mod notify;
+pub mod onboarding;
 pub mod order;
 pub mod payment;
 pub mod report;

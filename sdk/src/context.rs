@@ -21,7 +21,9 @@ use crate::error::WorkflowError;
 use crate::function::{Function, IntoFunction};
 use crate::session::Session;
 use crate::state::{RunState, full};
-use crate::waits::{EmitFuture, RunFuture, SleepFuture, StepFuture, encode};
+use crate::waits::{
+    Approval, ApprovalFuture, EmitFuture, Question, QuestionFuture, RunFuture, SignalFuture, SleepFuture, StepFuture, encode,
+};
 
 /// A workflow's way to everything outside itself. A cheap clone, by value; helpers and branches may borrow it.
 ///
@@ -141,6 +143,73 @@ impl WorkflowContext {
     /// ```
     pub fn sleep_until(&self, time: Timestamp) -> SleepFuture {
         SleepFuture::new(&self.core, Due::At(time))
+    }
+
+    /// Waits for the next signal of that name; `Client::signal` and `everstep runs signal` send one.
+    ///
+    /// One that came before is kept, from the start of the run on; each is taken once, the first stored first. See [`SignalFuture`] for
+    /// errors and limits.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn paid(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    ///     ctx.signal::<u64>("paid").deadline(Duration::from_secs(3600)).await
+    /// }
+    /// ```
+    pub fn signal<T: DeserializeOwned>(&self, name: &str) -> SignalFuture<T> {
+        SignalFuture::new(&self.core, name)
+    }
+
+    /// Asks people something, and waits for the answer without holding a process.
+    ///
+    /// The question is recorded, so that it can be seen and answered by its name (`Client::questions`, `Client::answer`, `everstep runs
+    /// answer`) whether or not an orchestrator is up. An answer is checked before it is taken, and of an answer and a timeout the one that
+    /// was stored first counts. See [`Question`] and [`QuestionFuture`] for what can be asked, errors and limits.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn order(ctx: WorkflowContext, order_id: String) -> Result<bool, WorkflowError> {
+    ///     let decision = ctx
+    ///         .wait_for_user::<String>(Question {
+    ///             question: format!("Approve order {order_id}?"),
+    ///             input_type: InputType::Approval,
+    ///             timeout: Some(Duration::from_secs(24 * 60 * 60)),
+    ///             on_timeout: OnTimeout::Answer("reject".into()),
+    ///             name: Some("approve-order".to_owned()),
+    ///             ..Question::default()
+    ///         })
+    ///         .await?;
+    ///     Ok(decision.value == "approve")
+    /// }
+    /// ```
+    pub fn wait_for_user<T: DeserializeOwned>(&self, question: Question) -> QuestionFuture<T> {
+        QuestionFuture::new(&self.core, question)
+    }
+
+    /// Waits for people to approve exactly this; see [`Approval`]. What it brings is good for one step that
+    /// [`requires`](StepFuture::requires) it.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn delete_account(ctx: FunctionContext, account: String) -> Result<(), StepError>;
+    ///
+    /// #[workflow]
+    /// async fn closing(ctx: WorkflowContext, account: String) -> Result<bool, WorkflowError> {
+    ///     let decision = ctx.await_approval(Approval::of("Delete this account", &account).approvers(["support"])).await?;
+    ///     if decision.is_approved() {
+    ///         ctx.step(delete_account, account).requires(&decision).await?;
+    ///     }
+    ///     Ok(decision.is_approved())
+    /// }
+    /// ```
+    pub fn await_approval(&self, approval: Approval) -> ApprovalFuture {
+        ApprovalFuture::new(&self.core, approval)
     }
 
     /// Values by name that live as long as the run, and that operators can see. They cost no write and are not awaited.

@@ -81,6 +81,18 @@ pub enum WorkflowErrorKind {
         /// Why.
         failure: Failure,
     },
+    /// Nobody sent, answered or decided before the deadline of the wait itself.
+    Unanswered {
+        /// What was waited for.
+        wait: String,
+    },
+    /// A step requires an approval that does not allow it. It has not been asked for.
+    NotApproved {
+        /// Its name.
+        step: String,
+        /// Why not.
+        reason: String,
+    },
     /// The run is being cancelled, or the block of branches that this was asked for in. Clean up under
     /// [`ctx.shield`](crate::WorkflowContext::shield) and return this error: then a run that was asked to cancel ends as cancelled.
     Cancelled,
@@ -148,6 +160,20 @@ impl WorkflowError {
         *self.kind == WorkflowErrorKind::Cancelled
     }
 
+    /// Whether a time was up first: that of a wait for people or signals, or that given by
+    /// [`ctx.timeout`](crate::WorkflowContext::timeout).
+    ///
+    /// ```
+    /// # use everstep::WorkflowError;
+    /// assert!(!WorkflowError::new("no").is_timed_out());
+    /// ```
+    pub fn is_timed_out(&self) -> bool {
+        matches!(
+            *self.kind,
+            WorkflowErrorKind::TimedOut { .. } | WorkflowErrorKind::Unanswered { .. }
+        )
+    }
+
     /// The same error, with what was being done put before its message. The kind stays.
     ///
     /// ```
@@ -198,6 +224,23 @@ impl WorkflowError {
         Self::of_wait(error, |failure| WorkflowErrorKind::Invalid(failure.message))
     }
 
+    /// The error of a wait for something from outside.
+    pub(crate) fn of_outside(wait: &str, error: WaitError) -> Self {
+        Self::of_wait(error, |failure| match failure.kind {
+            FailureKind::DeadlineExceeded => WorkflowErrorKind::Unanswered { wait: wait.to_owned() },
+            _ => WorkflowErrorKind::Invalid(format!("{wait}: {}", failure.message)),
+        })
+    }
+
+    pub(crate) fn unanswered(wait: &str) -> Self {
+        WorkflowErrorKind::Unanswered { wait: wait.to_owned() }.into()
+    }
+
+    pub(crate) fn not_approved(step: &str, reason: String) -> Self {
+        let step = step.to_owned();
+        WorkflowErrorKind::NotApproved { step, reason }.into()
+    }
+
     fn of_wait(error: WaitError, failed: impl FnOnce(Failure) -> WorkflowErrorKind) -> Self {
         match error {
             WaitError::Cancelled => WorkflowErrorKind::Cancelled,
@@ -214,7 +257,8 @@ impl WorkflowError {
             | WorkflowErrorKind::Session { failure, .. }
             | WorkflowErrorKind::Emit { failure, .. } => failure.kind,
             WorkflowErrorKind::Cancelled => FailureKind::Cancelled,
-            WorkflowErrorKind::TimedOut { .. } => FailureKind::DeadlineExceeded,
+            WorkflowErrorKind::TimedOut { .. } | WorkflowErrorKind::Unanswered { .. } => FailureKind::DeadlineExceeded,
+            WorkflowErrorKind::NotApproved { .. } => own,
             WorkflowErrorKind::Invalid(_) => FailureKind::Invalid,
             WorkflowErrorKind::Failed(_) => own,
         };
@@ -237,6 +281,8 @@ impl WorkflowError {
             WorkflowErrorKind::Session { operation, failure } => {
                 format!("{doing}session `{operation}` failed: {}", failure_text(failure))
             }
+            WorkflowErrorKind::Unanswered { wait } => format!("{doing}{wait}: nobody answered in time"),
+            WorkflowErrorKind::NotApproved { step, reason } => format!("{doing}step `{step}` may not run: {reason}"),
             WorkflowErrorKind::Cancelled => format!("{doing}{}", WaitError::Cancelled),
             WorkflowErrorKind::TimedOut { after } => format!("{doing}not done within {after:?}"),
             WorkflowErrorKind::Invalid(text) | WorkflowErrorKind::Failed(text) => format!("{doing}{text}"),

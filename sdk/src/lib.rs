@@ -32,15 +32,17 @@ mod workflow;
 pub use everstep_common::failure::{Failure, FailureKind};
 pub use everstep_common::ids::{Prefix, QueueName, RunId, WorkflowName};
 pub use everstep_common::journal;
+pub use everstep_common::question::{self, PayloadHash};
 pub use everstep_common::retry::RetryPolicy;
-pub use everstep_common::summary::{RunStatus, RunSummary};
+pub use everstep_common::summary::{RunStatus, RunSummary, WaitSummary, WaitedFor};
 pub use everstep_common::topology::Durability;
 pub use everstep_nats::ConnectOptions;
 pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
 pub use client::{
-    Client, ClientError, ListFilter, ListedRun, Listener, PublishEvent, RunError, RunHandle, ScheduleEntry, SessionEntry, StartRun,
+    Client, ClientError, ListFilter, ListedRun, Listener, OpenQuestion, PublishEvent, Respondent, RunError, RunHandle,
+    ScheduleEntry, SessionEntry, StartRun,
 };
 pub use combine::{
     BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
@@ -52,7 +54,10 @@ pub use registration::{definition, handler};
 pub use session::{Session, SessionState};
 pub use state::RunState;
 pub use telemetry::{Telemetry, TelemetryError};
-pub use waits::{EmitFuture, IntoRetries, RunFuture, SessionFuture, SleepFuture, StepFuture};
+pub use waits::{
+    Answer, Approval, ApprovalFuture, Choice, Deadline, Decision, EmitFuture, InputType, IntoRetries, OnExpire, OnTimeout,
+    Question, QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture, SleepFuture, StepFuture, Verdict,
+};
 pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 
 #[doc = include_str!("function.md")]
@@ -71,4 +76,10 @@ mod guide {
     mod state {}
     #[doc = include_str!("../../docs/guide/triggers.md")]
     mod triggers {}
+    #[doc = include_str!("../../docs/guide/signals.md")]
+    mod signals {}
+    #[doc = include_str!("../../docs/guide/questions.md")]
+    mod questions {}
+    #[doc = include_str!("../../docs/guide/approvals.md")]
+    mod approvals {}
 }

@@ -27,6 +27,15 @@ fn the_same_scenario_is_the_same_story() {
 }
 
 #[test]
+fn an_answer_and_its_timeout_at_the_same_instant_have_one_outcome_a_thousand_times() {
+    let settings = Settings {
+        within: Duration::from_secs(4 * 3_600),
+        ..Settings::default()
+    };
+    play(&Scenario::SAME_INSTANT, settings);
+}
+
+#[test]
 fn nothing_on_the_hot_path_lists_keys_asks_about_a_consumer_or_makes_one() {
     let settings = Settings {
         connection_each: true,

@@ -45,6 +45,15 @@ pub(crate) async fn list(global: &Global, arguments: List) -> Result<ExitCode, P
     Ok(ExitCode::SUCCESS)
 }
 
+/// Why it stands still, how it failed, or whom it waits for.
+fn why(summary: &RunSummary) -> String {
+    let waits = summary
+        .waits
+        .iter()
+        .map(|wait| format!("waits for {} {}", wait.kind, wait.key));
+    summary.reason.clone().unwrap_or_else(|| waits.collect::<Vec<_>>().join(", "))
+}
+
 fn print(listed: &[ListedRun]) -> std::io::Result<()> {
     if listed.is_empty() {
         eprintln!("no runs");
@@ -58,7 +67,7 @@ fn print(listed: &[ListedRun]) -> std::io::Result<()> {
             summary.status.to_string(),
             moment(summary.started),
             moment(summary.since),
-            shortened(summary.reason.as_deref().unwrap_or_default()),
+            shortened(&why(summary)),
         ]);
     }
     output::print_table(&table)

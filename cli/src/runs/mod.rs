@@ -1,5 +1,6 @@
 //! `everstep runs …`: looking at runs and moving them.
 
+pub(crate) mod answer;
 pub(crate) mod list;
 pub(crate) mod show;
 mod waits;
@@ -58,7 +59,7 @@ pub(crate) async fn resume(global: &Global, arguments: Resume) -> Result<ExitCod
 }
 
 /// What the verb would do, judged by where the run stands.
-async fn would(global: &Global, connection: &Connection, run: &RunId, verb: &str) -> Result<ExitCode, Problem> {
+pub(crate) async fn would(global: &Global, connection: &Connection, run: &RunId, verb: &str) -> Result<ExitCode, Problem> {
     let status = connection.client.status(run).await?.status;
     if status.is_final() {
         return Err(Problem::new(Exit::Conflict, format_args!("run {run} is {status} already")));
@@ -71,7 +72,7 @@ async fn would(global: &Global, connection: &Connection, run: &RunId, verb: &str
     Ok(ExitCode::SUCCESS)
 }
 
-fn done(global: &Global, run: &RunId, verb: &str) -> Result<ExitCode, Problem> {
+pub(crate) fn done(global: &Global, run: &RunId, verb: &str) -> Result<ExitCode, Problem> {
     if global.json {
         output::json(&json!({ "run": run, "verb": verb, "accepted": true }))?;
     } else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use everstep::journal::{Entry, JournalEntry, Start};
-use everstep::{RunId, RunStatus, RunSummary};
+use everstep::{OpenQuestion, RunId, RunStatus, RunSummary, WaitedFor};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -22,6 +22,7 @@ struct Shown {
     start: Option<Start>,
     lines: Vec<Line>,
     waits: Vec<Wait>,
+    questions: Vec<OpenQuestion>,
     /// What its owner tells of it; nothing if it is over, stands still, or nobody answers.
     inside: Option<Inside>,
 }
@@ -49,6 +50,10 @@ async fn gather(connection: &Connection, run: RunId) -> Result<Shown, Problem> {
         RunStatus::Running => waits::of_run(connection, &run, &journal).await?,
         _ => Vec::new(),
     };
+    let questions = match summary.status {
+        RunStatus::Running | RunStatus::Parked => connection.client.questions(&run).await?,
+        _ => Vec::new(),
+    };
     let inside = match summary.status {
         RunStatus::Running => connection.client.look_inside(&run).await.ok(),
         _ => None,
@@ -63,6 +68,7 @@ async fn gather(connection: &Connection, run: RunId) -> Result<Shown, Problem> {
         start: start_of(journal),
         lines,
         waits,
+        questions,
         inside,
     })
 }
@@ -85,6 +91,7 @@ impl Shown {
             "view": self.inside.as_ref().and_then(|(view, _)| view.as_ref()),
             "state": self.inside.as_ref().map(|(_, state)| state),
             "waits": self.waits,
+            "questions": self.questions,
             "journal": self.lines,
         })
     }
@@ -123,6 +130,17 @@ impl Shown {
         for wait in &self.waits {
             field("waits for", &wait_text(wait))?;
         }
+        for wait in &summary.waits {
+            if wait.kind == WaitedFor::Signal {
+                field(
+                    "waits for",
+                    &format!("signal {}{}", shortened(&wait.text), until(wait.deadline)),
+                )?;
+            }
+        }
+        for question in &self.questions {
+            print_question(question)?;
+        }
         output::line("")?;
         self.print_timeline()?;
         self.hint();
@@ -146,12 +164,48 @@ impl Shown {
     fn hint(&self) {
         match self.summary.status {
             RunStatus::Parked => eprintln!("hint: mend the cause, then `everstep runs resume {}`", self.run),
-            RunStatus::Running if self.waits.is_empty() => {
+            RunStatus::Running if !self.questions.is_empty() => {
+                eprintln!(
+                    "hint: `everstep runs answer {} NAME --value …` answers, `runs approve` and `runs reject` decide",
+                    self.run
+                );
+            }
+            RunStatus::Running if self.waits.is_empty() && self.summary.waits.is_empty() => {
                 eprintln!("hint: nothing is scheduled or queued for it; does an orchestrator of its application run?");
             }
             _ => {}
         }
     }
+}
+
+fn print_question(open: &OpenQuestion) -> std::io::Result<()> {
+    let field = |name: &str, value: &str| output::line(format_args!("{name:<9} {value}"));
+    let question = &open.question;
+    field(
+        "asks",
+        &format!("{}: {}{}", open.wait, shortened(&question.text), until(question.deadline)),
+    )?;
+    let choices: Vec<_> = question.choices().iter().map(|choice| choice.id.clone()).collect();
+    if !choices.is_empty() && question.approval.is_none() {
+        field("  options", &shortened(&choices.join(", ")))?;
+    }
+    if !question.assignees.is_empty() {
+        field("  of", &shortened(&question.assignees.join(", ")))?;
+    }
+    if let Some(terms) = &question.approval {
+        field("  hash", &terms.hash.to_string())?;
+        if let Some(payload) = &terms.payload {
+            field("  payload", payload)?;
+        }
+        field("  said yes", &format!("{} of {}", open.votes.len(), terms.quorum))?;
+    }
+    Ok(())
+}
+
+fn until(deadline: Option<Timestamp>) -> String {
+    deadline
+        .map(|deadline| format!(", until {}", moment(deadline)))
+        .unwrap_or_default()
 }
 
 fn wait_text(wait: &Wait) -> String {

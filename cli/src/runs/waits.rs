@@ -58,7 +58,8 @@ pub(crate) async fn of_run(connection: &Connection, run: &RunId, journal: &[Jour
     let store = connection.client.store();
     let timers = store.names().timer_stream(run.partition());
     let schedules = read(connection, &timers, store.names().run_timers(run)).await?;
-    let mut waits: Vec<_> = schedules.iter().filter_map(of_schedule).collect();
+    let sleeps = |wait: &Wait| !matches!(wait, Wait::Sleep { key, .. } if is_deadline(key, journal));
+    let mut waits: Vec<_> = schedules.iter().filter_map(of_schedule).filter(sleeps).collect();
     for stream in task_streams(connection, run).await {
         let Some(queue) = queue_of(connection, &stream) else {
             continue;
@@ -69,6 +70,15 @@ pub(crate) async fn of_run(connection: &Connection, run: &RunId, journal: &[Jour
         }
     }
     Ok(waits)
+}
+
+/// Whether the timer of that key is the deadline of a question or a signal, which are told by themselves.
+fn is_deadline(key: &str, journal: &[JournalEntry]) -> bool {
+    let is_signal = key.rsplit('/').next().is_some_and(|name| name.starts_with("signal:"));
+    is_signal
+        || journal
+            .iter()
+            .any(|entry| entry.key == EntryKey::Local(StepKey::from_path(key)))
 }
 
 fn of_schedule(message: &Message) -> Option<Wait> {

@@ -1,6 +1,7 @@
 //! The command as a process, against a real server: what it prints, where, and how it ends.
 
 mod operating;
+mod outside;
 mod running;
 mod sessions;
 mod support;

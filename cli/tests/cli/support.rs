@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use everstep::prelude::*;
 use everstep::{App, AppOptions, Client, DevOptions, DevServer, RunningApp};
+use everstep_examples::approval::{approval_workflow, fulfil_order, prepare_order_summary};
+use everstep_examples::onboarding::{onboard_customer, reach_out, research_customer};
 use everstep_examples::order::{
     Charge, PaymentService, Payments, charge_customer, order_workflow, send_confirmation, validate_order,
 };
@@ -26,6 +28,26 @@ impl PaymentService for Pretend {
         let id = format!("ch_{idempotency_key}");
         std::future::ready(Ok(Charge { id, total })).boxed()
     }
+}
+
+/// Returns what it is sent.
+#[workflow]
+async fn paid(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    ctx.signal::<u64>("paid").await
+}
+
+/// Asks two people at once, under one name in two branches.
+#[workflow]
+async fn outfit(ctx: WorkflowContext) -> Result<Vec<String>, WorkflowError> {
+    let ask = async || {
+        let question = Question {
+            name: Some("which".to_owned()),
+            ..Question::default()
+        };
+        Ok(ctx.wait_for_user::<String>(question).await?.value)
+    };
+    let (hat, coat) = ctx.parallel((ask(), ask())).await?;
+    Ok(vec![hat, coat])
 }
 
 /// A server with a deployment on it.
@@ -115,7 +137,7 @@ async fn yearly(ctx: WorkflowContext) -> Result<i32, WorkflowError> {
     Ok(1)
 }
 
-/// The order pipeline, workflows with state, and such as start by themselves.
+/// The examples, a workflow that lingers, and one that starts by itself.
 pub(crate) fn application() -> App {
     App::new()
         .resource(Payments::new(Pretend))
@@ -128,6 +150,14 @@ pub(crate) fn application() -> App {
         .function(validate_order)
         .function(charge_customer)
         .function(send_confirmation)
+        .workflow(approval_workflow)
+        .function(prepare_order_summary)
+        .function(fulfil_order)
+        .workflow(onboard_customer)
+        .function(research_customer)
+        .function(reach_out)
+        .workflow(paid)
+        .workflow(outfit)
 }
 
 /// The command, which knows of no server.

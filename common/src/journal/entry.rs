@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::ids::{FunctionName, ProcessId, RunId, WorkflowName};
 use crate::key::StepKey;
 use crate::payload::Payload;
+use crate::question::Reply;
 use crate::wire;
 
 /// What one entry says.
@@ -162,6 +163,8 @@ pub struct Local {
 pub enum LocalKind {
     /// The result of a closure given to `ctx.run`.
     Closure,
+    /// A [`Question`](crate::question::Question) that is open from here on.
+    Question,
     /// What reading or changing a value of the session brought.
     Session,
     /// An event was published.
@@ -199,6 +202,28 @@ pub enum InboundKind {
         /// Go on although recorded steps are no longer asked for.
         #[serde(default)]
         accept_unasked: bool,
+    },
+    /// A value under a name, for whichever wait takes it.
+    Signal {
+        /// The name.
+        name: String,
+        /// The value.
+        value: Payload,
+    },
+    /// A reply to a question; its id is [`Question::slot`](crate::question::Question::slot).
+    Answer {
+        /// The question's key.
+        wait: StepKey,
+        /// What is replied.
+        reply: Reply,
+        /// The groups in which whoever took the reply knows its author to be.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        groups: Vec<String>,
+    },
+    /// The run no longer asks a question; its id is that of the answer, so that nobody is told that one was taken.
+    Withdrawn {
+        /// The question's key.
+        wait: StepKey,
     },
 }
 
@@ -268,6 +293,15 @@ impl Entry {
             })
             | Self::End(Ended {
                 outcome: RunOutcome::Completed(value),
+                ..
+            })
+            | Self::In(Inbound {
+                kind:
+                    InboundKind::Signal { value, .. }
+                    | InboundKind::Answer {
+                        reply: Reply::Value(value),
+                        ..
+                    },
                 ..
             }) => Some(value),
             _ => None,

@@ -16,9 +16,10 @@ use everstep_common::journal::{
 };
 use everstep_common::key::StepKey;
 use everstep_common::payload::{Payload, StoredPayload};
+use everstep_common::question::{Choice, InputType, PayloadHash, Question, Reply, Terms};
 use everstep_common::session::{SessionMark, SessionRecord};
 use everstep_common::store::{Deployment, Mark};
-use everstep_common::summary::{RunStatus, RunSummary};
+use everstep_common::summary::{RunStatus, RunSummary, WaitSummary, WaitedFor};
 use everstep_common::task::Task;
 use everstep_common::topology::Durability;
 use everstep_common::view::{RunView, ViewAnswer};
@@ -49,6 +50,8 @@ pub fn samples() -> Vec<Sample> {
     all.extend(attempts());
     all.extend(others());
     all.extend(ends());
+    all.extend(outside());
+    all.extend(questions());
     all.extend(tasks());
     all.extend(records());
     all.extend(sessions());
@@ -243,6 +246,102 @@ fn others() -> Vec<Sample> {
     ]
 }
 
+/// What reaches a run for its waits.
+fn outside() -> Vec<Sample> {
+    let inbound = |kind, said: Option<&str>| {
+        Entry::In(Inbound {
+            kind,
+            by: said.map(|_| "ada".into()),
+            reason: said.map(Into::into),
+        })
+    };
+    let signal = |value| InboundKind::Signal {
+        name: "größe".into(),
+        value,
+    };
+    let answer = |reply, groups: &[&str]| InboundKind::Answer {
+        wait: StepKey::from_path("left/approve"),
+        reply,
+        groups: groups.iter().map(ToString::to_string).collect(),
+    };
+    let hash = PayloadHash::of_canonical(b"{}");
+    let withdrawn = InboundKind::Withdrawn {
+        wait: StepKey::from_path("left/approve"),
+    };
+    let local = Entry::Local(Local {
+        kind: LocalKind::Question,
+        result: StepResult::Value(inline()),
+    });
+    vec![
+        entry!("in.signal", "in.payment-1", inbound(signal(inline()), None)),
+        entry!(
+            "in.signal_stored",
+            "in.payment-1",
+            inbound(signal(stored("in.payment-1")), Some("sent again"))
+        ),
+        entry!(
+            "in.answer.value",
+            "in.answer.left=2Fapprove",
+            inbound(answer(Reply::Value(inline()), &[]), Some("why not"))
+        ),
+        entry!(
+            "in.answer.value_stored",
+            "in.answer.left=2Fapprove",
+            inbound(answer(Reply::Value(stored("in")), &[]), None)
+        ),
+        entry!(
+            "in.answer.skip",
+            "in.answer.left=2Fapprove",
+            inbound(answer(Reply::Skip, &[]), Some("no idea"))
+        ),
+        entry!(
+            "in.answer.approve",
+            "in.answer.left=2Fapprove.ada",
+            inbound(answer(Reply::Approve(hash), &["finance", "board"]), Some("looked at it"))
+        ),
+        entry!(
+            "in.answer.reject",
+            "in.answer.left=2Fapprove",
+            inbound(answer(Reply::Reject(hash), &[]), Some("too much"))
+        ),
+        entry!("in.withdrawn", "in.answer.left=2Fapprove", inbound(withdrawn, None)),
+        entry!("local.question", "local.approve", local),
+    ]
+}
+
+/// Questions as they stand in their `local` entries.
+fn questions() -> Vec<Sample> {
+    let least = Question {
+        text: "Which colour?".into(),
+        ..Question::default()
+    };
+    let input = |input| Question { input, ..least.clone() };
+    let most = Question {
+        text: "Größe?".into(),
+        input: InputType::Form {
+            schema: r#"{"type":"object"}"#.into(),
+        },
+        options: vec![Choice::new("s", "small"), Choice::new("l", "large")],
+        allow_custom: true,
+        skippable: true,
+        assignees: vec!["ada".into(), "finance".into()],
+        deadline: Some(time()),
+        approval: Some(Terms {
+            hash: PayloadHash::of_canonical(b"{}"),
+            payload: Some("{}".into()),
+            quorum: 2,
+            requester: Some("bob".into()),
+        }),
+    };
+    vec![
+        value("question.minimal", least.clone()),
+        value("question.approval", input(InputType::Approval)),
+        value("question.select", input(InputType::Select)),
+        value("question.multiselect", input(InputType::Multiselect)),
+        value("question.full", most),
+    ]
+}
+
 fn ends() -> Vec<Sample> {
     let end = |outcome| Entry::End(Ended { outcome, by: process() });
     let failed = failure(FailureKind::Workflow);
@@ -296,6 +395,22 @@ fn records() -> Vec<Sample> {
         started: time(),
         since: time(),
         tags: BTreeMap::new(),
+        waits: Vec::new(),
+    };
+    let wait = |kind, deadline| WaitSummary {
+        key: StepKey::from_path("left/approve"),
+        kind,
+        text: "May it be done?".into(),
+        since: time(),
+        deadline,
+    };
+    let waiting = RunSummary {
+        waits: vec![
+            wait(WaitedFor::Signal, None),
+            wait(WaitedFor::Question, Some(time())),
+            wait(WaitedFor::Approval, None),
+        ],
+        ..summary(RunStatus::Running)
     };
     let parked = RunSummary {
         version: Some(3),
@@ -312,6 +427,7 @@ fn records() -> Vec<Sample> {
     vec![
         value("summary.running", summary(RunStatus::Running)),
         value("summary.parked", parked),
+        value("summary.waiting", waiting),
         value("summary.completed", summary(RunStatus::Completed)),
         value("summary.failed", summary(RunStatus::Failed)),
         value("summary.cancelled", summary(RunStatus::Cancelled)),

@@ -11,6 +11,7 @@ use everstep_common::event::EventName;
 use everstep_common::failure::Failure;
 use everstep_common::ids::{FunctionName, QueueName};
 use everstep_common::key::StepKey;
+use everstep_common::question::Question;
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 
@@ -117,6 +118,22 @@ pub enum Command {
         /// The timer.
         key: StepKey,
     },
+    /// Create the `local` entry by which people see the question.
+    AskUser {
+        /// The question's key.
+        key: StepKey,
+        /// What is asked.
+        question: Box<Question>,
+    },
+    /// A wait for a signal or an answer is over: take back what is left of it.
+    CloseWait {
+        /// The wait.
+        key: StepKey,
+        /// It had a deadline, of which a schedule may be left.
+        deadline: bool,
+        /// It is a question that nobody asks any more: say so where its answer would stand, so that none is taken.
+        withdraw: bool,
+    },
     /// Nobody waits for the closure, the operation on the session or the event any more.
     CancelLocal {
         /// Its key.
@@ -169,6 +186,8 @@ impl Command {
             | Self::CancelStep { key, .. }
             | Self::CancelTimer { key }
             | Self::CancelLocal { key }
+            | Self::AskUser { key, .. }
+            | Self::CloseWait { key, .. }
             | Self::Record { key, .. } => Some(key),
             Self::End { .. } => None,
         }
@@ -208,6 +227,9 @@ impl fmt::Display for Command {
             Self::CancelStep { key, .. } => write!(f, "cancel step {key}"),
             Self::CancelTimer { key } => write!(f, "cancel timer {key}"),
             Self::CancelLocal { key } => write!(f, "cancel closure {key}"),
+            Self::AskUser { key, question } => write!(f, "ask {key}: {question:?}"),
+            Self::CloseWait { key, withdraw: true, .. } => write!(f, "withdraw {key}"),
+            Self::CloseWait { key, .. } => write!(f, "close {key}"),
             Self::Record { key, failure, .. } => write!(f, "record {key}: {failure}"),
             Self::End {
                 outcome: RunEnd::Completed(value),

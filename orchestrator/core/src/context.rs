@@ -10,6 +10,7 @@ use everstep_common::event::EventName;
 use everstep_common::failure::Failure;
 use everstep_common::ids::{FunctionName, RunId};
 use everstep_common::journal::Start;
+use everstep_common::question::Question;
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -17,11 +18,12 @@ use uuid::Uuid;
 use crate::board::Full;
 use crate::chance;
 use crate::combine;
+use crate::scope::SIGNAL_PREFIX;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::waits::{Ask, NewEmit, NewLocal, NewSession, NewStep, NewTimer};
+use crate::waits::{Ask, NewEmit, NewLocal, NewQuestion, NewSession, NewSignal, NewStep, NewTimer};
 use crate::within::{Domain, Scoped};
-use crate::{Block, Closure, DeadlineError, Due, Emit, Local, Session, SessionRequest, Shield, Step, Timer};
+use crate::{Asked, Block, Closure, DeadlineError, Due, Emit, Local, Session, SessionRequest, Shield, Signal, Step, Timer};
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
 ///
@@ -94,6 +96,24 @@ impl Context {
     /// A durable sleep.
     pub fn timer(&self, name: &str, due: Due) -> Timer {
         Timer(Ask::new(self.0.clone(), name, NewTimer { due }))
+    }
+
+    /// The next signal of that name that no other wait takes, whether it has come or is yet to come.
+    pub fn signal(&self, name: &str) -> Signal {
+        let request = NewSignal {
+            name: name.into(),
+            deadline: None,
+        };
+        Signal(Ask::new(self.0.clone(), &format!("{SIGNAL_PREFIX}{name}"), request))
+    }
+
+    /// A question to people, by whose name they answer it. Its deadline is set by [`Asked::deadline`].
+    pub fn question(&self, name: &str, question: Question) -> Asked {
+        let request = NewQuestion {
+            question: Box::new(question),
+            deadline: None,
+        };
+        Asked(Ask::new(self.0.clone(), name, request))
     }
 
     /// An operation on a value of the session that the run was started in; it fails if there is none.

@@ -4,9 +4,12 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::Failure;
 use everstep_common::ids::FunctionName;
-use everstep_common::journal::{Attempt, Entry, EntryKey, Inbound, JournalEntry, LocalKind, Start, StepResult};
+use everstep_common::journal::{
+    Attempt, Entry, EntryKey, Inbound, InboundId, InboundKind, JournalEntry, LocalKind, Start, StepResult,
+};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
+use everstep_common::question::Reply;
 use jiff::Timestamp;
 
 /// One entry of a run's journal.
@@ -27,8 +30,10 @@ pub enum EventBody {
     Start(Box<Start>, Bytes),
     /// Something is recorded under a key of the run's own.
     About(StepKey, Record),
-    /// Something reached the run from outside.
+    /// Somebody outside moves the run: a cancel, a resume.
     In(Inbound),
+    /// A value under a name reached the run from outside.
+    Signal(Box<str>, Bytes),
     /// The run ended, or is purged: nothing that follows counts.
     End,
 }
@@ -53,6 +58,25 @@ pub enum Record {
     Local(LocalKind, Result<Bytes, Failure>),
     /// A timer fired.
     Timer,
+    /// Somebody replied to a question.
+    Answer(Box<Answered>),
+    /// A question is no longer asked.
+    Withdrawn,
+}
+
+/// A reply to a question, with a large value in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// The id under which it stands.
+    pub id: InboundId,
+    /// Whose it is; empty if nobody says.
+    pub by: String,
+    /// The groups in which they are known to be.
+    pub groups: Vec<String>,
+    /// Why, for people to read.
+    pub reason: Option<String>,
+    /// What is replied.
+    pub reply: Reply,
 }
 
 /// An entry whose value stands elsewhere was given without it.
@@ -83,7 +107,7 @@ fn body(key: &EntryKey, entry: Entry, stored: Option<Bytes>) -> Option<EventBody
             let input = value(&start.input, stored)?;
             return Some(EventBody::Start(Box::new(start), input));
         }
-        (EntryKey::In(_), Entry::In(inbound)) => return Some(EventBody::In(inbound)),
+        (EntryKey::In(id), Entry::In(inbound)) => return from_outside(id, inbound, stored),
         (EntryKey::End, Entry::End(_)) | (EntryKey::Gone, Entry::Gone) => return Some(EventBody::End),
         (EntryKey::Step(key), Entry::Step(outcome)) => {
             let result = result(outcome.result, stored)?;
@@ -103,6 +127,24 @@ fn body(key: &EntryKey, entry: Entry, stored: Option<Bytes>) -> Option<EventBody
         (key, entry) => unreachable!("entries are decoded by the kind of their key: {key} holds {entry:?}"),
     };
     Some(EventBody::About(key.clone(), record))
+}
+
+fn from_outside(id: &InboundId, inbound: Inbound, stored: Option<Bytes>) -> Option<EventBody> {
+    Some(match inbound.kind {
+        InboundKind::Cancel | InboundKind::Resume { .. } => EventBody::In(inbound),
+        InboundKind::Signal { name, value: payload } => EventBody::Signal(name.into(), value(&payload, stored)?),
+        InboundKind::Withdrawn { wait } => EventBody::About(wait, Record::Withdrawn),
+        InboundKind::Answer { wait, reply, groups } => {
+            let answered = Answered {
+                id: id.clone(),
+                by: inbound.by.unwrap_or_default(),
+                groups,
+                reason: inbound.reason,
+                reply: reply.resolved(stored)?,
+            };
+            EventBody::About(wait, Record::Answer(Box::new(answered)))
+        }
+    })
 }
 
 fn value(payload: &Payload, stored: Option<Bytes>) -> Option<Bytes> {

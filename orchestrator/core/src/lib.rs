@@ -7,7 +7,8 @@
 //! One [`Run`] is one execution of a workflow in memory. It is given the entries of its journal one at a time, in stream
 //! order ([`Run::apply`]), polls the workflow's future to quiescence after each, and at the head of the journal says what is
 //! to be done ([`Run::decide`]). The workflow sees the run through its [`Context`]; what the context gives out are plain
-//! futures ([`Step`], [`Timer`], [`Local`], [`Session`]), so every combinator of the `futures` crate that polls in a fixed order works.
+//! futures ([`Step`], [`Timer`], [`Local`], [`Session`], [`Signal`], [`Asked`]), so every combinator of the `futures` crate that polls in a
+//! fixed order works.
 //!
 //! *Architecture invariant:* nothing here reads a clock, draws a random number, spawns, logs, or knows of tokio or NATS. A run
 //! is a function of its code and its entries. Performing commands, resolving payloads, timers and parking records are the
@@ -43,9 +44,9 @@ pub use combine::{Block, Collected, DeadlineError, Fan, Shield};
 pub use command::{Command, Decision, RunEnd};
 pub use context::Context;
 pub use definition::{Definition, Factory, WaitError, WorkflowFailure};
-pub use event::{Event, EventBody, MissingPayload, Record};
+pub use event::{Answered, Event, EventBody, MissingPayload, Record};
 pub use limits::Limits;
 pub use parked::{AskedKey, Mismatch, Parked, RecordedKey, TooMany, WaitKind};
 pub use run::{OpenKind, OpenWait, Run};
-pub use waits::{Closure, Due, Emit, Local, Session, SessionChange, SessionRequest, Step, Timer};
+pub use waits::{Asked, Closure, Due, Emit, Local, Session, SessionChange, SessionRequest, Signal, Step, Timer};
 pub use within::Scoped;

@@ -7,6 +7,7 @@ use std::fmt;
 use everstep_common::digest::InputDigest;
 use everstep_common::ids::{FunctionName, WorkflowName};
 use everstep_common::key::StepKey;
+use everstep_common::question::PayloadHash;
 
 /// How many keys of a long list are printed.
 const KEYS_SHOWN: usize = 10;
@@ -63,6 +64,11 @@ pub enum TooMany {
         /// The bound.
         limit: usize,
     },
+    /// Signals that have come and were not taken.
+    Signals {
+        /// The bound.
+        limit: usize,
+    },
 }
 
 /// Where code and journal disagree.
@@ -103,6 +109,17 @@ pub enum Mismatch {
         /// The entry.
         sequence: u64,
     },
+    /// The same key, and the approval of something else.
+    Approval {
+        /// The key.
+        key: StepKey,
+        /// The hash of what people were shown.
+        recorded: PayloadHash,
+        /// The hash of what the code asks to be approved.
+        asked: PayloadHash,
+        /// The entry.
+        sequence: u64,
+    },
     /// The journal holds what the code, having seen all of it, never asked for.
     Unasked {
         /// What it holds, in the order recorded.
@@ -121,6 +138,10 @@ pub enum WaitKind {
     Timer,
     /// A closure.
     Closure,
+    /// A wait for a signal.
+    Signal,
+    /// A question to people.
+    Question,
     /// An operation on a value of the session.
     Session,
     /// An event that it emits.
@@ -242,6 +263,11 @@ impl fmt::Display for TooMany {
                 "{open} steps are open at the same time and the limit of one run is {limit}. Bound the fan-out, for instance with \
                  ctx.batch, deploy, and resume the run; nothing has been sent",
             ),
+            Self::Signals { limit } => write!(
+                f,
+                "more than {limit} signals have come that the workflow has not waited for, the limit of one run. They are kept: deploy a \
+                 workflow that takes them, and resume the run",
+            ),
         }
     }
 }
@@ -268,6 +294,15 @@ impl fmt::Display for Mismatch {
                  another input, of digest {}",
                 short(recorded),
                 short(asked),
+            ),
+            Self::Approval {
+                key,
+                recorded,
+                asked,
+                sequence,
+            } => format!(
+                "under key {key} people were asked to approve what has the hash {recorded} (entry {sequence}), and the code asks for the \
+                 approval of what has the hash {asked}",
             ),
             Self::Kind {
                 key,
@@ -313,6 +348,8 @@ impl fmt::Display for WaitKind {
             Self::Step => "step",
             Self::Timer => "timer",
             Self::Closure => "closure",
+            Self::Signal => "signal",
+            Self::Question => "question",
             Self::Session => "session operation",
             Self::Event => "event",
         })

@@ -102,6 +102,22 @@ pub enum OpenKind {
     },
     /// A closure.
     Closure,
+    /// A signal.
+    Signal {
+        /// Its name.
+        name: String,
+        /// When it is no longer waited for.
+        deadline: Option<Timestamp>,
+    },
+    /// A question to people.
+    Question {
+        /// What they read.
+        text: String,
+        /// Whether it is an approval.
+        is_approval: bool,
+        /// When it is no longer asked.
+        deadline: Option<Timestamp>,
+    },
     /// An operation on a value of the session.
     Session,
     /// An event that it emits.
@@ -187,6 +203,16 @@ impl Run {
         self.shared.with(|state| state.open_waits().map(OpenWait::of).collect())
     }
 
+    /// What of that somebody outside is to answer: signals and questions, in the order asked.
+    pub fn waits_outside(&self) -> Vec<OpenWait> {
+        self.shared.with(|state| state.waits_outside().map(OpenWait::of).collect())
+    }
+
+    /// How often those changed since the run is in memory: cheap to look at after every entry.
+    pub fn outside_changes(&self) -> u64 {
+        self.shared.with(State::outside_changes)
+    }
+
     /// How it looks from inside: what the workflow keeps in its state and what it published.
     pub fn view(&self) -> RunView {
         self.shared.board.borrow().view(self.applied)
@@ -240,6 +266,12 @@ impl Run {
         matches!(self.stage, Stage::Ended)
     }
 
+    /// How many signals are kept, and the sequences of those that were given to waits.
+    #[cfg(test)]
+    pub(crate) fn signals(&self) -> (usize, Vec<u64>) {
+        self.shared.with(|state| (state.kept_signals(), state.given_signals()))
+    }
+
     /// How many domains there are, its own included.
     #[cfg(test)]
     pub(crate) fn domains(&self) -> usize {
@@ -261,6 +293,7 @@ impl Run {
             (EventBody::Start(..), _) | (_, Stage::New) => None,
             (EventBody::About(key, record), _) => Some(self.shared.change(|state| state.record(key, record))),
             (EventBody::In(inbound), _) => self.inbound(inbound),
+            (EventBody::Signal(name, value), _) => Some(self.shared.change(|state| state.signal(&name, value))),
         }
     }
 
@@ -306,6 +339,8 @@ impl Run {
                 }
                 None
             }
+            // What is for a wait comes as an event of its own.
+            InboundKind::Signal { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => None,
         }
     }
 
@@ -378,6 +413,11 @@ impl Run {
         if self.entries > self.limits.entries {
             return Some(Parked::TooManySteps(TooMany::Entries {
                 limit: self.limits.entries,
+            }));
+        }
+        if self.shared.with(State::kept_signals) > self.limits.signals_kept {
+            return Some(Parked::TooManySteps(TooMany::Signals {
+                limit: self.limits.signals_kept,
             }));
         }
         (!self.shared.with(State::has_open)).then_some(Parked::Stuck)

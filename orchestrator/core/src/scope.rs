@@ -12,6 +12,9 @@ use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::key::StepKey;
 use everstep_common::limits::NAME_CHARS_MAX;
 
+/// What the keys of waits for signals begin with, so that a wait for `paid` takes no number from a step `paid`.
+pub(crate) const SIGNAL_PREFIX: &str = "signal:";
+
 /// One scope of a run: its path, and what has been used of it.
 pub(crate) struct Scope {
     path: Box<str>,
@@ -119,10 +122,11 @@ impl KeySeed {
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
-    let characters = name.chars().count();
+    let characters = name.strip_prefix(SIGNAL_PREFIX).unwrap_or(name).chars().count();
     if characters == 0 || characters > NAME_CHARS_MAX {
-        let message =
-            format!("a name of a step, timer or closure has 1 to {NAME_CHARS_MAX} characters, and this one has {characters}");
+        let message = format!(
+            "the name of a step, timer, closure, signal or question has 1 to {NAME_CHARS_MAX} characters, and this one has {characters}"
+        );
         return Err(Failure::new(FailureKind::Invalid, message));
     }
     Ok(())

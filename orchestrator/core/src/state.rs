@@ -5,6 +5,8 @@
 
 mod domains;
 mod kept;
+mod mailbox;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,6 +27,7 @@ use crate::{Command, Limits, WaitError};
 pub(crate) use domains::DomainId;
 use domains::Domains;
 use kept::Kept;
+use mailbox::Mailbox;
 
 /// Of one run: what is asked, what is recorded, and how they agree.
 pub(crate) struct State {
@@ -42,12 +45,21 @@ pub(crate) struct State {
     /// Which waits are cancelled together.
     domains: Domains,
     kept: Kept,
-    /// Recorded answers that were there before they were asked for, by sequence; granted one at a time.
-    grants: BTreeMap<u64, (WaitId, Answer)>,
+    mailbox: Mailbox,
+    /// What was there before it was asked for, by sequence; granted one at a time.
+    grants: BTreeMap<u64, Grant>,
     /// Found while the workflow was polled; the first one counts.
     trouble: Option<Parked>,
     /// Of all that was asked for and given up, in order and by entry.
     fingerprint: DefaultHasher,
+}
+
+/// Something that is to be granted.
+enum Grant {
+    /// A recorded answer, to its wait.
+    Recorded(WaitId, Answer),
+    /// A signal of that name, to the first wait for it then.
+    Signal(Box<str>),
 }
 
 /// Why an ask is not taken.
@@ -70,6 +82,7 @@ impl State {
             waits: Waits::default(),
             domains: Domains::default(),
             kept: Kept::default(),
+            mailbox: Mailbox::default(),
             grants: BTreeMap::new(),
             trouble: None,
             fingerprint: DefaultHasher::new(),
@@ -116,6 +129,16 @@ impl State {
         self.waits.iter().filter(|wait| wait.is_open())
     }
 
+    /// The open waits that somebody outside is to answer, in the order asked.
+    pub(crate) fn waits_outside(&self) -> impl Iterator<Item = &Wait> {
+        self.waits.outside()
+    }
+
+    /// How often those changed.
+    pub(crate) fn outside_changes(&self) -> u64 {
+        self.waits.outside_changes()
+    }
+
     /// The next entry is being applied.
     pub(crate) fn turn(&mut self, sequence: u64, time: Timestamp) {
         self.sequence = sequence;
@@ -150,12 +173,16 @@ impl State {
         let records = self.kept.take(&key);
         let id = self.waits.add(key, self.sequence, self.time, Status::Open, family);
         self.waits.list(id);
-        self.domains.add(domain, id, |wait| self.waits[wait].is_open());
+        self.domains.add(domain, id, |wait| self.waits[wait].is_revocable());
         for kept in records {
-            match self.receive(id, kept.record, kept.sequence, kept.time) {
-                Some(answer) => self.grants.insert(kept.sequence, (id, answer)),
-                None => continue,
-            };
+            if let Some(answer) = self.receive(id, kept.record, kept.sequence, kept.time) {
+                self.grants.insert(kept.sequence, Grant::Recorded(id, answer));
+            }
+        }
+        if let Family::Signal(signal) = &self.waits[id].family {
+            let name = Box::from(signal.name());
+            self.mailbox.await_one(&name, id);
+            self.grant_signal(name);
         }
         id
     }
@@ -187,6 +214,11 @@ impl State {
                 wait.recorded = true;
                 Some(result.map_err(WaitError::Failed))
             }
+            Ok(Received::Decided(result)) => Some(result.map_err(WaitError::Failed)),
+            Ok(Received::Over) => {
+                wait.recorded = true;
+                None
+            }
             Err(difference) => {
                 let mismatch = difference.at(wait.key.clone(), sequence);
                 self.run_into(Parked::Nondeterministic(mismatch));
@@ -198,16 +230,29 @@ impl State {
     fn answer(&mut self, id: WaitId, answer: Answer) -> Aftermath {
         let open = self.waits[id].is_open();
         let waker = open.then(|| self.waits.settle(id, Status::Ready(Box::new(answer)))).flatten();
+        let wait = &mut self.waits[id];
+        let closures = wait.family.settle().into_iter().collect();
+        // What is answered by the entry in which it was asked has nothing out that could be taken back.
+        wait.recorded |= wait.asked_at == self.sequence;
+        if !wait.recorded {
+            self.waits.list(id);
+        }
         Aftermath {
             wakers: waker.into_iter().collect(),
-            closures: self.waits[id].family.settle().into_iter().collect(),
+            closures,
         }
     }
 
     /// Grants the next recorded answer that was asked for late, lowest sequence first.
     pub(crate) fn grant_next(&mut self) -> Option<Aftermath> {
-        let (_, (id, answer)) = self.grants.pop_first()?;
-        Some(self.answer(id, answer))
+        match self.grants.pop_first()?.1 {
+            Grant::Recorded(id, answer) => Some(self.answer(id, answer)),
+            Grant::Signal(name) => {
+                let given = self.give(&name);
+                self.grant_signal(name);
+                Some(given)
+            }
+        }
     }
 
     /// Who is to be woken when the answer is granted. Hands back who was before.
@@ -229,7 +274,11 @@ impl State {
 
     /// Nobody waits for it any more.
     pub(crate) fn abandon(&mut self, id: WaitId) -> Aftermath {
-        if self.closed || !self.waits[id].is_open() {
+        if self.closed {
+            return Aftermath::default();
+        }
+        if !self.waits[id].is_open() {
+            self.give_back(id, Status::Abandoned);
             return Aftermath::default();
         }
         self.give_up(id, Status::Abandoned, "given up")
@@ -237,13 +286,14 @@ impl State {
 
     /// An open wait ends without an outcome: what was sent out for it is to be called back.
     fn give_up(&mut self, id: WaitId, status: Status, why: &str) -> Aftermath {
-        // What was asked for by this very entry no owner can have acted on: decisions are made between entries.
-        let sent = self.waits[id].asked_at < self.sequence;
+        // What was asked for by this very entry no owner can have acted on: decisions are made between entries. People may see it all the
+        // same if other code asked it before.
+        let sent = self.waits[id].asked_at < self.sequence || self.waits[id].family.is_shown();
         let wakers = self.waits.settle(id, status).into_iter().collect();
         let Wait { key, family, unsent, .. } = &mut self.waits[id];
         *unsent = !sent;
         (self.sequence, &*key, why).hash(&mut self.fingerprint);
-        let closures = if sent { family.take_closure() } else { family.close() };
+        let closures = if sent { family.give_up() } else { family.close() };
         self.waits.list(id);
         Aftermath {
             wakers,
@@ -251,7 +301,8 @@ impl State {
         }
     }
 
-    /// Every open wait of the domain brings that it is cancelled, and every later one.
+    /// Every open wait of the domain brings that it is cancelled, and every later one. So does one that holds a signal which the workflow
+    /// has not taken: the signal goes to the next wait for it.
     pub(crate) fn cancel(&mut self, domain: DomainId) -> Aftermath {
         if self.closed {
             return Aftermath::default();
@@ -263,8 +314,11 @@ impl State {
     fn cancel_each(&mut self, waits: Vec<WaitId>) -> Aftermath {
         let mut aftermath = Aftermath::default();
         for id in waits {
+            let cancelled = Status::Ready(Box::new(Err(WaitError::Cancelled)));
             if self.waits[id].is_open() {
-                aftermath.add(self.give_up(id, Status::Ready(Box::new(Err(WaitError::Cancelled))), "cancelled"));
+                aftermath.add(self.give_up(id, cancelled, "cancelled"));
+            } else {
+                self.give_back(id, cancelled);
             }
         }
         aftermath
@@ -275,9 +329,9 @@ impl State {
         self.domains.open(parent, shield)
     }
 
-    /// A domain is over. What is still open in it passes to the one round it, and is cancelled if that is.
+    /// A domain is over. What a cancel can still reach in it passes to the one round it, and is cancelled if that is.
     pub(crate) fn close_domain(&mut self, domain: DomainId) -> Aftermath {
-        let reached = self.domains.close(domain, |wait| self.waits[wait].is_open());
+        let reached = self.domains.close(domain, |wait| self.waits[wait].is_revocable());
         if self.closed {
             return Aftermath::default();
         }

@@ -4,11 +4,13 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, QueueName, RunId};
-use everstep_common::journal::{Entry, EntryKey, Fired, LocalKind, StepOutcome, StepResult};
+use everstep_common::journal::{Entry, EntryKey, Fired, Inbound, InboundKind, LocalKind, StepOutcome, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
+use everstep_common::question::{Question, answer_slot};
 use everstep_common::subject::TimerSort;
 use everstep_common::task::Task;
+use everstep_common::wire;
 use everstep_core::{Command, Decision};
 use jiff::Timestamp;
 
@@ -27,7 +29,10 @@ impl Partition {
             live.run.decide()
         };
         match decision {
-            Decision::Go(commands) => commands.into_iter().for_each(|command| self.command(run, command, &origin)),
+            Decision::Go(commands) => {
+                commands.into_iter().for_each(|command| self.command(run, command, &origin));
+                self.tell_waits(run);
+            }
             Decision::Parked(parked) => {
                 let (sequence, about, cancelling) = (live.run.applied(), live.about.clone(), live.run.is_cancelling());
                 self.park(run, sequence, &parked, about, cancelling);
@@ -67,6 +72,15 @@ impl Partition {
             // In memory only: a schedule is made when the run is dropped from memory, and a successor arms it anew.
             Command::Deadline { key, at } => self.wheel.arm(at, WakeUp::new(run, TimerSort::Deadline, &key), 0),
             Command::CancelTimer { key } => self.unschedule(run, TimerSort::Sleep, key, origin),
+            Command::AskUser { key, question } => self.ask_user(run, key, &question, origin),
+            Command::CloseWait { key, deadline, withdraw } => {
+                if withdraw {
+                    self.withdraw(run, &key, origin);
+                }
+                if deadline {
+                    self.unschedule(run, TimerSort::Sleep, key, origin);
+                }
+            }
             Command::RunLocal { key, closure, timeout } => {
                 let work = Work {
                     kind: LocalKind::Closure,
@@ -162,6 +176,32 @@ impl Partition {
         self.perform(origin.clone(), create);
         let run = run.clone();
         self.perform(None, Effect::CancelTask { queue, run, key });
+    }
+
+    /// People see a question by its entry, and answer what they see.
+    fn ask_user(&mut self, run: &RunId, key: StepKey, question: &Question, origin: &Origin) {
+        let result = wire::encode_value(question).map_err(|error| Failure::new(FailureKind::Invalid, error.to_string()));
+        let record = Effect::RecordLocal {
+            run: run.clone(),
+            key,
+            kind: LocalKind::Question,
+            result,
+        };
+        self.perform(origin.clone(), record);
+    }
+
+    /// Takes the place of the answer, so that nobody is told that theirs was taken.
+    fn withdraw(&mut self, run: &RunId, wait: &StepKey, origin: &Origin) {
+        let create = Effect::Create {
+            run: run.clone(),
+            key: EntryKey::In(answer_slot(wait)),
+            entry: Entry::In(Inbound {
+                kind: InboundKind::Withdrawn { wait: wait.clone() },
+                by: None,
+                reason: None,
+            }),
+        };
+        self.perform(origin.clone(), create);
     }
 
     /// Creates a timer's entry; whoever comes first.

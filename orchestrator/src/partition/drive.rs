@@ -61,6 +61,7 @@ impl Partition {
                     about: about.clone(),
                     effects: 0,
                     active: now,
+                    told_waits: 0,
                     read_back: false,
                 };
                 self.slots.insert(run.clone(), live);

@@ -32,7 +32,7 @@ pub(crate) enum Effect {
     Dispatch { queue: QueueName, task: Task, input: Bytes },
     /// Create an entry as it stands.
     Create { run: RunId, key: EntryKey, entry: Entry },
-    /// Create a closure's result.
+    /// Create a `local` entry: a closure's result, or a question.
     RecordLocal {
         run: RunId,
         key: StepKey,

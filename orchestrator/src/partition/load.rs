@@ -109,6 +109,7 @@ impl Partition {
             about: about.clone(),
             effects: 0,
             active: now,
+            told_waits: 0,
             read_back: true,
         };
         self.slots.insert(run.clone(), live);
@@ -310,6 +311,11 @@ impl Partition {
             started: about.started,
             since,
             tags: about.tags.clone(),
+            waits: if status == RunStatus::Running {
+                self.waits_of(run)
+            } else {
+                Vec::new()
+            },
         };
         let now = self.store.clock().now();
         let hold = status.is_final().then_some(sequence);

@@ -44,6 +44,7 @@ mod summary;
 mod sweep;
 mod upkeep;
 mod views;
+mod waiting;
 mod wake;
 mod wheel;
 
@@ -80,7 +81,7 @@ const APPLIED_PER_TURN_MAX: usize = 256;
 /// How a partition is driven.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Runs kept in memory; beyond it those that wait longest are dropped and come back by a read. Default 20,000, at up to 4 KB each.
+    /// Runs kept in memory; beyond it those needed last are dropped and come back by a read. Default 20,000, at up to 4 KB each.
     pub live_runs_max: usize,
     /// How often everything open is derived again, to find what should not be missing. Default one hour.
     pub sweep_every: Duration,

@@ -36,6 +36,10 @@ impl Partition {
             InboundKind::Resume { .. } if seen => self.watermark.release(sequence),
             // Where its code is, it may be cleaning up by now; the word is kept for when that goes on.
             InboundKind::Cancel if seen && lacks_code => self.watermark.release(sequence),
+            // It stands in the journal for when the run goes on.
+            InboundKind::Signal { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => {
+                self.watermark.release(sequence)
+            }
             InboundKind::Cancel => {
                 // Nothing else brings the word again, so a successor must find it where the feed begins.
                 self.watermark.pin(sequence);

@@ -23,6 +23,8 @@ pub(crate) struct Live {
     pub effects: u32,
     /// When something last happened to it.
     pub active: Instant,
+    /// Which of its waits on the outside its summary tells, as [`Run::outside_changes`] counts them.
+    pub told_waits: u64,
     /// It was read from its journal: there may be schedules of it that this memory does not know.
     pub read_back: bool,
 }

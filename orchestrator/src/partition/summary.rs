@@ -230,6 +230,7 @@ mod tests {
             started: Timestamp::UNIX_EPOCH,
             since: Timestamp::UNIX_EPOCH,
             tags: BTreeMap::new(),
+            waits: Vec::new(),
         }
     }
 

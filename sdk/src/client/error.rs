@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use everstep_common::failure::Failure;
 use everstep_common::ids::{InvalidId, RunId, WorkflowName};
+use everstep_common::question::Refused;
 use everstep_common::store::{CreateError, DeploymentError, PayloadError, ReadRunError, TriggerError};
 use everstep_common::{ports, wire};
 use everstep_nats::ConnectError;
+use jiff::Timestamp;
 
 /// Why a request of a client failed.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +67,90 @@ pub enum ClientError {
         key: String,
         /// The run that has the key.
         run: RunId,
+    },
+    /// Another signal was sent to the run under this id.
+    #[error("another signal was sent to run {run} under the id {id:?}")]
+    SignalConflict {
+        /// The run.
+        run: RunId,
+        /// The id.
+        id: String,
+    },
+    /// A name is empty or too long.
+    #[error("the name or {what} has 1 to 128 characters, and this one has {characters}")]
+    Name {
+        /// What it is to name.
+        what: &'static str,
+        /// How long it is.
+        characters: usize,
+    },
+    /// The run asks nothing under this name.
+    #[error("run {run} asks nothing under the name {wait:?}")]
+    NoQuestion {
+        /// The run.
+        run: RunId,
+        /// The name.
+        wait: String,
+    },
+    /// Several questions of the run go by this name.
+    #[error("run {run} has asked several questions called {wait:?}: {}", names.join(", "))]
+    Ambiguous {
+        /// The run.
+        run: RunId,
+        /// The name.
+        wait: String,
+        /// Their full names, also of those that are over.
+        names: Vec<String>,
+    },
+    /// Somebody was first.
+    #[error("{wait} of run {run} was answered by {by} at {at}")]
+    Answered {
+        /// The run.
+        run: RunId,
+        /// The question.
+        wait: String,
+        /// Whose answer stands; of an approval by several, the one that decided it.
+        by: String,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// The time to answer is over.
+    #[error("{wait} of run {run} could be answered until {deadline}")]
+    Expired {
+        /// The run.
+        run: RunId,
+        /// The question.
+        wait: String,
+        /// When it was over.
+        deadline: Timestamp,
+    },
+    /// The run went on without an answer.
+    #[error("run {run} no longer asks {wait}")]
+    Withdrawn {
+        /// The run.
+        run: RunId,
+        /// The question.
+        wait: String,
+    },
+    /// The value is no answer to the question.
+    #[error("that is no answer to {wait} of run {run}: {what}")]
+    Misfit {
+        /// The run.
+        run: RunId,
+        /// The question.
+        wait: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The answer is not theirs to give, or is not about what is asked.
+    #[error("{wait} of run {run} is not answered so")]
+    Refused {
+        /// The run.
+        run: RunId,
+        /// The question.
+        wait: String,
+        /// Why not.
+        source: Refused,
     },
     /// A name or id is none.
     #[error(transparent)]

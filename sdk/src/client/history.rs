@@ -31,6 +31,7 @@ impl Client {
             started: started.time,
             since: started.time,
             tags: start.tags,
+            waits: Vec::new(),
         };
         if let Some(ended) = self.entry(run, &EntryKey::End).await? {
             summary.sequence = ended.sequence;

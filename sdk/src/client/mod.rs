@@ -7,9 +7,12 @@ mod error;
 mod event;
 mod history;
 mod list;
+mod questions;
 mod result;
 mod schedule;
 mod session;
+mod signal;
+mod standing;
 mod start;
 mod tail;
 mod value;
@@ -28,6 +31,7 @@ use futures::future::{Either, select};
 pub use error::{ClientError, RunError};
 pub use event::{Listener, PublishEvent};
 pub use list::{ListFilter, ListedRun};
+pub use questions::{OpenQuestion, Respondent};
 pub use result::RunHandle;
 pub use schedule::ScheduleEntry;
 pub use session::SessionEntry;
@@ -138,7 +142,11 @@ impl Client {
             Created::Ours { sequence } => sequence,
             Created::Theirs(earlier) => earlier.sequence,
         };
-        // Read again: a run that ended before this reached it was not moved by it, and nobody is told that it was.
+        self.must_end_after(run, sequence).await
+    }
+
+    /// Read again: a run that ended before a word reached it was not moved by it, and nobody is told that it was.
+    async fn must_end_after(&self, run: &RunId, sequence: u64) -> Result<(), ClientError> {
         match self.entry(run, &EntryKey::End).await? {
             Some(end) if end.sequence < sequence => Err(ClientError::Ended { run: run.clone() }),
             _ => Ok(()),

@@ -4,9 +4,14 @@
 //! return the future itself, and each is a plain [`Future`], so that it can stand in `join!`, `select!` and a
 //! `FuturesUnordered` as it is.
 
+mod approval;
+mod canonical;
+mod deadline;
 mod emit;
+mod question;
 mod run;
 mod session;
+mod signal;
 mod sleep;
 mod step;
 
@@ -19,9 +24,13 @@ use everstep_common::wire;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use approval::{Approval, ApprovalFuture, Decision, OnExpire, Said, Verdict};
+pub use deadline::Deadline;
 pub use emit::EmitFuture;
+pub use question::{Answer, Choice, InputType, OnTimeout, Question, QuestionFuture};
 pub use run::RunFuture;
 pub use session::SessionFuture;
+pub use signal::SignalFuture;
 pub use sleep::SleepFuture;
 pub use step::{IntoRetries, StepFuture};
 

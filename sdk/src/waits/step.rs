@@ -14,7 +14,7 @@ use futures::future::FusedFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{decode, encode};
+use super::{Decision, decode, encode};
 use crate::error::WorkflowError;
 use crate::function::FunctionDeclaration;
 
@@ -39,6 +39,10 @@ pub struct StepFuture<T> {
     key: Option<String>,
     /// A setter was given what cannot be; told when the step is awaited.
     refused: Option<WorkflowError>,
+    /// What has to allow it before it is asked for.
+    requires: Vec<Decision>,
+    /// It was refused, and is not asked for by being polled again.
+    is_refused: bool,
     output: PhantomData<fn() -> T>,
 }
 
@@ -53,6 +57,8 @@ impl<T> StepFuture<T> {
             function,
             key: None,
             refused: None,
+            requires: Vec::new(),
+            is_refused: false,
             output: PhantomData,
         }
     }
@@ -100,6 +106,28 @@ impl<T> StepFuture<T> {
         })
     }
 
+    /// Runs it only if `decision` approves exactly its input, and has not been used for another step.
+    ///
+    /// Looked at when it is first polled, on every replay alike. What is not approved fails with
+    /// [`WorkflowErrorKind::NotApproved`](crate::WorkflowErrorKind::NotApproved), and is not asked for.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn send(ctx: FunctionContext, letter: String) -> Result<(), StepError>;
+    ///
+    /// #[workflow]
+    /// async fn outreach(ctx: WorkflowContext, letter: String) -> Result<(), WorkflowError> {
+    ///     let decision = ctx.await_approval(Approval::of("Send this letter", &letter)).await?;
+    ///     ctx.step(send, letter).requires(&decision).await
+    /// }
+    /// ```
+    pub fn requires(mut self, decision: &Decision) -> Self {
+        self.requires.push(decision.clone());
+        self
+    }
+
     /// Within that time in all, if its own is longer.
     pub(crate) fn within(self, limit: Duration) -> Self {
         self.with(|options| options.total_timeout = options.total_timeout.min(limit))
@@ -112,6 +140,18 @@ impl<T> StepFuture<T> {
 
     fn name(&self) -> &str {
         self.key.as_deref().unwrap_or(self.function.as_str())
+    }
+
+    /// Why it may not be asked for: a setter was given what cannot be, or what it requires does not allow it, and is used up if it does.
+    fn refusal(&mut self) -> Option<WorkflowError> {
+        if self.refused.is_some() || self.requires.is_empty() {
+            return self.refused.take();
+        }
+        let requires = std::mem::take(&mut self.requires);
+        // What cannot be encoded is told by the step itself, which never runs.
+        let Some(Ok(input)) = self.step.input() else { return None };
+        let allowed = requires.iter().try_for_each(|decision| decision.use_for(self.name(), &input));
+        allowed.err()
     }
 
     /// Changes how it is done; once it has been asked for, that is settled.
@@ -127,7 +167,11 @@ impl<T: DeserializeOwned> Future for StepFuture<T> {
     type Output = Result<T, WorkflowError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(refused) = self.refused.take() {
+        if self.is_refused {
+            return Poll::Pending;
+        }
+        if let Some(refused) = self.refusal() {
+            self.is_refused = true;
             return Poll::Ready(Err(refused));
         }
         let outcome = ready!(Pin::new(&mut self.step).poll(context));
@@ -140,7 +184,7 @@ impl<T: DeserializeOwned> Future for StepFuture<T> {
 
 impl<T: DeserializeOwned> FusedFuture for StepFuture<T> {
     fn is_terminated(&self) -> bool {
-        self.step.is_terminated()
+        self.is_refused || self.step.is_terminated()
     }
 }
 

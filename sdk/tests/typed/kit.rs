@@ -12,10 +12,13 @@ use everstep_common::ids::{RunId, WorkflowName};
 use everstep_common::journal::{Inbound, InboundKind, LocalKind, Start};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
+use everstep_common::question::{Question, Reply, answer_slot};
 use everstep_common::task::StepOptions;
 use everstep_common::view::RunView;
 use everstep_common::wire::{decode_value, encode_value};
-use everstep_core::{Closure, Command, Decision, Event, EventBody, Limits, Record, Run, RunEnd, SessionChange, SessionRequest};
+use everstep_core::{
+    Answered, Closure, Command, Decision, Event, EventBody, Limits, Record, Run, RunEnd, SessionChange, SessionRequest,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -102,6 +105,33 @@ impl Driven {
 
     pub(crate) fn timer(&mut self, path: &str) {
         self.apply(EventBody::About(key(path), Record::Timer));
+    }
+
+    pub(crate) fn signal(&mut self, name: &str, value: impl Serialize) {
+        self.apply(EventBody::Signal(name.into(), encode_value(&value).unwrap()));
+    }
+
+    /// Records the question that was asked under this key, as people then see it.
+    pub(crate) fn shown(&mut self, path: &str) -> Question {
+        let asked = self.commands.iter().find_map(|command| match command {
+            Command::AskUser { key: asked, question } if *asked == key(path) => Some(Question::clone(question)),
+            _ => None,
+        });
+        let question = asked.unwrap_or_else(|| panic!("{path} is not asked: {:?}", self.lines()));
+        let recorded = encode_value(&question).unwrap();
+        self.apply(EventBody::About(key(path), Record::Local(LocalKind::Question, Ok(recorded))));
+        question
+    }
+
+    pub(crate) fn reply(&mut self, path: &str, by: &str, reply: Reply) {
+        let answered = Answered {
+            id: answer_slot(&key(path)),
+            by: by.to_owned(),
+            groups: Vec::new(),
+            reason: None,
+            reply,
+        };
+        self.apply(EventBody::About(key(path), Record::Answer(Box::new(answered))));
     }
 
     pub(crate) fn cancel(&mut self) {

@@ -2,6 +2,7 @@
 
 mod combine;
 mod kit;
+mod outside;
 mod sessions;
 
 use std::collections::BTreeMap;

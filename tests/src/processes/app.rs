@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use everstep::App;
 use everstep::prelude::*;
+use everstep_examples::approval::{approval_workflow, fulfil_order, prepare_order_summary};
+use everstep_examples::onboarding::{onboard_customer, reach_out, research_customer};
 
 use super::ledger::book;
 
@@ -137,6 +139,29 @@ pub async fn bulk_order(ctx: WorkflowContext, items: Vec<u64>) -> Result<u64, Wo
     Ok(confirmed)
 }
 
+/// A charge that somebody allows, a payment that beats boredom, a word of thanks, and a confirmation: two mutations.
+#[workflow]
+pub async fn reviewed_order(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
+    let decision = ctx
+        .await_approval(Approval::of(format!("Charge {cents}"), &cents).named("charging"))
+        .await?;
+    let charged = ctx.step(charge, cents).requires(&decision).await?;
+    let bored = async {
+        ctx.sleep(Duration::from_secs(600)).await?;
+        Ok(0)
+    };
+    let paid = async { ctx.signal::<u64>("paid").deadline(Duration::from_secs(600)).await };
+    let thanks = async {
+        let question = Question {
+            name: Some("thanks".to_owned()),
+            ..Question::default()
+        };
+        ctx.wait_for_user::<String>(question).await
+    };
+    let (paid, thanks) = ctx.parallel((ctx.race((bored, paid)), thanks)).await?;
+    ctx.step(confirm, charged + paid + thanks.value.len() as u64).await
+}
+
 /// What an `order` of 100 cents returns.
 pub fn hundred_cents() -> u64 {
     300
@@ -157,6 +182,9 @@ pub fn application() -> App {
         .workflow(order)
         .workflow(refund)
         .workflow(bulk_order)
+        .workflow(reviewed_order)
+        .workflow(approval_workflow)
+        .workflow(onboard_customer)
         .workflow(misbehave)
         .workflow(plunge)
         .workflow(visit)
@@ -167,4 +195,8 @@ pub fn application() -> App {
         .function(block)
         .function(charge)
         .function(confirm)
+        .function(prepare_order_summary)
+        .function(fulfil_order)
+        .function(research_customer)
+        .function(reach_out)
 }

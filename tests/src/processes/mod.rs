@@ -6,7 +6,7 @@ mod ledger;
 
 pub use app::{
     LEDGER_VARIABLE, application, blockade, bulk_order, charge_placed, confirm_charged, hundred_cents, misbehave, order, plunge,
-    refund, visit,
+    refund, reviewed_order, visit,
 };
 pub use fleet::{Fleet, Seed, Victim};
 pub use ledger::Ledger;

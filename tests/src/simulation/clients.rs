@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstep::{Client, ClientError, IntoWorkflow, Workflow};
+use everstep::{Client, ClientError, IntoWorkflow, PayloadHash, Workflow};
 use everstep_common::ids::{Prefix, RunId};
 use everstep_common::journal::RunOutcome;
 use everstep_common::ports::{Broker, Clock, ReadError};
@@ -24,6 +24,17 @@ pub(super) struct Clients {
     pub(super) started: BTreeSet<RunId>,
     /// Runs whose cancel was acknowledged.
     pub(super) cancelled: BTreeSet<RunId>,
+}
+
+/// What somebody says to a question, and who.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Said {
+    /// This answer.
+    Answer(&'static str, &'static str),
+    /// Yes to this.
+    Approve(&'static str, PayloadHash),
+    /// No to this.
+    Reject(&'static str, PayloadHash),
 }
 
 /// What the client's connection is called as long as it has not died.
@@ -153,6 +164,47 @@ impl World {
             self.0.clients.borrow_mut().cancelled.insert(run.clone());
         }
         cancelled
+    }
+
+    /// Sends the run a signal, once for each id; whether it was still open.
+    pub async fn signal(&self, run: &RunId, name: &str, id: &str, value: u64) -> bool {
+        self.client(async |client| {
+            loop {
+                match client.signal(run, name, id, &value).await {
+                    Ok(()) => return true,
+                    Err(ClientError::Ended { .. }) => return false,
+                    Err(error) => self.again(&error).await,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Says something to a question, as soon as it is asked; whether that is what counts.
+    pub(super) async fn say(&self, run: &RunId, wait: &str, said: Said) -> bool {
+        self.client(async |client| {
+            loop {
+                let told = match &said {
+                    Said::Answer(by, value) => client.answer(run, wait, value, *by).await,
+                    Said::Approve(by, hash) => client.approve(run, wait, *hash, *by).await,
+                    Said::Reject(by, hash) => client.reject(run, wait, *hash, *by).await,
+                };
+                match told {
+                    Ok(()) => return true,
+                    Err(
+                        ClientError::Ended { .. }
+                        | ClientError::Answered { .. }
+                        | ClientError::Expired { .. }
+                        | ClientError::Withdrawn { .. }
+                        | ClientError::Refused { .. },
+                    ) => return false,
+                    // It is not asked yet.
+                    Err(ClientError::NoQuestion { .. }) => self.pass(Duration::from_millis(100)).await,
+                    Err(error) => self.again(&error).await,
+                }
+            }
+        })
+        .await
     }
 
     /// Has a parked run tried again; `accept_unasked` also if recorded steps are no longer asked for.

@@ -6,7 +6,8 @@
 //!                │       └── a process that dies is started again under a new name, as a supervisor does
 //!                ├── MemoryServer: JetStream with seeded faults, crash points at each call of the port
 //!                └── Ledger: what the functions did to the outside world
-//! scenarios, trials, owners, keeping, hot_path, waking, sessions, triggers ── what is run, and what must come of it   crashes ── where a process dies
+//! scenarios, trials, owners, keeping, hot_path, waking, sessions, blocks, outside, triggers ── what is run, and what must come of it
+//! crashes ── where a process dies
 //! properties ── P1 to P7, checked on what the server holds in the end
 //! ```
 
@@ -16,9 +17,12 @@ mod clients;
 mod crashes;
 mod disasters;
 mod driver;
+mod examples;
 mod hot_path;
 mod keeping;
 mod ledger;
+mod outside;
+mod outside_blocks;
 mod owners;
 mod processes;
 mod properties;
@@ -36,6 +40,7 @@ pub use blocks::block_scenarios;
 pub use crashes::{Crash, Victim, at_every_call, at_every_entry, at_some};
 pub use driver::{Outcome, play};
 pub use ledger::Ledger;
+pub use outside::outside_scenarios;
 pub use properties::check;
 pub use scenarios::{Scenario, scenarios};
 pub use story::{Story, seeds};

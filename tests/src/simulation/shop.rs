@@ -391,7 +391,8 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(once, resources()),
         everstep::definition(hurried, resources()),
     ];
-    let more = super::sessions::definitions().into_iter().chain(blocks::definitions());
+    let blocks_and_waits = blocks::definitions().into_iter().chain(super::outside::definitions());
+    let more = super::sessions::definitions().into_iter().chain(blocks_and_waits);
     for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
     }
@@ -415,7 +416,7 @@ pub fn functions() -> Functions {
         everstep::handler(works),
         everstep::handler(launch),
     ];
-    for (name, handler) in all.into_iter().chain(blocks::handlers()) {
+    for (name, handler) in all.into_iter().chain(blocks::handlers()).chain(super::examples::handlers()) {
         functions.register(name, handler).expect("each is registered once");
     }
     functions

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use everstep_common::digest::InputDigest;
 use everstep_common::ids::RunId;
-use everstep_common::journal::{Entry, JournalEntry, Local, RunOutcome, Start, StepOutcome, StepResult};
+use everstep_common::journal::{Entry, JournalEntry, Local, LocalKind, RunOutcome, Start, StepOutcome, StepResult};
 use everstep_common::payload::Payload;
 use everstep_common::store::RUNS;
 use everstep_common::summary::RunSummary;
@@ -85,6 +85,11 @@ pub(super) fn lines(journal: &[JournalEntry]) -> Vec<String> {
 /// What an entry says of the outcome; nothing if it only tells of the way there.
 fn line(entry: &JournalEntry) -> Option<String> {
     let said = match &entry.entry {
+        // It says until when, which depends on when it was asked.
+        Entry::Local(Local {
+            kind: LocalKind::Question,
+            ..
+        }) => "asked".to_owned(),
         Entry::Step(StepOutcome { result, .. }) | Entry::Local(Local { result, .. }) => self::result(result),
         Entry::Timer(_) => "fired".to_owned(),
         Entry::End(ended) => match &ended.outcome {

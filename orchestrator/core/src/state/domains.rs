@@ -6,8 +6,8 @@
 //!         └── batch
 //! ```
 //!
-//! A wait belongs to the domain in which it was first polled. When a domain is closed, what is still open in it passes to the one
-//! round it, so that nothing open is ever out of reach.
+//! A wait belongs to the domain in which it was first polled. When a domain is closed, what a cancel can still revoke in it (what is open,
+//! and signals that were given and not taken) passes to the one round it, so that nothing of that is ever out of reach.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -89,8 +89,8 @@ impl Domains {
     }
 
     /// A wait is asked for in the domain.
-    pub(super) fn add(&mut self, id: DomainId, wait: WaitId, is_open: impl Fn(WaitId) -> bool) {
-        self.all[id.0].waits.add(wait, is_open);
+    pub(super) fn add(&mut self, id: DomainId, wait: WaitId, is_revocable: impl Fn(WaitId) -> bool) {
+        self.all[id.0].waits.add(wait, is_revocable);
     }
 
     /// Cancels the domain and those inside it, up to shields. Hands out all that was asked for there, answered or not, in the order
@@ -113,7 +113,7 @@ impl Domains {
 
     /// Closes the domain: what was asked for in it, and what is inside it, passes to the one round it. Hands out what the cancel of
     /// that one now reaches.
-    pub(super) fn close(&mut self, id: DomainId, is_open: impl Fn(WaitId) -> bool) -> Vec<WaitId> {
+    pub(super) fn close(&mut self, id: DomainId, is_revocable: impl Fn(WaitId) -> bool) -> Vec<WaitId> {
         let parent = self.all[id.0].parent.expect("the run's own domain is never closed");
         let waits = self.all[id.0].waits.take();
         let children = mem::take(&mut self.all[id.0].children);
@@ -127,18 +127,19 @@ impl Domains {
                 reached.extend(self.cancel(child));
             }
         }
-        let open = waits.into_iter().filter(|wait| is_open(*wait));
+        let revocable = waits.into_iter().filter(|wait| is_revocable(*wait));
         if self.all[parent.0].cancelled {
-            reached.extend(open);
+            reached.extend(revocable);
         } else {
-            open.for_each(|wait| self.all[parent.0].waits.add(wait, &is_open));
+            revocable.for_each(|wait| self.all[parent.0].waits.add(wait, &is_revocable));
         }
         reached.sort_unstable();
         reached
     }
 }
 
-/// What was asked for in a domain. What is answered is swept out now and then, so that it costs what is open, and each ask costs the same.
+/// What was asked for in a domain. What cannot be revoked any more is swept out now and then, so that it costs what is open, and each ask
+/// costs the same.
 #[derive(Default)]
 struct Opened {
     waits: Vec<WaitId>,
@@ -149,9 +150,9 @@ struct Opened {
 const SWEEP_AT_LEAST: usize = 4;
 
 impl Opened {
-    fn add(&mut self, wait: WaitId, is_open: impl Fn(WaitId) -> bool) {
+    fn add(&mut self, wait: WaitId, is_revocable: impl Fn(WaitId) -> bool) {
         if self.waits.len() >= self.sweep_at.max(SWEEP_AT_LEAST) {
-            self.waits.retain(|wait| is_open(*wait));
+            self.waits.retain(|wait| is_revocable(*wait));
             self.sweep_at = 2 * self.waits.len();
         }
         self.waits.push(wait);

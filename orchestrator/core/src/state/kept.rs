@@ -61,7 +61,7 @@ impl Kept {
 
 impl KeptKey {
     fn describe(&self, key: &StepKey) -> Option<RecordedKey> {
-        let first = self.records.first()?;
+        let first = self.records.iter().find(|kept| !kept.record.is_from_outside())?;
         let function = self.records.iter().find_map(|kept| kept.record.function()).cloned();
         Some(RecordedKey {
             key: key.clone(),

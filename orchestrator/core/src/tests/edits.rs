@@ -1,7 +1,8 @@
 //! What changed code does to runs that are under way: the matrix of edits, with the exact class of each at each point.
 //!
 //! A workflow is a line of text, a sequence of steps (`b`), steps with another input (`b:2`), another function (`b=f`), sleeps (`sleep`, or
-//! `sleep9` for a longer one), closures (`#l`; `#l@b` under the key b), and steps at once (`b|c`).
+//! `sleep9` for a longer one), closures (`#l`; `#l@b` under the key b), signals (`!s`), questions (`?q`; `?q:2` the approval of something),
+//! and any of these at once (`b|c`). Edits of signals and questions are in `outside_edits`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,11 +14,12 @@ use everstep_common::task::StepOptions;
 use futures::FutureExt;
 
 use super::kit::*;
+use super::outside::{approval, plain};
 use crate::{Context, Decision, Definition, Due, EventBody, Mismatch, Parked, WaitError};
 
 const ORIGINAL: &str = "a sleep b #l c";
 
-fn code(text: &str) -> Definition {
+pub(super) fn code(text: &str) -> Definition {
     let words: Arc<[String]> = words(text).map(str::to_owned).collect();
     workflow(move |ctx| {
         let words = words.clone();
@@ -53,6 +55,14 @@ async fn obey_alone(ctx: &Context, word: &str) -> Result<(), WaitError> {
         let (name, key) = name.split_once('@').unwrap_or((name, name));
         return ctx.local(name, closure("")).key(key).await.map(drop);
     }
+    if let Some(name) = word.strip_prefix('!') {
+        return ctx.signal(name).await.map(drop);
+    }
+    if let Some(name) = word.strip_prefix('?') {
+        let (name, of) = name.split_once(':').unwrap_or((name, ""));
+        let question = if of.is_empty() { plain() } else { approval(of, 1) };
+        return ctx.question(name, question).await.map(drop);
+    }
     let (name, input) = word.split_once(':').unwrap_or((word, ""));
     let (name, called) = name.split_once('=').unwrap_or((name, name));
     let input = Bytes::copy_from_slice(input.as_bytes());
@@ -67,7 +77,7 @@ fn journal() -> [EventBody; 5] {
 }
 
 /// What a run says that was at that entry when the code changed.
-fn class(decision: Decision) -> String {
+pub(super) fn class(decision: Decision) -> String {
     let mismatch = match decision {
         Decision::Go(_) => return "go".to_owned(),
         Decision::Parked(Parked::Nondeterministic(mismatch)) => mismatch,
@@ -77,6 +87,7 @@ fn class(decision: Decision) -> String {
         Mismatch::Function { key, .. } => format!("function {key}"),
         Mismatch::Input { key, .. } => format!("input {key}"),
         Mismatch::Kind { key, .. } => format!("kind {key}"),
+        Mismatch::Approval { key, .. } => format!("approval {key}"),
         Mismatch::Unasked { recorded, .. } => {
             let keys: Vec<_> = recorded.iter().map(|recorded| recorded.key.to_string()).collect();
             format!("unasked {}", keys.join(" "))

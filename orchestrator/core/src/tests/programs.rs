@@ -15,6 +15,7 @@ use bytes::Bytes;
 use everstep_common::event::EventName;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::key::StepKey;
+use everstep_common::question::{PayloadHash, Question, Terms};
 use everstep_common::retry::RetryPolicy;
 use everstep_common::task::StepOptions;
 use futures::future::{LocalBoxFuture, join_all};
@@ -32,6 +33,12 @@ pub(super) enum Node {
     Local,
     Session,
     Chance,
+    /// A signal of one of three names, with a deadline or without.
+    Signal(u64, Option<u64>),
+    /// A question to so many people, with a deadline or without.
+    Ask(u32, Option<u64>),
+    /// A signal that is asked for first, and looked at when the rest is done.
+    Unread(u64, Box<Node>),
     Sequence(Vec<Node>),
     Join(Vec<Node>),
     Race(Vec<Node>),
@@ -68,7 +75,7 @@ pub(super) enum Node {
 
 /// A program drawn from `dice`, of at most that depth.
 pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
-    let kinds = if depth == 0 { 6 } else { 24 };
+    let kinds = if depth == 0 { 8 } else { 28 };
     match dice.below(kinds) {
         0..=1 => Node::Step(dice.next() % 4),
         2 => Node::Sleep(dice.next() % 5_000),
@@ -77,31 +84,39 @@ pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
         4 => Node::Chance,
         5 if dice.one_in(2) => Node::Fail,
         5 => Node::Step(4),
-        6 => Node::Sequence(several(dice, depth)),
-        7 => Node::Join(several(dice, depth)),
-        8 => Node::Race(several(dice, depth)),
-        9 => Node::Unordered(several(dice, depth)),
-        10 => Node::Windowed(several(dice, depth)),
-        11 => Node::Scope(["left", "right"][dice.below(2)], Box::new(draw(dice, depth - 1))),
-        12 => Node::Repeat(1 + dice.next() % 3, Box::new(draw(dice, depth - 1))),
-        13 if dice.one_in(2) => Node::Paced(dice.next() % 4),
-        14 | 15 => Node::Fan {
+        6 => Node::Signal(dice.next() % 3, deadline(dice)),
+        7 => Node::Ask(1 + dice.below(3) as u32, deadline(dice)),
+        8 => Node::Sequence(several(dice, depth)),
+        9 => Node::Join(several(dice, depth)),
+        10 => Node::Race(several(dice, depth)),
+        11 => Node::Unordered(several(dice, depth)),
+        12 => Node::Windowed(several(dice, depth)),
+        13 => Node::Scope(["left", "right"][dice.below(2)], Box::new(draw(dice, depth - 1))),
+        14 => Node::Repeat(1 + dice.next() % 3, Box::new(draw(dice, depth - 1))),
+        15 if dice.one_in(2) => Node::Paced(dice.next() % 4),
+        16 | 17 => Node::Fan {
             nodes: several(dice, depth),
             window: 1 + dice.below(4),
             tolerated: dice.below(3),
         },
-        16 | 17 => Node::First(several(dice, depth)),
-        18 => Node::Timeout(dice.next() % 5_000, Box::new(draw(dice, depth - 1))),
-        19 => Node::Shield(Box::new(draw(dice, depth - 1))),
-        20 | 21 => Node::CleanUp(Box::new(draw(dice, depth - 1)), Box::new(draw(dice, depth - 1))),
-        22 => Node::Caught(Box::new(draw(dice, depth - 1))),
-        23 => Node::Batch {
+        18 | 19 => Node::First(several(dice, depth)),
+        20 => Node::Timeout(dice.next() % 5_000, Box::new(draw(dice, depth - 1))),
+        21 => Node::Shield(Box::new(draw(dice, depth - 1))),
+        22 | 23 => Node::CleanUp(Box::new(draw(dice, depth - 1)), Box::new(draw(dice, depth - 1))),
+        24 => Node::Caught(Box::new(draw(dice, depth - 1))),
+        25 => Node::Batch {
             items: dice.next() % 9,
             window: 1 + dice.below(4),
             tolerated: dice.below(4),
         },
+        26 => Node::Unread(dice.next() % 3, Box::new(draw(dice, depth - 1))),
         _ => Node::Branch(Box::new(draw(dice, depth - 1)), Box::new(draw(dice, depth - 1))),
     }
+}
+
+fn deadline(dice: &mut Dice) -> Option<u64> {
+    let milliseconds = dice.next() % 5_000;
+    dice.one_in(2).then_some(milliseconds)
 }
 
 fn several(dice: &mut Dice, depth: usize) -> Vec<Node> {
@@ -141,6 +156,18 @@ struct Machine {
 }
 
 type Seen = Result<u64, WaitError>;
+
+/// The names of the signals.
+pub(super) const SIGNALS: [&str; 3] = ["paid", "sent", "seen"];
+
+/// What somebody outside said, or that nobody did in time.
+fn outside(seen: u64, said: Result<Bytes, WaitError>) -> Seen {
+    match said {
+        Ok(value) => Ok(and(seen, number(&value))),
+        Err(WaitError::Failed(_)) => Ok(and(seen, 17)),
+        Err(WaitError::Cancelled) => Err(WaitError::Cancelled),
+    }
+}
 
 fn and(seen: u64, more: u64) -> u64 {
     mix(seen.rotate_left(7) ^ more)
@@ -183,6 +210,9 @@ impl Machine {
             Node::Sleep(milliseconds) => self.sleep(*milliseconds, seen).boxed_local(),
             Node::Local => self.local(seen).boxed_local(),
             Node::Session => self.session(seen).boxed_local(),
+            Node::Signal(name, deadline) => self.signal(*name, *deadline, seen).boxed_local(),
+            Node::Ask(people, deadline) => self.ask(*people, *deadline, seen).boxed_local(),
+            Node::Unread(name, node) => self.unread(*name, node, seen).boxed_local(),
             Node::Chance => async move { Ok(self.chance(seen)) }.boxed_local(),
             Node::Sequence(nodes) => self.sequence(nodes, seen).boxed_local(),
             Node::Join(nodes) => self.join(nodes, seen).boxed_local(),
@@ -254,6 +284,42 @@ impl Machine {
             .local("local", Box::new(move || async move { Ok(value) }.boxed()))
             .await?;
         Ok(and(seen, number(&value)))
+    }
+
+    async fn signal(&self, name: u64, deadline: Option<u64>, seen: u64) -> Seen {
+        let mut signal = self.ctx.signal(SIGNALS[name as usize]);
+        if let Some(milliseconds) = deadline {
+            signal = signal.deadline(Due::After(Duration::from_millis(milliseconds)));
+        }
+        outside(seen, signal.await)
+    }
+
+    async fn unread(&self, name: u64, node: &Node, seen: u64) -> Seen {
+        let mut signal = self
+            .ctx
+            .signal(SIGNALS[name as usize])
+            .deadline(Due::After(Duration::from_secs(5)));
+        let read = poll_fn(|cx| Poll::Ready(signal.poll_unpin(cx))).await;
+        let seen = self.run(node, seen).await?;
+        outside(seen, if let Poll::Ready(read) = read { read } else { signal.await })
+    }
+
+    async fn ask(&self, people: u32, deadline: Option<u64>, seen: u64) -> Seen {
+        let question = Question {
+            text: "may it be done?".to_owned(),
+            approval: (people > 1).then(|| Terms {
+                hash: PayloadHash::of_canonical(&seen.to_be_bytes()),
+                payload: None,
+                quorum: people - 1,
+                requester: None,
+            }),
+            ..Question::default()
+        };
+        let mut asked = self.ctx.question("ask", question);
+        if let Some(milliseconds) = deadline {
+            asked = asked.deadline(Due::After(Duration::from_millis(milliseconds)));
+        }
+        outside(seen, asked.await)
     }
 
     async fn session(&self, seen: u64) -> Seen {

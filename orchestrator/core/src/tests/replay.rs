@@ -1,9 +1,10 @@
 //! Property: whatever the program, and whatever happens to it, replaying a journal gives the same commands, entry by entry; and
-//! a run that is loaded at any entry has exactly those commands to perform that are still open.
+//! a run that is loaded at any entry has exactly those commands to perform that are still open. Meanwhile no signal is lost or doubled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
+use everstep_common::journal::LocalKind;
 use futures::future::join_all;
 use futures::select_biased;
 
@@ -46,10 +47,12 @@ fn random_programs_replay_from_every_prefix() {
 }
 
 /// What the programs must have made the core say between them.
-const EVERY_COMMAND: [&str; 12] = [
+const EVERY_COMMAND: [&str; 16] = [
+    "ask",
     "cancel closure",
     "cancel step",
     "cancel timer",
+    "close",
     "deadline",
     "dispatch",
     "emit",
@@ -60,6 +63,7 @@ const EVERY_COMMAND: [&str; 12] = [
     "run",
     "session",
     "timer",
+    "withdraw",
 ];
 
 fn kind_of(line: &str) -> String {
@@ -80,6 +84,7 @@ fn check(definition: &Definition, story: &Story) -> Result<(), String> {
         run.apply(event.clone());
         let said = said(&mut run, event.sequence)?;
         compare(story, event.sequence, &said)?;
+        account_for_signals(&run, &story.journal[..=place])?;
         open.follow(event, said);
         check_reload(definition, &story.journal[..=place], &open)?;
     }
@@ -88,6 +93,22 @@ fn check(definition: &Definition, story: &Story) -> Result<(), String> {
     } else {
         Err("another fingerprint".to_owned())
     }
+}
+
+/// Each signal is kept for waits to come, or is with exactly one wait.
+fn account_for_signals(run: &Run, journal: &[Event]) -> Result<(), String> {
+    let (kept, mut given) = run.signals();
+    let found = kept + given.len();
+    given.sort_unstable();
+    given.dedup();
+    let sent = journal
+        .iter()
+        .filter(|event| matches!(event.body, EventBody::Signal(..)))
+        .count();
+    if sent == kept + given.len() && sent == found {
+        return Ok(());
+    }
+    Err(format!("{sent} signals were sent, {kept} are kept and {given:?} are given"))
 }
 
 fn said(run: &mut Run, sequence: u64) -> Result<Vec<Command>, String> {
@@ -126,6 +147,8 @@ fn check_reload(definition: &Definition, prefix: &[Event], open: &Open) -> Resul
 #[derive(Default)]
 struct Open {
     work: BTreeMap<String, String>,
+    /// Questions that nobody can see yet.
+    questions: BTreeMap<String, String>,
     deadlines: BTreeMap<String, String>,
     end: Option<String>,
 }
@@ -133,6 +156,8 @@ struct Open {
 impl Open {
     fn follow(&mut self, event: &Event, said: Vec<Command>) {
         match &event.body {
+            EventBody::About(key, Record::Local(LocalKind::Question, _)) => drop(self.questions.remove(&key.to_string())),
+            EventBody::About(key, Record::Withdrawn) => self.forget(&key.to_string()),
             EventBody::About(key, Record::Step { .. } | Record::Local(..) | Record::Timer) => self.forget(&key.to_string()),
             EventBody::End => *self = Self::default(),
             _ => {}
@@ -145,6 +170,11 @@ impl Open {
             };
             match command {
                 Command::Deadline { .. } => drop(self.deadlines.insert(key, line)),
+                Command::AskUser { .. } => drop(self.questions.insert(key, line)),
+                Command::CloseWait { .. } => {
+                    self.forget(&key);
+                    self.work.insert(key, line);
+                }
                 Command::Record { .. } | Command::CancelStep { .. } => {
                     self.forget(&key);
                     self.work.insert(key, line);
@@ -157,6 +187,7 @@ impl Open {
     fn forget(&mut self, key: &str) {
         self.work.remove(key);
         self.deadlines.remove(key);
+        self.questions.remove(key);
     }
 
     fn lines(&self) -> Vec<String> {
@@ -164,6 +195,7 @@ impl Open {
             .work
             .values()
             .chain(self.deadlines.values())
+            .chain(self.questions.values())
             .chain(&self.end)
             .cloned()
             .collect();

@@ -8,11 +8,15 @@ use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, ProcessId};
 use everstep_common::journal::{Attempt, AttemptError, LocalKind};
 use everstep_common::key::StepKey;
+use everstep_common::payload::Payload;
+use everstep_common::question::{Question, Reply};
+use everstep_common::wire;
 use futures::FutureExt;
 use jiff::Timestamp;
 
 use super::kit::{Dice, cancel, mix, run_id, start};
-use crate::{Command, Decision, Definition, Event, EventBody, Limits, Record, Run, SessionRequest};
+use super::programs::SIGNALS;
+use crate::{Answered, Command, Decision, Definition, Event, EventBody, Limits, OpenKind, Record, Run, SessionRequest};
 
 /// Entries after which a program that still runs is left as it is.
 const ENTRIES_MAX: u64 = 400;
@@ -48,6 +52,8 @@ struct World<'a> {
     deadline_passed: bool,
     /// Entries were applied since the last decision.
     undecided: bool,
+    /// Signals sent so far.
+    signals: u64,
 }
 
 /// Lives a run of `definition` to its end, in a world drawn from `seed`.
@@ -71,9 +77,11 @@ pub(super) fn live(definition: &Definition, seed: u64) -> Result<Story, String> 
         coming,
         deadline_passed: false,
         undecided: false,
+        signals: 0,
     };
     while !world.story.ended && !world.coming.is_empty() && world.story.journal.len() < ENTRIES_MAX as usize {
         world.happen()?;
+        world.send_what_is_waited_for();
     }
     if !world.story.ended && world.coming.is_empty() {
         return Err(format!("nothing is coming and the run waits for {:?}", world.run.waits()));
@@ -141,7 +149,8 @@ impl World<'_> {
         self.story.journal.push(event.clone());
         if self.dice.one_in(8) {
             self.run = reload(self.definition, &self.story.journal);
-            self.coming.clear();
+            // People do not die with it.
+            self.coming.retain(Coming::is_from_outside);
             self.story.said.insert(sequence, None);
             return self.act();
         }
@@ -160,7 +169,53 @@ impl World<'_> {
         if self.dice.one_in(60) {
             self.coming.push(Coming::Entry(cancel()));
         }
+        if self.dice.one_in(12) {
+            let name = SIGNALS[self.dice.below(SIGNALS.len())];
+            self.send(name);
+        }
         Ok(())
+    }
+
+    fn send(&mut self, name: &str) {
+        self.signals += 1;
+        let value = Bytes::copy_from_slice(&self.signals.to_be_bytes());
+        self.coming.push(Coming::Entry(EventBody::Signal(name.into(), value)));
+    }
+
+    /// Somebody sends at last what the run waits for.
+    fn send_what_is_waited_for(&mut self) {
+        if !self.coming.is_empty() {
+            return;
+        }
+        let waited_for = self.run.waits().into_iter().find_map(|wait| match wait.kind {
+            OpenKind::Signal { name, .. } => Some(name),
+            _ => None,
+        });
+        if let Some(name) = waited_for {
+            self.send(&name);
+        }
+    }
+
+    /// Everybody who is asked replies, some the wrong thing or twice.
+    fn reply(&mut self, key: &StepKey, question: &Question) {
+        let people = question.approval.as_ref().map_or(1, |terms| terms.quorum + 1);
+        for person in 0..people {
+            let by = format!("person {}", person - u32::from(person > 1 && self.dice.one_in(4)));
+            let reply = match &question.approval {
+                Some(terms) if self.dice.one_in(5) => Reply::Reject(terms.hash),
+                Some(terms) => Reply::Approve(terms.hash),
+                None => Reply::Value(Payload::Inline(value_of(key))),
+            };
+            let answered = Answered {
+                id: question.slot(key, &by),
+                by,
+                groups: Vec::new(),
+                reason: None,
+                reply,
+            };
+            let entry = EventBody::About(key.clone(), Record::Answer(Box::new(answered)));
+            self.coming.push(Coming::Entry(entry));
+        }
     }
 
     fn act(&mut self) -> Result<(), String> {
@@ -186,6 +241,14 @@ impl World<'_> {
                 Command::CancelStep { key, .. } | Command::CancelTimer { key } | Command::CancelLocal { key } => {
                     if self.dice.one_in(2) {
                         self.coming.retain(|coming| !coming.is_for(&key));
+                    }
+                }
+                Command::CloseWait { ref key, withdraw, .. } => {
+                    if self.dice.one_in(2) {
+                        self.coming.retain(|coming| !coming.is_for(key) || coming.is_from_outside());
+                    }
+                    if withdraw {
+                        self.coming.push(Coming::Work(command));
                     }
                 }
                 other => self.coming.push(Coming::Work(other)),
@@ -247,6 +310,12 @@ impl World<'_> {
                 self.time = self.time.max(due);
                 Some(EventBody::About(key, Record::Timer))
             }
+            Command::AskUser { key, question } => {
+                self.reply(&key, &question);
+                let recorded = wire::encode_value(&question).expect("a question is encoded");
+                Some(EventBody::About(key, Record::Local(LocalKind::Question, Ok(recorded))))
+            }
+            Command::CloseWait { key, .. } => Some(EventBody::About(key, Record::Withdrawn)),
             Command::Record {
                 key,
                 function,
@@ -268,6 +337,13 @@ impl World<'_> {
 }
 
 impl Coming {
+    fn is_from_outside(&self) -> bool {
+        matches!(
+            self,
+            Self::Entry(EventBody::Signal(..) | EventBody::About(_, Record::Answer(_)))
+        )
+    }
+
     fn is_for(&self, cancelled: &StepKey) -> bool {
         match self {
             Self::Work(command) => command.key() == Some(cancelled),
@@ -305,6 +381,9 @@ fn name(body: &EventBody) -> String {
         EventBody::About(key, Record::Begun(attempt)) => format!("begun.{key}.{attempt}"),
         EventBody::About(key, Record::Local(..)) => format!("local.{key}"),
         EventBody::About(key, Record::Timer) => format!("timer.{key}"),
+        EventBody::About(key, Record::Withdrawn) => format!("in.answer.{}", key.token()),
+        EventBody::About(_, Record::Answer(answered)) => format!("in.{}", answered.id),
+        EventBody::Signal(_, value) => format!("in.signal-{value:?}"),
         EventBody::In(_) => "in.cancel".to_owned(),
         EventBody::End => "end".to_owned(),
     }

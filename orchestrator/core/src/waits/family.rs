@@ -6,11 +6,14 @@ use everstep_common::failure::Failure;
 use everstep_common::ids::{FunctionName, RunId};
 use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
+use everstep_common::question::PayloadHash;
 use jiff::Timestamp;
 
 use super::emits::EmitWait;
 use super::locals::LocalWait;
+use super::questions::QuestionWait;
 use super::sessions::SessionWait;
+use super::signals::SignalWait;
 use super::steps::StepWait;
 use super::timers::TimerWait;
 use crate::event::Record;
@@ -24,6 +27,8 @@ pub(crate) enum Family {
     Local(Box<LocalWait>),
     Session(Box<SessionWait>),
     Emit(Box<EmitWait>),
+    Signal(Box<SignalWait>),
+    Question(Box<QuestionWait>),
     /// Its outcome is recorded, and nothing else is ever compared with it. Small, since runs keep all they ever asked for.
     Settled(WaitKind),
 }
@@ -42,8 +47,12 @@ pub(crate) enum Received {
     Nothing,
     /// There may be something to be done.
     Changed,
-    /// This is its answer.
+    /// This is its answer, and there is nothing left to be done for it.
     Answer(Result<Bytes, Failure>),
+    /// This is its answer; a deadline may have to be taken back.
+    Decided(Result<Bytes, Failure>),
+    /// It is known to be over.
+    Over,
 }
 
 /// How a record differs from what was asked.
@@ -61,6 +70,10 @@ pub(crate) enum Difference {
         recorded: WaitKind,
         asked: WaitKind,
     },
+    Approval {
+        recorded: PayloadHash,
+        asked: PayloadHash,
+    },
 }
 
 impl Family {
@@ -71,6 +84,8 @@ impl Family {
             Self::Local(_) => WaitKind::Closure,
             Self::Session(_) => WaitKind::Session,
             Self::Emit(_) => WaitKind::Event,
+            Self::Signal(_) => WaitKind::Signal,
+            Self::Question(_) => WaitKind::Question,
             Self::Settled(kind) => *kind,
         }
     }
@@ -78,7 +93,7 @@ impl Family {
     pub(crate) fn function(&self) -> Option<&FunctionName> {
         match self {
             Self::Step(step) => Some(step.function()),
-            Self::Timer(_) | Self::Local(_) | Self::Session(_) | Self::Emit(_) | Self::Settled(_) => None,
+            _ => None,
         }
     }
 
@@ -87,7 +102,7 @@ impl Family {
             Self::Step(step) => Some(step.digest()),
             Self::Session(session) => session.digest(),
             Self::Emit(emit) => Some(emit.digest()),
-            Self::Timer(_) | Self::Local(_) | Self::Settled(_) => None,
+            _ => None,
         }
     }
 
@@ -95,7 +110,7 @@ impl Family {
     pub(crate) fn attempt(&self) -> u32 {
         match self {
             Self::Step(step) => step.attempt(),
-            Self::Timer(_) | Self::Local(_) | Self::Session(_) | Self::Emit(_) | Self::Settled(_) => 0,
+            _ => 0,
         }
     }
 
@@ -116,6 +131,13 @@ impl Family {
             (Self::Local(_), Record::Local(LocalKind::Closure, result))
             | (Self::Session(_), Record::Local(LocalKind::Session, result))
             | (Self::Emit(_), Record::Local(LocalKind::Emit, result)) => Ok(Received::Answer(result)),
+            (Self::Question(question), Record::Local(LocalKind::Question, shown)) => question.shown(shown),
+            (Self::Question(question), Record::Answer(answered)) => Ok(question.answered(key, *answered, at)),
+            (Self::Question(question), Record::Withdrawn) => Ok(question.withdrawn()),
+            (Self::Question(question), Record::Timer) => Ok(Received::Answer(question.too_late(key))),
+            (Self::Signal(signal), Record::Timer) => Ok(Received::Answer(signal.too_late())),
+            // Whoever writes what is no answer moves nobody by it.
+            (_, Record::Answer(_) | Record::Withdrawn) => Ok(Received::Nothing),
             (Self::Settled(kind), record) if record.kind() == *kind => Ok(Received::Nothing),
             (family, record) => Err(Difference::Kind {
                 recorded: record.kind(),
@@ -132,6 +154,8 @@ impl Family {
             Self::Local(local) => local.commands(key, commands),
             Self::Session(session) => session.commands(key, commands),
             Self::Emit(emit) => emit.commands(key, commands),
+            Self::Signal(signal) => signal.commands(key, commands),
+            Self::Question(question) => question.commands(key, commands),
             Self::Settled(_) => {}
         }
     }
@@ -142,8 +166,23 @@ impl Family {
             Self::Step(step) => step.cancel(key),
             Self::Timer(_) => Some(Command::CancelTimer { key: key.clone() }),
             Self::Local(_) | Self::Session(_) | Self::Emit(_) => Some(Command::CancelLocal { key: key.clone() }),
+            Self::Signal(signal) => signal.close(key),
+            Self::Question(question) => question.close(key),
             Self::Settled(_) => None,
         }
+    }
+
+    /// Whether people can see it.
+    pub(crate) fn is_shown(&self) -> bool {
+        matches!(self, Self::Question(question) if question.is_shown())
+    }
+
+    /// Nobody waits for it any more, though it may have gone out. A closure is handed out, as below.
+    pub(crate) fn give_up(&mut self) -> Option<Closure> {
+        if let Self::Question(question) = self {
+            question.give_up();
+        }
+        self.take_closure()
     }
 
     /// Gives up what only an open wait needs. A closure is the user's and is handed out, to be dropped where nothing is borrowed.
@@ -154,10 +193,14 @@ impl Family {
         self.take_closure()
     }
 
-    /// Keeps only what kind it was. A closure is handed out, as above.
+    /// Keeps only what kind it was, and what may be left to be closed. A closure is handed out, as above.
     pub(crate) fn settle(&mut self) -> Option<Closure> {
         let closure = self.take_closure();
-        *self = Self::Settled(self.kind());
+        match self {
+            Self::Signal(_) => {}
+            Self::Question(question) => question.settle(),
+            _ => *self = Self::Settled(self.kind()),
+        }
         closure
     }
 
@@ -166,7 +209,7 @@ impl Family {
         match self {
             Self::Local(local) => local.take(),
             Self::Session(session) => session.take(),
-            Self::Step(_) | Self::Timer(_) | Self::Emit(_) | Self::Settled(_) => None,
+            _ => None,
         }
     }
 
@@ -178,6 +221,8 @@ impl Family {
             Self::Local(_) => OpenKind::Closure,
             Self::Session(session) => session.open_kind(),
             Self::Emit(_) => OpenKind::Event,
+            Self::Signal(signal) => signal.open_kind(),
+            Self::Question(question) => question.open_kind(),
             Self::Settled(_) => unreachable!("what is settled is not open"),
         }
     }
@@ -188,6 +233,7 @@ impl Record {
         match self {
             Self::Step { .. } | Self::Try(..) | Self::Begun(_) => WaitKind::Step,
             Self::Local(LocalKind::Closure, _) => WaitKind::Closure,
+            Self::Local(LocalKind::Question, _) | Self::Answer(_) | Self::Withdrawn => WaitKind::Question,
             Self::Local(LocalKind::Session, _) => WaitKind::Session,
             Self::Local(LocalKind::Emit, _) => WaitKind::Event,
             Self::Timer => WaitKind::Timer,
@@ -198,8 +244,13 @@ impl Record {
         match self {
             Self::Step { function, .. } => Some(function),
             Self::Try(_, attempt) => Some(&attempt.function),
-            Self::Begun(_) | Self::Local(..) | Self::Timer => None,
+            _ => None,
         }
+    }
+
+    /// Whether it came from outside: what nobody asked for is then kept, and says nothing about the code.
+    pub(crate) fn is_from_outside(&self) -> bool {
+        matches!(self, Self::Answer(_) | Self::Withdrawn)
     }
 }
 
@@ -220,6 +271,12 @@ impl Difference {
             } => Mismatch::Input {
                 key,
                 function,
+                recorded,
+                asked,
+                sequence,
+            },
+            Self::Approval { recorded, asked } => Mismatch::Approval {
+                key,
                 recorded,
                 asked,
                 sequence,

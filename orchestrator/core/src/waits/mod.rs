@@ -2,15 +2,19 @@
 //!
 //! ```text
 //!   created ──first poll──▶ Open ──its entry──▶ Ready ──polled──▶ Taken
-//!                            │ └────in.cancel──▶ Ready
+//!                            │ └──its domain is cancelled──▶ Ready
 //!                            └──dropped──▶ Abandoned
+//!
+//!   a signal that a wait was given and did not take goes back to the mailbox when the wait is cancelled or dropped
 //! ```
 
 mod ask;
 mod emits;
 mod family;
 mod locals;
+mod questions;
 mod sessions;
+mod signals;
 mod steps;
 mod table;
 mod timers;
@@ -21,8 +25,12 @@ pub(crate) use emits::NewEmit;
 pub(crate) use family::{Family, Moment, Received};
 pub(crate) use locals::NewLocal;
 pub use locals::{Closure, Local};
+pub use questions::Asked;
+pub(crate) use questions::NewQuestion;
 pub(crate) use sessions::NewSession;
 pub use sessions::{Session, SessionChange, SessionRequest};
+pub(crate) use signals::NewSignal;
+pub use signals::Signal;
 pub use steps::Step;
 pub(crate) use steps::{NewStep, StepWait};
 pub(crate) use table::{Status, Wait, WaitId, Waits};

@@ -52,6 +52,11 @@ impl Step {
         self.0.request_mut().map(|request| &mut request.options)
     }
 
+    /// Its input, as long as it is not asked for.
+    pub fn input(&mut self) -> Option<Result<Bytes, Failure>> {
+        self.0.request_mut().map(|request| request.input.clone())
+    }
+
     /// In how many attempts it was answered; before that, which one is being made. 0 before it is asked for, and for one that could
     /// never be.
     pub fn attempts(&self) -> u32 {

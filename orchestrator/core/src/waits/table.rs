@@ -1,10 +1,11 @@
 //! Everything a run has asked for, in the order asked. Asked is for ever: nothing is removed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::mem;
 use std::ops::{Index, IndexMut};
 use std::task::Waker;
 
+use bytes::Bytes;
 use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
@@ -41,6 +42,21 @@ impl Wait {
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.status, Status::Open)
     }
+
+    /// The signal that was given to it and that the workflow has not taken: its name, sequence and value.
+    pub(crate) fn held_signal(&self) -> Option<(&str, u64, &Bytes)> {
+        match (&self.family, &self.status) {
+            (Family::Signal(signal), Status::Ready(answer)) => {
+                Some((signal.name(), signal.given()?, answer.as_ref().as_ref().ok()?))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a cancel changes anything about it: it is open, or what it was given can go to another.
+    pub(crate) fn is_revocable(&self) -> bool {
+        self.is_open() || self.held_signal().is_some()
+    }
 }
 
 /// Where a wait stands between the workflow and its journal.
@@ -63,6 +79,10 @@ pub(crate) struct Waits {
     changed: Vec<WaitId>,
     open: usize,
     open_steps: usize,
+    /// The open ones that somebody outside is to answer.
+    outside: BTreeSet<WaitId>,
+    /// How often those changed.
+    outside_changes: u64,
 }
 
 impl Waits {
@@ -70,7 +90,7 @@ impl Waits {
     pub(crate) fn add(&mut self, key: StepKey, asked_at: u64, since: Timestamp, status: Status, family: Family) -> WaitId {
         let id = WaitId(self.all.len());
         if let Status::Open = status {
-            self.count_open(family.kind(), 1);
+            self.count_open(id, family.kind(), 1);
         }
         self.by_key.insert(key.clone(), id.0);
         self.all.push(Wait {
@@ -106,6 +126,16 @@ impl Waits {
         self.open_steps
     }
 
+    /// The open ones that somebody outside is to answer, in the order asked.
+    pub(crate) fn outside(&self) -> impl Iterator<Item = &Wait> {
+        self.outside.iter().map(|id| &self[*id])
+    }
+
+    /// How often those changed.
+    pub(crate) fn outside_changes(&self) -> u64 {
+        self.outside_changes
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Wait> {
         self.all.iter()
     }
@@ -117,7 +147,7 @@ impl Waits {
         wait.status = status;
         wait.attempts = wait.family.attempt();
         let (waker, kind) = (wait.waker.take(), wait.family.kind());
-        self.count_open(kind, -1);
+        self.count_open(id, kind, -1);
         waker
     }
 
@@ -145,10 +175,19 @@ impl Waits {
         (wakers, closures)
     }
 
-    fn count_open(&mut self, kind: WaitKind, change: isize) {
+    fn count_open(&mut self, id: WaitId, kind: WaitKind, change: isize) {
         self.open = self.open.strict_add_signed(change);
-        if kind == WaitKind::Step {
-            self.open_steps = self.open_steps.strict_add_signed(change);
+        match kind {
+            WaitKind::Step => self.open_steps = self.open_steps.strict_add_signed(change),
+            WaitKind::Signal | WaitKind::Question => {
+                self.outside_changes += 1;
+                if change > 0 {
+                    self.outside.insert(id);
+                } else {
+                    self.outside.remove(&id);
+                }
+            }
+            WaitKind::Timer | WaitKind::Closure | WaitKind::Session | WaitKind::Event => {}
         }
     }
 }

@@ -32,7 +32,7 @@ pub enum Due {
 }
 
 impl Due {
-    fn from(self, now: Timestamp) -> Timestamp {
+    pub(super) fn from(self, now: Timestamp) -> Timestamp {
         match self {
             Self::After(duration) => later(now, duration),
             Self::At(time) => time,

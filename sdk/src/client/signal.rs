@@ -1,0 +1,71 @@
+//! Signals: a value under a name for a run, once under an id of the sender's.
+
+use everstep_common::ids::RunId;
+use everstep_common::journal::{Entry, EntryKey, Inbound, InboundId, InboundKind};
+use everstep_common::key::StepKey;
+use everstep_common::limits::NAME_CHARS_MAX;
+use everstep_common::store::Created;
+use everstep_common::wire;
+use serde::Serialize;
+
+use super::{Client, ClientError};
+
+impl Client {
+    /// Sends `value` to the run, for the next of its waits for `name`. Returns when it is durable.
+    ///
+    /// `id` is the sender's name for this one message: the same id and value again is the same signal, so asking again is safe. The run
+    /// keeps it until a wait takes it, however long that is.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotFound`] if there is no such run, [`ClientError::Ended`] if it has ended, [`ClientError::SignalConflict`] if another
+    /// signal was sent under that id.
+    pub async fn signal<T: Serialize + ?Sized>(&self, run: &RunId, name: &str, id: &str, value: &T) -> Result<(), ClientError> {
+        let key = EntryKey::In(named("signal", name).and_then(|()| inbound_id(id))?);
+        let what = format!("encoding signal {name:?}");
+        let value = wire::encode_value(value).map_err(|source| ClientError::Value { what, source })?;
+        if self.entry(run, &EntryKey::Start).await?.is_none() {
+            return Err(ClientError::NotFound { run: run.clone() });
+        }
+        let owner = StepKey::from_path(&format!("in.{id}"));
+        let value = self.bounded(self.store.put_payload(run, owner.token(), value)).await??;
+        let entry = Entry::In(Inbound {
+            kind: InboundKind::Signal {
+                name: name.to_owned(),
+                value,
+            },
+            by: None,
+            reason: None,
+        });
+        // Looked for first: a run may have ended by the very signal whose acknowledgement was lost.
+        let earlier = match self.entry(run, &key).await? {
+            Some(earlier) => earlier,
+            None => {
+                self.must_be_open(run).await?;
+                match self.create(run, key, &entry).await? {
+                    Created::Ours { sequence } => return self.must_end_after(run, sequence).await,
+                    Created::Theirs(earlier) => self.store.decode_entry(run, *earlier)?,
+                }
+            }
+        };
+        if earlier.entry != entry {
+            let (run, id) = (run.clone(), id.to_owned());
+            return Err(ClientError::SignalConflict { run, id });
+        }
+        self.must_end_after(run, earlier.sequence).await
+    }
+}
+
+/// The id as one token of a subject.
+fn inbound_id(id: &str) -> Result<InboundId, ClientError> {
+    named("id of a signal", id)?;
+    Ok(InboundId::new(StepKey::from_path(id).token()).expect("a key is a token"))
+}
+
+fn named(what: &'static str, name: &str) -> Result<(), ClientError> {
+    let characters = name.chars().count();
+    if (1..=NAME_CHARS_MAX).contains(&characters) {
+        return Ok(());
+    }
+    Err(ClientError::Name { what, characters })
+}
