@@ -103,7 +103,7 @@ struct Complaint(u32);
 
 impl Complaint {
     fn tell(&mut self, what: &str, error: &dyn std::error::Error) {
-        if self.0 % SAID_EVERY == 0 {
+        if self.0.is_multiple_of(SAID_EVERY) {
             tracing::error!(%error, "{what}; tried again until it works");
         }
         self.0 += 1;

@@ -301,7 +301,7 @@ impl World {
     async fn asked<T>(&self, ask: impl AsyncFn(&everstep::Client) -> Result<T, ClientError>) -> T {
         self.client(async |client| {
             loop {
-                match ask(&client).await {
+                match ask(client).await {
                     Ok(answer) => return answer,
                     Err(error) => self.again(&error).await,
                 }
