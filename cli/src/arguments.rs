@@ -107,8 +107,12 @@ pub(crate) enum Runs {
     Show(Which),
     /// Print a run's timeline, and go on until it ends
     Tail(Tail),
+    /// Show a run with the runs that it started, and what those started
+    Tree(Which),
     /// Ask a run to cancel
     Cancel(Cancel),
+    /// End a run at once, as it stands: nothing is cleaned up
+    Terminate(Cancel),
     /// Have a parked run tried again
     Resume(Resume),
     /// Send a run a signal
@@ -383,6 +387,10 @@ pub(crate) enum Status {
     Failed,
     /// Was cancelled
     Cancelled,
+    /// Was ended as it stood
+    Terminated,
+    /// Goes on in another run
+    Continued,
 }
 
 impl From<Status> for RunStatus {
@@ -393,6 +401,8 @@ impl From<Status> for RunStatus {
             Status::Completed => Self::Completed,
             Status::Failed => Self::Failed,
             Status::Cancelled => Self::Cancelled,
+            Status::Terminated => Self::Terminated,
+            Status::Continued => Self::Continued,
         }
     }
 }

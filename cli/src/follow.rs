@@ -27,18 +27,36 @@ pub(crate) enum To {
     Margin,
 }
 
-/// Tells the run's journal from its beginning to its end; how the run ended.
-pub(crate) async fn follow(connection: &Connection, run: &RunId, to: To, timeout: Option<Duration>) -> Result<RunOutcome, Problem> {
-    let told = tell(connection, run, to);
+/// Tells the run's journal from its beginning to its end, and those of the runs in which it goes on; which one was the last, and how that
+/// ended.
+pub(crate) async fn follow(
+    connection: &Connection,
+    run: RunId,
+    to: To,
+    timeout: Option<Duration>,
+) -> Result<(RunId, RunOutcome), Problem> {
+    let first = run.clone();
+    let told = tell_chain(connection, run, to);
     match timeout {
         None => told.await,
         Some(timeout) => tokio::time::timeout(timeout, told).await.unwrap_or_else(|_| {
             Err(
-                Problem::new(Exit::TimedOut, format_args!("run {run} has not ended within {timeout:?}")).hint(format_args!(
-                    "that is no change for the run; look at it with `everstep runs show {run}`"
+                Problem::new(Exit::TimedOut, format_args!("run {first} has not ended within {timeout:?}")).hint(format_args!(
+                    "that is no change for the run; look at it with `everstep runs show {first}`"
                 )),
             )
         }),
+    }
+}
+
+async fn tell_chain(connection: &Connection, mut run: RunId, to: To) -> Result<(RunId, RunOutcome), Problem> {
+    // Only that of the first one can be missing: the others follow by themselves.
+    connection.client.status(&run).await?;
+    loop {
+        match tell(connection, &run, to).await? {
+            RunOutcome::Continued(next) => run = next.run,
+            outcome => return Ok((run, outcome)),
+        }
     }
 }
 
@@ -53,7 +71,7 @@ async fn tell(connection: &Connection, run: &RunId, to: To) -> Result<RunOutcome
         began: None,
         parked: None,
     };
-    teller.notice(&client.status(run).await?);
+    teller.look().await?;
     let mut journal = client.tail(run);
     loop {
         tokio::select! {
@@ -64,7 +82,7 @@ async fn tell(connection: &Connection, run: &RunId, to: To) -> Result<RunOutcome
                     return Ok(ended.outcome);
                 }
             }
-            Some(_) = hints.next() => teller.notice(&client.status(run).await?),
+            Some(_) = hints.next() => teller.look().await?,
         }
     }
 }
@@ -91,6 +109,16 @@ impl Teller<'_> {
             To::Json => output::json(&line)?,
             To::Output => output::line(text())?,
             To::Margin => eprintln!("{}", text()),
+        }
+        Ok(())
+    }
+
+    /// A run that follows another one may not be started yet.
+    async fn look(&mut self) -> Result<(), Problem> {
+        match self.connection.client.status(self.run).await {
+            Ok(summary) => self.notice(&summary),
+            Err(ClientError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }

@@ -63,6 +63,8 @@ async fn perform(cli: Cli) -> Result<ExitCode, Problem> {
         Verb::Runs(Runs::Show(arguments)) => runs::show::show(&global, arguments).await,
         Verb::Runs(Runs::Tail(arguments)) => runs::tail(&global, arguments).await,
         Verb::Runs(Runs::Cancel(arguments)) => runs::cancel(&global, arguments).await,
+        Verb::Runs(Runs::Tree(arguments)) => runs::family::tree(&global, arguments).await,
+        Verb::Runs(Runs::Terminate(arguments)) => runs::terminate(&global, arguments).await,
         Verb::Runs(Runs::Resume(arguments)) => runs::resume(&global, arguments).await,
         Verb::Runs(Runs::Signal(arguments)) => runs::answer::signal(&global, arguments).await,
         Verb::Runs(Runs::Answer(arguments)) => runs::answer::answer(&global, arguments).await,

@@ -49,8 +49,8 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> Result<ExitCode, Pro
     if !arguments.follow {
         return Ok(ExitCode::SUCCESS);
     }
-    let outcome = follow(&connection, &run, to, arguments.timeout).await?;
-    finish(global, &connection, &run, outcome).await
+    let (last, outcome) = follow(&connection, run, to, arguments.timeout).await?;
+    finish(global, &connection, &last, outcome).await
 }
 
 /// The text given, or what `-` stands for.
@@ -108,12 +108,21 @@ pub(crate) async fn finish(
         }
         RunOutcome::Failed(failure) => (RunStatus::Failed, failure),
         RunOutcome::Cancelled(failure) => (RunStatus::Cancelled, failure),
+        RunOutcome::Terminated(failure) => (RunStatus::Terminated, failure),
+        RunOutcome::Continued(next) => {
+            return Err(Problem::new(
+                Exit::Failed,
+                format_args!("run {run} goes on in run {}", next.run),
+            ));
+        }
     };
     if global.json {
         output::json(&json!({ "run": run, "status": status, "failure": failure }))?;
     }
     Err(match status {
-        RunStatus::Cancelled => Problem::new(Exit::Failed, format_args!("run {run} was cancelled: {}", failure.message)),
+        RunStatus::Cancelled | RunStatus::Terminated => {
+            Problem::new(Exit::Failed, format_args!("run {run} was {status}: {}", failure.message))
+        }
         _ => Problem::new(Exit::Failed, format_args!("run {run} failed: {failure}")),
     })
 }

@@ -85,8 +85,8 @@ fn failure_of(entry: &Entry) -> Option<&Failure> {
         Entry::Step(outcome) => failed(&outcome.result),
         Entry::Local(local) => failed(&local.result),
         Entry::End(ended) => match &ended.outcome {
-            RunOutcome::Completed(_) => None,
-            RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure) => Some(failure),
+            RunOutcome::Completed(_) | RunOutcome::Continued(_) => None,
+            RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure) | RunOutcome::Terminated(failure) => Some(failure),
         },
         _ => None,
     }
@@ -120,16 +120,21 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
         (_, Entry::Step(_)) => format!("→ {value}"),
         (_, Entry::Local(local)) => match local.kind {
             LocalKind::Closure | LocalKind::Session | LocalKind::Emit => format!("→ {value}"),
+            LocalKind::Patch if value == "true" => "goes by the new code from here on".to_owned(),
+            LocalKind::Patch => "was further already, and goes by the code of before".to_owned(),
+            LocalKind::Version => format!("pinned to version {value}"),
             LocalKind::Question => format!("asks {value}"),
         },
         (_, Entry::Try(failed)) => format!("✗ {}: {}", attempt_error(failed.error), shortened(&failed.message)),
         (EntryKey::Begun(_, _, delivery), _) if *delivery > 1 => format!("delivery {delivery}: an earlier one went silent"),
+        (_, Entry::Begun(begun)) if begun.fence => "never begins: its time was up".to_owned(),
         (_, Entry::Begun(_)) => "begun".to_owned(),
         (_, Entry::Timer(fired)) => format!("due {}", fired.due.strftime("%H:%M:%S%.3fZ")),
         (_, Entry::In(inbound)) => {
             let reason = inbound.reason.as_deref().map(|reason| format!(": {}", shortened(reason)));
             let kind = match &inbound.kind {
                 InboundKind::Cancel => "cancel".to_owned(),
+                InboundKind::Terminate => "terminate".to_owned(),
                 InboundKind::Resume { accept_unasked: true } => "resume, accepting what is no longer asked for".to_owned(),
                 InboundKind::Resume { .. } => "resume".to_owned(),
                 InboundKind::Signal { name, .. } => format!("signal {}: {value}", shortened(name)),
@@ -138,7 +143,14 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
             };
             format!("{kind}{}", reason.unwrap_or_default())
         }
-        (_, Entry::End(_)) => format!("completed: {value}"),
+        (_, Entry::Child(child)) => {
+            let detached = if child.detached { ", detached" } else { "" };
+            format!("{} as run {}{detached}", child.workflow, child.run)
+        }
+        (_, Entry::End(ended)) => match &ended.outcome {
+            RunOutcome::Continued(next) => format!("goes on in run {} with {value}", next.run),
+            _ => format!("completed: {value}"),
+        },
         _ => "purged".to_owned(),
     }
 }

@@ -28,16 +28,22 @@ pub enum FailureKind {
     Exhausted,
     /// The step's total deadline passed.
     DeadlineExceeded,
+    /// No worker began it in time.
+    NotStarted,
     /// Execution began as often as `max_crashes` allows and never ended.
     Crashed,
-    /// Begun once and interrupted, in a function that runs at most once.
+    /// In a function that runs at most once: it began, and nobody knows how far it came.
     Interrupted,
     /// Cancelled before it ended.
     Cancelled,
+    /// Ended from outside as it stood.
+    Terminated,
     /// The value is over a limit or cannot be encoded.
     Invalid,
     /// The workflow itself returned an error.
     Workflow,
+    /// The run was rolled back, and something could not be undone.
+    RollbackFailed,
     /// A kind written by a newer version.
     Other,
 }
@@ -57,15 +63,18 @@ impl Failure {
     }
 }
 
-const KINDS: [(FailureKind, &str); 9] = [
+const KINDS: [(FailureKind, &str); 12] = [
     (FailureKind::Fatal, "fatal"),
     (FailureKind::Exhausted, "exhausted"),
     (FailureKind::DeadlineExceeded, "deadline_exceeded"),
+    (FailureKind::NotStarted, "not_started"),
     (FailureKind::Crashed, "crashed"),
     (FailureKind::Interrupted, "interrupted"),
     (FailureKind::Cancelled, "cancelled"),
+    (FailureKind::Terminated, "terminated"),
     (FailureKind::Invalid, "invalid"),
     (FailureKind::Workflow, "workflow"),
+    (FailureKind::RollbackFailed, "rollback_failed"),
     (FailureKind::Other, "other"),
 ];
 
@@ -93,11 +102,14 @@ impl fmt::Display for FailureKind {
             Self::Fatal => "fatal error",
             Self::Exhausted => "attempts exhausted",
             Self::DeadlineExceeded => "deadline exceeded",
+            Self::NotStarted => "not started in time",
             Self::Crashed => "crashed too often",
             Self::Interrupted => "interrupted",
             Self::Cancelled => "cancelled",
+            Self::Terminated => "terminated",
             Self::Invalid => "invalid value",
             Self::Workflow => "workflow error",
+            Self::RollbackFailed => "rollback incomplete",
             Self::Other => "failure",
         })
     }

@@ -72,6 +72,12 @@ impl RunId {
         Self(format!("{partition}-{}", hex(&hash[8..24])).into())
     }
 
+    /// The id of the run that goes on when this one continues as new: in the same partition, and the same for ever.
+    pub fn successor(&self) -> Self {
+        let hash = Sha256::digest(format!("{self}.continued"));
+        Self(format!("{}-{}", self.partition(), hex(&hash[..16])).into())
+    }
+
     /// Where the run's journal is.
     pub fn partition(&self) -> Partition {
         let digits = self.0.split('-').next().unwrap_or_default();
@@ -308,6 +314,14 @@ mod tests {
             "0-e7b97ed98ff28fc8cea316011add4707"
         );
         assert_ne!(RunId::keyed(&workflow, "o-1", 8), RunId::keyed(&workflow, "o-2", 8));
+    }
+
+    #[test]
+    fn the_id_of_a_successor_never_changes() {
+        let first: RunId = "3-0123456789abcdef0123456789abcdef".parse().unwrap();
+        // Golden: a changed derivation would continue a run a second time.
+        assert_eq!(first.successor().as_str(), "3-107bf98dd321504f7d34208f9f5ad701");
+        assert_ne!(first.successor().successor(), first.successor());
     }
 
     #[test]

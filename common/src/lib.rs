@@ -16,6 +16,8 @@
 //! | entry / command / effect | happened / asked for / to be done |
 //! | replay | running workflow code again against its journal |
 //! | timer | a durable sleep; fires once |
+//! | child run, parent | run started by a run |
+//! | continue-as-new | a run ends, and its workflow goes on in a successor with a journal of its own; all of them are a chain |
 //! | signal | a message to a run from outside; kept until a wait takes it |
 //! | question, approval | what a run asks people; an approval is bound to the hash of what they were shown |
 //! | task queue, task | where workers pull; one attempt to make |

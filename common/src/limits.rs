@@ -26,6 +26,15 @@ pub const BATCH_CONCURRENCY: usize = 20;
 /// Steps of one run that may be open at the same time.
 pub const STEPS_IN_FLIGHT_MAX: usize = 1_000;
 
+/// Children of one run that may be open at the same time.
+pub const CHILDREN_OPEN_MAX: usize = 1_000;
+
+/// Children nested in one another. A workflow that starts itself without end is stopped here.
+pub const CHILD_DEPTH_MAX: u32 = 64;
+
+/// Runs of one chain that whoever follows it goes through: one read each, about two seconds in all.
+pub const CHAIN_RUNS_MAX: usize = 10_000;
+
 /// Signals of one run that wait for somebody to take them: what arrives faster than it is taken is held in memory.
 pub const SIGNALS_UNREAD_MAX: usize = 2_000;
 
@@ -41,6 +50,15 @@ pub const VALUE_DEPTH_MAX: usize = 64;
 
 /// Bytes of an error message kept in the journal; the rest is cut, the log has it whole.
 pub const ERROR_MESSAGE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of what a heartbeat says, kept for the next attempt: it stands in the entry of the attempt that failed, and in the next task.
+pub const HEARTBEAT_DETAILS_BYTES_MAX: usize = 16 * 1024;
+
+/// Characters in the name of an error that a retry policy tells from others.
+pub const ERROR_NAME_CHARS_MAX: usize = 128;
+
+/// Characters in the id of a patch, so that the key of its marker is a name of at most [`NAME_CHARS_MAX`].
+pub const PATCH_ID_CHARS_MAX: usize = 100;
 
 /// Messages in one atomic batch (server limit).
 pub const BATCH_MESSAGES_MAX: usize = 1_000;

@@ -270,7 +270,28 @@ impl Names {
         format!("{}live.{run}.{}", self.subject, key.token())
     }
 
-    /// Where the workers of a queue hear that a step is cancelled; body: the idempotency key.
+    /// Heartbeats of an attempt, for whoever drives the run: core NATS, stored by nobody; body: what the function says.
+    pub fn beat(&self, run: &RunId, key: &StepKey, attempt: u32) -> String {
+        format!("{}beat.{}.{run}.{}.{attempt}", self.subject, run.partition(), key.token())
+    }
+
+    /// The heartbeats of all attempts of a partition's runs.
+    pub fn beats(&self, partition: Partition) -> String {
+        format!("{}beat.{partition}.>", self.subject)
+    }
+
+    /// The run, step and attempt that a heartbeat's subject names; `None` if it is no heartbeat's.
+    pub fn parse_beat(&self, subject: &str) -> Option<(RunId, StepKey, u32)> {
+        let mut parts = subject.strip_prefix(self.subject.as_str())?.strip_prefix("beat.")?.split('.');
+        let _partition = parts.next()?;
+        let run = parts.next()?.parse().ok()?;
+        let key = StepKey::from_token(parts.next()?).ok()?;
+        let attempt = parts.next()?.parse().ok()?;
+        parts.next().is_none().then_some((run, key, attempt))
+    }
+
+    /// Where the workers of a queue hear that a step is cancelled; body: the idempotency key, or `<run>.try.<key>.<attempt>` for an
+    /// attempt alone.
     pub fn cancelled(&self, queue: &QueueName) -> String {
         format!("{}cancel.{queue}", self.subject)
     }
@@ -354,6 +375,9 @@ mod tests {
             );
             let entry = EntryKey::Try(key.clone(), 4);
             assert_eq!(names.parse_entry(&names.entry(&run(), &entry)), Some((run(), entry)));
+            let beat = names.beat(&run(), &key, 7);
+            assert_eq!(names.parse_beat(&beat), Some((run(), key.clone(), 7)));
+            assert_eq!(names.parse_beat(&names.view(&run())), None);
             assert_eq!(
                 names.parse_task(&names.task(&queue, &function, &run(), &key, 7)),
                 Some((function, run(), key.clone(), 7))

@@ -96,12 +96,16 @@ pub enum RunStatus {
     Failed,
     /// It was cancelled.
     Cancelled,
+    /// It was ended from outside as it stood.
+    Terminated,
+    /// Its workflow goes on in another run.
+    Continued,
 }
 
 impl RunStatus {
     /// Whether nothing will change any more.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+        !matches!(self, Self::Running | Self::Parked)
     }
 }
 
@@ -113,6 +117,8 @@ impl fmt::Display for RunStatus {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Terminated => "terminated",
+            Self::Continued => "continued",
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,15 @@ pub struct Task {
     /// How long the attempt may take from its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// How long the function may go without a heartbeat; its owner listens for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_timeout: Option<Duration>,
+    /// What the heartbeats of the attempts before said last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Bytes>,
+    /// Record that execution begins before it does: the step has a timeout that its owner measures from there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub announce: bool,
     /// When the step as a whole must be over; the orchestrator enforces it.
     pub deadline: Timestamp,
     /// Record that execution begins before it does, and never begin twice.
@@ -53,6 +63,10 @@ pub struct StepOptions {
     pub timeout: Option<Duration>,
     /// How long the step may take in all, retries and waiting included.
     pub total_timeout: Duration,
+    /// How long an attempt may wait for a worker to begin it; then the step fails.
+    pub start_timeout: Option<Duration>,
+    /// How long an attempt may go without a heartbeat of its function.
+    pub heartbeat_timeout: Option<Duration>,
     /// How many executions may begin without ending before the step fails as crashed.
     pub max_crashes: u32,
     /// Whether the function may begin only once.
@@ -60,15 +74,24 @@ pub struct StepOptions {
 }
 
 impl Default for StepOptions {
-    /// The default queue and retry policy, no timeout for an attempt, 24 hours in all, 5 crashes.
+    /// The default queue and retry policy, 24 hours in all and no other timeout, 5 crashes.
     fn default() -> Self {
         Self {
             queue: QueueName::default_queue(),
             retries: RetryPolicy::default(),
             timeout: None,
             total_timeout: Duration::from_secs(24 * 60 * 60),
+            start_timeout: None,
+            heartbeat_timeout: None,
             max_crashes: 5,
             at_most_once: false,
         }
+    }
+}
+
+impl StepOptions {
+    /// Whether it must be recorded at once that execution begins, for a timeout that somebody else measures from there.
+    pub fn is_announced(&self) -> bool {
+        self.start_timeout.is_some() || self.heartbeat_timeout.is_some()
     }
 }

@@ -44,6 +44,15 @@ impl Workflows {
         }
     }
 
+    /// The versions of a workflow, in order.
+    pub(crate) fn versions(&self, name: &WorkflowName) -> Vec<u32> {
+        self.by_name
+            .get(name)
+            .into_iter()
+            .flat_map(|versions| versions.keys().copied())
+            .collect()
+    }
+
     /// Each name with its versions.
     pub fn list(&self) -> impl Iterator<Item = (&WorkflowName, Vec<u32>)> {
         self.by_name

@@ -3,6 +3,7 @@
 //! Knows nothing of journals and orchestrators: it encodes what goes in, decodes what comes out, and leaves keys, order and
 //! replay to [`everstep_core::Context`]. The futures it gives out are in `waits`, one file each.
 
+use std::any::{TypeId, type_name};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +18,15 @@ use serde::de::DeserializeOwned;
 use tracing::Level;
 use uuid::Uuid;
 
-use crate::error::WorkflowError;
+use crate::error::{NextInput, WorkflowError, WorkflowErrorKind};
 use crate::function::{Function, IntoFunction};
 use crate::session::Session;
 use crate::state::{RunState, full};
 use crate::waits::{
-    Approval, ApprovalFuture, EmitFuture, Question, QuestionFuture, RunFuture, SignalFuture, SleepFuture, StepFuture, encode,
+    Approval, ApprovalFuture, ChildFuture, EmitFuture, Question, QuestionFuture, RunFuture, SignalFuture, SleepFuture, StepFuture,
+    encode,
 };
+use crate::workflow::{IntoWorkflow, Workflow};
 
 /// A workflow's way to everything outside itself. A cheap clone, by value; helpers and branches may borrow it.
 ///
@@ -54,11 +57,30 @@ pub struct WorkflowContext {
     core: everstep_core::Context,
     /// For functions that are called in place.
     resources: Arc<Resources>,
+    /// What the run's workflow takes.
+    input: Type,
+}
+
+/// A type, to be compared with others and named in messages.
+#[derive(Clone, Copy)]
+struct Type {
+    id: TypeId,
+    name: &'static str,
+}
+
+impl Type {
+    fn of<T: 'static>() -> Self {
+        Self {
+            id: TypeId::of::<T>(),
+            name: type_name::<T>(),
+        }
+    }
 }
 
 impl WorkflowContext {
-    pub(crate) fn new(core: everstep_core::Context, resources: Arc<Resources>) -> Self {
-        Self { core, resources }
+    pub(crate) fn new<W: Workflow>(core: everstep_core::Context, resources: Arc<Resources>) -> Self {
+        let input = Type::of::<W::Input>();
+        Self { core, resources, input }
     }
 
     pub(crate) fn core(&self) -> &everstep_core::Context {
@@ -210,6 +232,84 @@ impl WorkflowContext {
     /// ```
     pub fn await_approval(&self, approval: Approval) -> ApprovalFuture {
         ApprovalFuture::new(&self.core, approval)
+    }
+
+    /// Starts a run of another workflow and waits for its end: a run and a journal of its own, linked with this one both ways.
+    ///
+    /// It runs in this run's session and with its tags. It is started once, whatever dies: which run it is follows from this run's id and
+    /// the child's key. Cancelled with this run, or with the branch that it is asked for in, it is asked to cancel and its end is awaited.
+    /// A child that goes on as new brings the result of its last run.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkflowErrorKind::Child`](crate::WorkflowErrorKind::Child) says which run ended without a value, and how. 64 children may be
+    /// nested in one another, and 1,000 may be open in a run; beyond that it stands still.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn parcel(ctx: WorkflowContext, address: String) -> Result<String, WorkflowError> {
+    ///     ctx.sleep(Duration::from_secs(24 * 60 * 60)).await?;
+    ///     Ok(format!("delivered to {address}"))
+    /// }
+    ///
+    /// #[workflow]
+    /// async fn order(ctx: WorkflowContext, address: String) -> Result<String, WorkflowError> {
+    ///     match ctx.child(parcel, address).await {
+    ///         Err(error) if matches!(error.kind(), WorkflowErrorKind::Child { .. }) => Ok(format!("kept here: {error}")),
+    ///         delivered => delivered,
+    ///     }
+    /// }
+    /// ```
+    pub fn child<W, Marker>(
+        &self,
+        workflow: W,
+        input: <W::Workflow as Workflow>::Input,
+    ) -> ChildFuture<<W::Workflow as Workflow>::Output>
+    where
+        W: IntoWorkflow<Marker>,
+    {
+        let _ = workflow;
+        ChildFuture::new::<W::Workflow>(&self.core, &input)
+    }
+
+    /// Ends this run, and goes on with `input` in another one, with a journal of its own: for workflows that never end, or whose journal
+    /// would grow too long. To be returned by the workflow.
+    ///
+    /// The next run has this one's workflow, version, session, tags, parent and trace; its id follows from this one's, so it is started
+    /// once. Whoever waits for this run's result waits for that of the last one. State, and children that nobody waited for, end with this
+    /// run. If it was asked to cancel it ends as cancelled instead.
+    ///
+    /// # Errors
+    ///
+    /// Always an error, for the workflow to return: [`WorkflowErrorKind::Continued`](crate::WorkflowErrorKind::Continued), or
+    /// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if the workflow takes another type. Without `.await`.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn poll_feed(ctx: FunctionContext, since: u64) -> Result<u64, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn follow(ctx: WorkflowContext, mut since: u64) -> Result<(), WorkflowError> {
+    ///     for _ in 0..1_000 {
+    ///         since = ctx.step(poll_feed, since).await?;
+    ///         ctx.sleep(Duration::from_secs(60)).await?;
+    ///     }
+    ///     ctx.continue_as_new(since)
+    /// }
+    /// ```
+    pub fn continue_as_new<T, I: Serialize + 'static>(&self, input: I) -> Result<T, WorkflowError> {
+        let (given, taken) = (Type::of::<I>(), self.input);
+        if given.id != taken.id {
+            let message = format!("this workflow takes a {}, and cannot go on with a {}", taken.name, given.name);
+            return Err(WorkflowError::invalid(message));
+        }
+        let input = encode(format_args!("the input to go on with"), &input);
+        let input = input.map_err(|failure| WorkflowError::invalid(failure.message))?;
+        Err(WorkflowErrorKind::Continued(NextInput(input)).into())
     }
 
     /// Values by name that live as long as the run, and that operators can see. They cost no write and are not awaited.

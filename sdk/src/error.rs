@@ -4,9 +4,14 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
+use everstep_common::ids::RunId;
 use everstep_core::{WaitError, WorkflowFailure};
 use everstep_worker::StepError;
+
+/// What is said where a workflow should have returned that it goes on in another run, and did something else with it.
+const GOES_ON: &str = "the workflow goes on in another run, which only the workflow itself can return";
 
 /// A workflow's failure, and that of everything its context gives it to await.
 ///
@@ -81,6 +86,17 @@ pub enum WorkflowErrorKind {
         /// Why.
         failure: Failure,
     },
+    /// A child ended without a value.
+    Child {
+        /// Its name: that of its workflow, or its own key.
+        child: String,
+        /// Which run it was: the first one, if it went on in others. Unknown if it could not be started.
+        run: Option<RunId>,
+        /// How it ended.
+        failure: Failure,
+    },
+    /// No failure: the workflow goes on in another run, see [`ctx.continue_as_new`](crate::WorkflowContext::continue_as_new).
+    Continued(NextInput),
     /// Nobody sent, answered or decided before the deadline of the wait itself.
     Unanswered {
         /// What was waited for.
@@ -101,11 +117,31 @@ pub enum WorkflowErrorKind {
         /// How long that was.
         after: Duration,
     },
+    /// A [rollback](crate::WorkflowContext::rollback) could not undo everything.
+    Rollback {
+        /// How many steps are undone.
+        undone: usize,
+        /// Those that are not, by their keys, newest first, and how undoing them ended.
+        failed: Vec<(String, Failure)>,
+    },
     /// A value cannot be encoded, is not of the type that was expected, or is over a limit.
     Invalid(String),
     /// Something of the workflow's own.
     Failed(String),
 }
+
+/// What a workflow goes on with in another run, encoded.
+///
+/// ```
+/// use everstep::prelude::*;
+///
+/// // Where errors are looked at: this one is passed on.
+/// fn is_failure(error: &WorkflowError) -> bool {
+///     !matches!(error.kind(), WorkflowErrorKind::Continued(_))
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextInput(pub(crate) Bytes);
 
 impl WorkflowError {
     /// A failure of the workflow's own: a text, or an error, whose sources are told too.
@@ -134,7 +170,7 @@ impl WorkflowError {
         &self.kind
     }
 
-    /// How the step, the closure or the operation on the session ended that this error is about.
+    /// How the step, the closure, the child or the operation on the session ended that this error is about.
     ///
     /// ```
     /// # use everstep::WorkflowError;
@@ -145,6 +181,7 @@ impl WorkflowError {
             WorkflowErrorKind::Step { failure, .. }
             | WorkflowErrorKind::Run { failure, .. }
             | WorkflowErrorKind::Session { failure, .. }
+            | WorkflowErrorKind::Child { failure, .. }
             | WorkflowErrorKind::Emit { failure, .. } => Some(failure),
             _ => None,
         }
@@ -219,6 +256,19 @@ impl WorkflowError {
         })
     }
 
+    /// The error of a wait for the child `name`.
+    pub(crate) fn of_child(name: &str, error: WaitError) -> Self {
+        let run = match &error {
+            WaitError::Child { run, .. } => run.clone(),
+            WaitError::Failed(_) | WaitError::Cancelled => None,
+        };
+        Self::of_wait(error, |failure| WorkflowErrorKind::Child {
+            child: name.to_owned(),
+            run,
+            failure,
+        })
+    }
+
     /// The error of a wait for a timer, which cannot fail but only be refused.
     pub(crate) fn of_timer(error: WaitError) -> Self {
         Self::of_wait(error, |failure| WorkflowErrorKind::Invalid(failure.message))
@@ -244,7 +294,7 @@ impl WorkflowError {
     fn of_wait(error: WaitError, failed: impl FnOnce(Failure) -> WorkflowErrorKind) -> Self {
         match error {
             WaitError::Cancelled => WorkflowErrorKind::Cancelled,
-            WaitError::Failed(failure) => failed(failure),
+            WaitError::Failed(failure) | WaitError::Child { failure, .. } => failed(failure),
         }
         .into()
     }
@@ -255,12 +305,14 @@ impl WorkflowError {
             WorkflowErrorKind::Step { failure, .. }
             | WorkflowErrorKind::Run { failure, .. }
             | WorkflowErrorKind::Session { failure, .. }
+            | WorkflowErrorKind::Child { failure, .. }
             | WorkflowErrorKind::Emit { failure, .. } => failure.kind,
             WorkflowErrorKind::Cancelled => FailureKind::Cancelled,
             WorkflowErrorKind::TimedOut { .. } | WorkflowErrorKind::Unanswered { .. } => FailureKind::DeadlineExceeded,
+            WorkflowErrorKind::Rollback { .. } => FailureKind::RollbackFailed,
             WorkflowErrorKind::NotApproved { .. } => own,
             WorkflowErrorKind::Invalid(_) => FailureKind::Invalid,
-            WorkflowErrorKind::Failed(_) => own,
+            WorkflowErrorKind::Failed(_) | WorkflowErrorKind::Continued(_) => own,
         };
         Failure::new(kind, self.told(|failure| failure.message.clone()))
     }
@@ -281,10 +333,22 @@ impl WorkflowError {
             WorkflowErrorKind::Session { operation, failure } => {
                 format!("{doing}session `{operation}` failed: {}", failure_text(failure))
             }
+            WorkflowErrorKind::Child { child, run, failure } => {
+                let run = run.as_ref().map(|run| format!(" (run {run})")).unwrap_or_default();
+                format!("{doing}child `{child}`{run} failed: {}", failure_text(failure))
+            }
+            WorkflowErrorKind::Continued(_) => format!("{doing}{GOES_ON}"),
             WorkflowErrorKind::Unanswered { wait } => format!("{doing}{wait}: nobody answered in time"),
             WorkflowErrorKind::NotApproved { step, reason } => format!("{doing}step `{step}` may not run: {reason}"),
             WorkflowErrorKind::Cancelled => format!("{doing}{}", WaitError::Cancelled),
             WorkflowErrorKind::TimedOut { after } => format!("{doing}not done within {after:?}"),
+            WorkflowErrorKind::Rollback { undone, failed } => {
+                let failed: Vec<_> = failed
+                    .iter()
+                    .map(|(step, failure)| format!("step `{step}` is not undone: {}", failure_text(failure)))
+                    .collect();
+                format!("{doing}{undone} undone; {}", failed.join("; "))
+            }
             WorkflowErrorKind::Invalid(text) | WorkflowErrorKind::Failed(text) => format!("{doing}{text}"),
         }
     }
@@ -307,10 +371,10 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for WorkflowError {
 
 impl From<WorkflowError> for WorkflowFailure {
     fn from(error: WorkflowError) -> Self {
-        if error.is_cancelled() {
-            Self::Cancelled
-        } else {
-            Self::Failed(error.into_failure(FailureKind::Workflow))
+        match *error.kind {
+            WorkflowErrorKind::Cancelled => Self::Cancelled,
+            WorkflowErrorKind::Continued(NextInput(input)) => Self::Continued(input),
+            _ => Self::Failed(error.into_failure(FailureKind::Workflow)),
         }
     }
 }

@@ -15,6 +15,7 @@ extern crate self as everstep;
 pub mod __private;
 mod app;
 mod client;
+mod code;
 mod combine;
 mod context;
 mod error;
@@ -33,7 +34,7 @@ pub use everstep_common::failure::{Failure, FailureKind};
 pub use everstep_common::ids::{Prefix, QueueName, RunId, WorkflowName};
 pub use everstep_common::journal;
 pub use everstep_common::question::{self, PayloadHash};
-pub use everstep_common::retry::RetryPolicy;
+pub use everstep_common::retry::{Growth, RetryPolicy};
 pub use everstep_common::summary::{RunStatus, RunSummary, WaitSummary, WaitedFor};
 pub use everstep_common::topology::Durability;
 pub use everstep_nats::ConnectOptions;
@@ -41,22 +42,22 @@ pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
 pub use client::{
-    Client, ClientError, ListFilter, ListedRun, Listener, OpenQuestion, PublishEvent, Respondent, RunError, RunHandle,
+    ChildRun, Client, ClientError, ListFilter, ListedRun, Listener, OpenQuestion, PublishEvent, Respondent, RunError, RunHandle,
     ScheduleEntry, SessionEntry, StartRun,
 };
 pub use combine::{
     BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
 };
 pub use context::WorkflowContext;
-pub use error::{WorkflowError, WorkflowErrorKind};
+pub use error::{NextInput, WorkflowError, WorkflowErrorKind};
 pub use function::{Function, FunctionBody, FunctionCall, FunctionDeclaration, IntoFunction};
 pub use registration::{definition, handler};
 pub use session::{Session, SessionState};
 pub use state::RunState;
 pub use telemetry::{Telemetry, TelemetryError};
 pub use waits::{
-    Answer, Approval, ApprovalFuture, Choice, Deadline, Decision, EmitFuture, InputType, IntoRetries, OnExpire, OnTimeout,
-    Question, QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture, SleepFuture, StepFuture, Verdict,
+    Answer, Approval, ApprovalFuture, ChildFuture, Choice, Deadline, Decision, DetachedFuture, EmitFuture, InputType, IntoRetries,
+    OnExpire, OnTimeout, Question, QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture, SleepFuture, StepFuture, Verdict,
 };
 pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 
@@ -76,10 +77,18 @@ mod guide {
     mod state {}
     #[doc = include_str!("../../docs/guide/triggers.md")]
     mod triggers {}
+    #[doc = include_str!("../../docs/guide/steps.md")]
+    mod steps {}
+    #[doc = include_str!("../../docs/guide/versions.md")]
+    mod versions {}
+    #[doc = include_str!("../../docs/guide/compensation.md")]
+    mod compensation {}
     #[doc = include_str!("../../docs/guide/signals.md")]
     mod signals {}
     #[doc = include_str!("../../docs/guide/questions.md")]
     mod questions {}
     #[doc = include_str!("../../docs/guide/approvals.md")]
     mod approvals {}
+    #[doc = include_str!("../../docs/guide/children.md")]
+    mod children {}
 }

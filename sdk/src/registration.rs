@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, WorkflowName};
+use everstep_common::limits::PAYLOAD_BYTES_MAX;
+use everstep_common::payload::TooLarge;
 use everstep_common::wire;
 use everstep_core::{Definition, WorkflowFailure};
 use everstep_worker::{FunctionContext, Handler, Resources, StepError};
@@ -38,7 +40,9 @@ where
 {
     let _ = workflow;
     let name = WorkflowName::new(W::Workflow::NAME).expect("the name of a workflow");
-    let factory = move |core, input: Bytes| run::<W::Workflow>(WorkflowContext::new(core, resources.clone()), input).boxed_local();
+    let factory = move |core, input: Bytes| {
+        run::<W::Workflow>(WorkflowContext::new::<W::Workflow>(core, resources.clone()), input).boxed_local()
+    };
     Definition {
         name,
         version: W::Workflow::VERSION,
@@ -70,8 +74,40 @@ where
 
 async fn run<W: WorkflowBody>(ctx: WorkflowContext, input: Bytes) -> Result<Bytes, WorkflowFailure> {
     let input = wire::decode_value(&input).map_err(|error| invalid_input::<W>(&error))?;
+    let failure = match returned::<W>(ctx.clone(), input).await {
+        Ok(output) => return Ok(output),
+        Err(failure) => failure,
+    };
+    // A run that goes on in another one has not failed; one that was cancelled ends here whatever it returns.
+    let goes_on = matches!(failure, WorkflowFailure::Continued(_)) && !ctx.is_cancelled();
+    Err(if W::ROLLS_BACK && !goes_on {
+        rolled_back(&ctx, failure).await
+    } else {
+        failure
+    })
+}
+
+/// What the workflow returns; nothing of its code is left when this has ended.
+async fn returned<W: WorkflowBody>(ctx: WorkflowContext, input: W::Input) -> Result<Bytes, WorkflowFailure> {
     let output = W::call(ctx, input).await?;
-    encode(format_args!("the result of workflow `{}`", W::NAME), &output).map_err(WorkflowFailure::Failed)
+    let encoded = encode(format_args!("the result of workflow `{}`", W::NAME), &output).map_err(WorkflowFailure::Failed)?;
+    if encoded.len() > PAYLOAD_BYTES_MAX {
+        let message = TooLarge { bytes: encoded.len() }.to_string();
+        return Err(WorkflowFailure::Failed(Failure::new(FailureKind::Invalid, message)));
+    }
+    Ok(encoded)
+}
+
+/// What the run ends with once it is rolled back. If that did not undo everything it has failed, whatever came before, and says both.
+async fn rolled_back(ctx: &WorkflowContext, failure: WorkflowFailure) -> WorkflowFailure {
+    match ctx.rollback().await {
+        Ok(_) => failure,
+        Err(error) => {
+            let rollback = error.into_failure(FailureKind::RollbackFailed);
+            let message = format!("{failure}; rolled back: {}", rollback.message);
+            WorkflowFailure::Failed(Failure::new(FailureKind::RollbackFailed, message))
+        }
+    }
 }
 
 fn invalid_input<W: Workflow>(error: &wire::Error) -> WorkflowFailure {

@@ -31,6 +31,8 @@ pub trait Workflow: 'static {
     const NAME: &'static str;
     /// Which version of the code this is; a run stays with the version it began with.
     const VERSION: u32;
+    /// Whether a run that fails, or is cancelled, is [rolled back](WorkflowContext::rollback) before it ends.
+    const ROLLS_BACK: bool = false;
     /// Its argument; a tuple if there are several, `()` if there are none.
     type Input: Serialize + DeserializeOwned + 'static;
     /// What it returns if it succeeds.

@@ -184,7 +184,7 @@ async fn uses_the_rest(ctx: WorkflowContext, due: Timestamp, retries: u32) -> Re
     let text = ctx
         .run("read", || async { Ok(std::fs::read_to_string("/etc/hostname")?) })
         .await?;
-    let _ = ctx.step(one, drawn).retries(RetryPolicy::never()).at_most_once().await?;
+    let _ = ctx.step(one, drawn).retries(RetryPolicy::once()).at_most_once().await?;
     let doubled = one(ctx.inline(), drawn).await?;
     if doubled == 0 {
         Err("nothing drawn")?;
@@ -258,6 +258,22 @@ fn one_argument_is_the_input_several_are_a_tuple_none_is_unit() {
     assert!(input_of::<three>().starts_with("(alloc::string::String, core::option::Option<u16>, "));
 }
 
+#[function(
+    timeout = "1m",
+    start_timeout = "5s",
+    heartbeat_timeout = "10s",
+    retries(
+        max_attempts = 9,
+        backoff = "linear",
+        initial = "2s",
+        max = "30s",
+        jitter = false,
+        total = "10m",
+        never("NotFound", "panic")
+    )
+)]
+async fn import(ctx: FunctionContext) -> Result<(), StepError>;
+
 #[test]
 fn what_is_declared_is_what_is_known() {
     let charge = charge_customer::declaration();
@@ -277,8 +293,26 @@ fn what_is_declared_is_what_is_known() {
     assert_eq!(mail.options.total_timeout, Duration::from_secs(5400));
     assert_eq!((mail.options.at_most_once, mail.options.retries.max_attempts), (true, 1));
 
+    let import = &import::declaration().options;
+    let policy = RetryPolicy::linear(Duration::from_secs(2))
+        .attempts(9)
+        .cap(Duration::from_secs(30))
+        .without_jitter()
+        .total(Duration::from_secs(600))
+        .never("NotFound")
+        .never("panic");
+    assert_eq!(import.retries, policy);
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(
+        (import.timeout, import.start_timeout, import.heartbeat_timeout),
+        (seconds(60), seconds(5), seconds(10))
+    );
+
     assert_eq!(r#match::NAME, "match");
-    assert_eq!(r#match::declaration().options.retries.multiplier, 3.0);
+    assert_eq!(
+        r#match::declaration().options.retries.growth,
+        everstep::Growth::Exponential(3.0)
+    );
     assert_eq!((uses_the_rest::NAME, uses_the_rest::VERSION), ("shop.everything", 2));
     assert_eq!((elsewhere::NAME, elsewhere::VERSION), ("elsewhere", 1));
 }

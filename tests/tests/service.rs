@@ -53,7 +53,7 @@ async fn provisioned() -> (ManagedServer, Deployment) {
         .await
         .expect("a connection");
     let deployment = Deployment::single_node(Prefix::none()).with_partitions(2);
-    deployment.provision(&broker).await.expect("it is provisioned");
+    deployment.provision(&broker, &TokioClock).await.expect("it is provisioned");
     (server, deployment)
 }
 

@@ -11,7 +11,7 @@ use everstep_common::key::StepKey;
 use everstep_common::ports::{Broker, GetLast, header};
 use everstep_nats::NatsBroker;
 use everstep_tests::processes::{DEADLINE, until};
-use everstep_tests::telemetry::{Collector, Exported, greeting, scrape};
+use everstep_tests::telemetry::{Collector, Exported, greeting, party, scrape};
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
@@ -119,9 +119,25 @@ async fn a_run_is_one_trace_from_its_caller_to_its_functions() {
     let worker = process("worker", &connect, Some(&collector)).spawn().expect("a process");
     let told = tokio::time::timeout(DEADLINE, run.result()).await.expect("an end");
     let told = told.expect("a result");
+    // A run that was started by nobody who traces is its own trace, and its child is in it.
+    let party = client.start(party, "them".to_owned()).key("party").await.expect("a start");
+    let parent = party.id().clone();
+    let from_child = tokio::time::timeout(DEADLINE, party.result()).await.expect("an end");
+    let from_child = from_child.expect("a result");
     end(worker).await;
     end(orchestrator).await;
     caller.shutdown().expect("exported");
+
+    let (of_child, _) = ids(&from_child);
+    let family = collector.trace(of_child);
+    let child = one(&family, "child");
+    assert_eq!(
+        (child.service.as_str(), attribute(child, "run")),
+        ("orchestrator", parent.as_str())
+    );
+    let dispatches = of(&family, "dispatch");
+    assert_eq!(dispatches.len(), 3, "{family:#?}");
+    assert!(dispatches.iter().all(|dispatch| dispatch.parent == child.id));
 
     let spans = collector.trace(&trace);
     let (checkout, start) = (one(&spans, "checkout"), one(&spans, "start"));

@@ -11,6 +11,7 @@ use everstep_common::ports::GetLast;
 
 use crate::execution::{Execution, Stage};
 use crate::options::BEATS_PER_ACK_WAIT;
+use crate::perform;
 use crate::worker::{Shared, first};
 
 /// Keeps every held task from being delivered again.
@@ -38,18 +39,22 @@ pub(crate) async fn checks(shared: Arc<Shared>) {
             }
         }
         for (partition, executions) in partitions {
-            for some in executions.chunks(READ_SUBJECTS_MAX / 2) {
+            for some in executions.chunks(READ_SUBJECTS_MAX / OUTCOMES) {
                 check(&shared, partition, some).await;
             }
         }
     }
 }
 
-/// Stops what has run out of time.
+/// Stops what has run out of time, and announces what takes some.
 pub(crate) async fn alarms(shared: Arc<Shared>) {
     loop {
         let now = shared.store.clock().now();
-        match shared.held.ring(now) {
+        let (to_announce, next) = shared.held.ring(now);
+        for execution in to_announce {
+            shared.runtime.spawn(perform::announce(shared.clone(), execution));
+        }
+        match next {
             Some(at) => first(shared.held.sooner(), shared.sleep(at.since(now))).await,
             None => shared.held.sooner().await,
         }
@@ -60,12 +65,16 @@ fn period(shared: &Shared) -> Duration {
     shared.store.deployment().task_ack_wait() / BEATS_PER_ACK_WAIT
 }
 
+/// How many entries end an execution: the step's outcome, the failure of the attempt, the end of the run.
+const OUTCOMES: usize = 3;
+
 /// One read for many tasks. It may miss what was written a moment ago; the next one will not.
 async fn check(shared: &Shared, partition: Partition, executions: &[Arc<Execution>]) {
     let names = shared.store.names();
     let outcomes = |execution: &Execution| {
         let (run, key) = (&execution.task.run, execution.task.key.clone());
-        [names.entry(run, &EntryKey::Step(key)), names.entry(run, &EntryKey::End)]
+        let attempt = EntryKey::Try(key.clone(), execution.task.attempt);
+        [EntryKey::Step(key), attempt, EntryKey::End].map(|key| names.entry(run, &key))
     };
     let subjects: Vec<_> = executions.iter().flat_map(|execution| outcomes(execution)).collect();
     // Steps of one run share its end, and a subject may be asked for once only.
@@ -80,7 +89,7 @@ async fn check(shared: &Shared, partition: Partition, executions: &[Arc<Executio
         return;
     };
     let recorded: BTreeSet<&str> = snapshot.messages.iter().map(|message| message.subject.as_str()).collect();
-    for (execution, outcomes) in executions.iter().zip(subjects.chunks(2)) {
+    for (execution, outcomes) in executions.iter().zip(subjects.chunks(OUTCOMES)) {
         if outcomes.iter().any(|subject| recorded.contains(subject.as_str())) {
             execution.note_over();
             shared.cancel(execution);

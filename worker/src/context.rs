@@ -12,9 +12,11 @@ use everstep_common::subject::idempotency_key;
 use everstep_common::wire;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tracing::{Level, Span};
 
+use crate::beats::Beats;
 use crate::holding::Holding;
 use crate::live::{Live, LiveKind};
 use crate::options::HEARTBEAT_PAUSE;
@@ -50,6 +52,8 @@ pub(crate) struct Call {
     pub(crate) resources: Arc<Resources>,
     /// The task behind the call; none behind a call in place.
     pub(crate) holding: Option<Holding>,
+    /// What its heartbeats say, and who hears them.
+    pub(crate) beats: Beats,
 }
 
 /// Whether the call's result is still wanted.
@@ -95,6 +99,7 @@ impl FunctionContext {
             cancellation: Cancellation::default(),
             resources,
             holding: None,
+            beats: Beats::default(),
         }))
     }
 
@@ -149,16 +154,43 @@ impl FunctionContext {
         self.0.resources.get()
     }
 
-    /// Says that the function is alive and how far it is. Whoever watches the run sees it; nobody stores it.
+    /// Says that the function is alive and how far it is. Whoever watches the run sees it; the next attempt can ask for it.
     ///
-    /// The worker keeps the task by itself while the function runs; heartbeats are for people.
+    /// A function with a `heartbeat_timeout` must say so more often than that, or the attempt fails: so a worker that hangs or died is
+    /// noticed soon. Without one heartbeats are for people; the worker keeps the task by itself while the function runs. It costs no
+    /// write, and may be called as often as is convenient. Details over 16 KiB are shown and not kept for the next attempt.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// async fn import(ctx: FunctionContext, pages: u32) -> Result<u32, StepError> {
+    ///     // Where the attempt before this one had come to.
+    ///     let done: u32 = ctx.heartbeat_details().unwrap_or(0);
+    ///     for page in done + 1..=pages {
+    ///         // … import the page …
+    ///         ctx.heartbeat(page);
+    ///     }
+    ///     Ok(pages)
+    /// }
+    /// ```
     pub fn heartbeat(&self, details: impl Serialize) {
         let Some(holding) = &self.0.holding else { return };
         holding.in_progress_unless(HEARTBEAT_PAUSE);
         match wire::encode_value(&details) {
-            Ok(details) => self.tell(holding, LiveKind::Progress(details)),
+            Ok(details) => {
+                self.0.beats.say(&self.0, holding, &details);
+                self.tell(holding, LiveKind::Progress(details));
+            }
             Err(error) => tracing::warn!(parent: &self.0.span, %error, "heartbeat details cannot be encoded"),
         }
+    }
+
+    /// What the heartbeats said last, of this attempt or of the attempts before; `None` if nothing, or something of another type.
+    ///
+    /// An attempt that failed hands over what it said. So does one that timed out, and the owner of the run heard it, which it does of
+    /// functions with a `heartbeat_timeout`. What was said just before a process died may be lost: it is a hint of where to go on, and
+    /// no checkpoint.
+    pub fn heartbeat_details<T: DeserializeOwned>(&self) -> Option<T> {
+        wire::decode_value(&self.0.beats.details()?).ok()
     }
 
     /// Logs a line, to the process's log and to whoever watches the run.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use everstep_common::ids::{QueueName, RunId};
+use everstep_common::journal::EntryKey;
 use everstep_common::key::StepKey;
 use everstep_common::ports::{CoreMessage, Headers};
+use everstep_common::task::Task;
 use everstep_common::wire;
 use futures::{StreamExt, stream};
 
@@ -35,22 +37,20 @@ pub(crate) async fn control(shared: Arc<Shared>, queue: QueueName) {
     }
 }
 
-/// The body is the step's idempotency key.
+/// The body is the step's idempotency key, or names an attempt's entry in the same way.
 fn cancel(shared: &Shared, body: &[u8]) {
-    let step = std::str::from_utf8(body).ok().and_then(|text| text.split_once(".step."));
-    let Some((run, key)) = step else {
-        tracing::warn!("a cancellation names no step");
-        return;
+    let named = std::str::from_utf8(body).ok().and_then(|text| text.split_once('.'));
+    let (run, step, attempt) = match named.map(|(run, key)| (run, key.parse())) {
+        Some((run, Ok(EntryKey::Step(step)))) => (run, step, None),
+        Some((run, Ok(EntryKey::Try(step, attempt)))) => (run, step, Some(attempt)),
+        _ => return tracing::warn!("a cancellation names no step"),
     };
-    let is_meant = |run_id: &RunId, step: &StepKey| run_id.as_str() == run && step.token() == key;
-    for execution in shared
-        .held
-        .all()
-        .iter()
-        .filter(|execution| is_meant(&execution.task.run, &execution.task.key))
-    {
-        shared.cancel(execution);
-    }
+    let is_meant =
+        |task: &Task| task.run.as_str() == run && task.key == step && attempt.is_none_or(|attempt| task.attempt == attempt);
+    let held = shared.held.all();
+    held.iter()
+        .filter(|execution| is_meant(&execution.task))
+        .for_each(|execution| shared.cancel(execution));
 }
 
 /// Tells the run, key and attempt of each task of the queue that is held here.

@@ -34,22 +34,27 @@ struct Entry {
     /// Its alarms, so that they can be found when it leaves.
     timeout: Option<Instant>,
     grace: Option<Instant>,
+    announce: Option<Instant>,
 }
 
-/// Why an execution is to be stopped at a time.
+/// What is to be done with an execution at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Alarm {
     /// One attempt may not take longer.
     Timeout,
     /// The grace of a cancelled function ends.
     Grace,
+    /// It has taken so long that its owner should know that it began.
+    Announce,
 }
 
 impl Alarm {
-    fn stage(self) -> Stage {
+    /// How it stops the execution, if it does.
+    fn stop(self) -> Option<Stage> {
         match self {
-            Self::Timeout => Stage::TimedOut,
-            Self::Grace => Stage::Abandoned,
+            Self::Timeout => Some(Stage::TimedOut),
+            Self::Grace => Some(Stage::Abandoned),
+            Self::Announce => None,
         }
     }
 }
@@ -67,6 +72,7 @@ impl Held {
                 execution,
                 timeout: None,
                 grace: None,
+                announce: None,
             },
         );
     }
@@ -74,7 +80,12 @@ impl Held {
     pub(crate) fn remove(&self, serial: u64) {
         let mut table = self.lock();
         let Some(entry) = table.entries.remove(&serial) else { return };
-        for (at, alarm) in [(entry.timeout, Alarm::Timeout), (entry.grace, Alarm::Grace)] {
+        let alarms = [
+            (entry.timeout, Alarm::Timeout),
+            (entry.grace, Alarm::Grace),
+            (entry.announce, Alarm::Announce),
+        ];
+        for (at, alarm) in alarms {
             if let Some(at) = at {
                 table.alarms.remove(&(at, serial, alarm));
             }
@@ -95,13 +106,14 @@ impl Held {
             .any(|entry| same(&entry.execution.task) && entry.execution.holding().join(token))
     }
 
-    /// Stops the execution at that time, unless it has ended by then.
+    /// Sets an alarm for that time, unless the execution has ended by then.
     pub(crate) fn set_alarm(&self, serial: u64, at: Instant, alarm: Alarm) {
         let mut table = self.lock();
         let Some(entry) = table.entries.get_mut(&serial) else { return };
         let place = match alarm {
             Alarm::Timeout => &mut entry.timeout,
             Alarm::Grace => &mut entry.grace,
+            Alarm::Announce => &mut entry.announce,
         };
         if place.is_some() {
             return;
@@ -113,17 +125,20 @@ impl Held {
         }
     }
 
-    /// Stops what is due; when to ring again.
-    pub(crate) fn ring(&self, now: Instant) -> Option<Instant> {
+    /// Stops what is due; which executions are to be announced, and when to ring again.
+    pub(crate) fn ring(&self, now: Instant) -> (Vec<Arc<Execution>>, Option<Instant>) {
+        let mut to_announce = Vec::new();
         let mut table = self.lock();
         while let Some((at, serial, alarm)) = table.alarms.first().copied().filter(|(at, ..)| *at <= now) {
             table.alarms.remove(&(at, serial, alarm));
-            if let Some(entry) = table.entries.get(&serial) {
-                entry.execution.stop(alarm.stage());
+            let Some(entry) = table.entries.get(&serial) else { continue };
+            match alarm.stop() {
+                Some(stop) => drop(entry.execution.stop(stop)),
+                None => to_announce.push(entry.execution.clone()),
             }
         }
         table.awaited = table.alarms.first().map(|(at, ..)| *at);
-        table.awaited
+        (to_announce, table.awaited)
     }
 
     /// Returns when the time that [`Held::ring`] told is too late.

@@ -10,6 +10,7 @@ use everstep_common::task::Task;
 use everstep_common::wire;
 use jiff::Timestamp;
 
+use crate::beats::Beats;
 use crate::context::{Call, Cancellation};
 use crate::delay::doubled;
 use crate::execution::{Binding, Execution};
@@ -78,6 +79,7 @@ fn execution(shared: &Shared, task: Task, binding: &Arc<Binding>, delivery: Deli
         cancellation: Cancellation::default(),
         resources: shared.resources.clone(),
         holding: Some(Holding::new(shared.store.clone(), delivery.ack)),
+        beats: Beats::new(&task),
     };
     Execution::new(shared.held.serial(), task, delivery.delivery, binding.clone(), call)
 }
@@ -121,6 +123,9 @@ fn named_by(names: &Names, subject: &str) -> Option<Task> {
         input: Payload::unit(),
         digest: InputDigest::of(&[]),
         timeout: None,
+        heartbeat_timeout: None,
+        details: None,
+        announce: false,
         deadline: Timestamp::MAX,
         at_most_once: false,
         check: false,

@@ -14,6 +14,7 @@
 //! What users meet: [`FunctionContext`], [`StepError`]. What the SDK assembles: [`Functions`], [`Resources`], [`Options`], [`Worker`].
 
 mod beat;
+mod beats;
 mod context;
 mod control;
 mod delay;

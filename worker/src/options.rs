@@ -22,6 +22,13 @@ pub(crate) const BEATS_PER_ACK_WAIT: u32 = 3;
 /// The least time between two in-progress acknowledgements that a function's own heartbeats cause.
 pub(crate) const HEARTBEAT_PAUSE: Duration = Duration::from_secs(1);
 
+/// After how long it is recorded that a function with a timeout has begun, if that is not half its time, so that its owner knows if
+/// nobody else does any more. One that is done sooner costs no write.
+pub(crate) const ANNOUNCE_AFTER: Duration = Duration::from_secs(1);
+
+/// How often in one heartbeat timeout the owner hears of a function that says enough: several may be lost.
+pub(crate) const HEARTBEATS_PER_TIMEOUT: u32 = 5;
+
 /// How long a cancelled function may go on before it is dropped.
 pub(crate) const CANCEL_GRACE: Duration = Duration::from_secs(10);
 

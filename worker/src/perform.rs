@@ -6,11 +6,12 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::journal::{Begun, Entry, EntryKey};
-use everstep_common::ports::{Ack, Instant};
+use everstep_common::ports::{Ack, Instant, Message};
 use everstep_common::store::Created;
 use futures::FutureExt;
 use tokio::runtime::Handle;
@@ -20,6 +21,7 @@ use crate::context::FunctionContext;
 use crate::execution::{Execution, Stage};
 use crate::functions::Handler;
 use crate::held::Alarm;
+use crate::options::ANNOUNCE_AFTER;
 use crate::record::{self, Standing, Unstorable};
 use crate::step_error::StepError;
 use crate::telemetry::{self, Ending};
@@ -96,28 +98,66 @@ async fn look_first(shared: &Shared, execution: &Execution) -> Result<Bytes, Out
     record::fetch_input(shared, execution).await
 }
 
-/// Records that execution begins, where that counts: before a function that may run once, and whenever the task was delivered before.
+/// Records that execution begins, where that counts: before a function that may run once, where a timeout is measured from it, and
+/// whenever the task was delivered before.
 async fn begin(shared: &Shared, execution: &Execution) -> Result<(), Outcome> {
     let task = &execution.task;
-    // What may begin once has one key for all deliveries.
-    let delivery = if task.at_most_once { 1 } else { execution.delivery };
-    if !task.at_most_once && delivery == 1 {
+    if !is_recorded(execution) {
         return Ok(());
     }
-    let by = shared.options.process.clone();
-    let entry = Entry::Begun(Begun {
-        by,
-        incarnation: execution.binding.mark.incarnation.clone(),
-    });
-    let key = EntryKey::Begun(task.key.clone(), task.attempt, delivery);
-    let created = record::create(shared, execution, key, &entry).await;
     if execution.delivery > 1 {
         shared.metrics.crashes.add(1, &execution.binding.labels.queue);
     }
-    match created {
-        Ok(Created::Theirs(_)) if task.at_most_once => Err(Outcome::Interrupted),
-        Ok(_) => Ok(()),
-        Err(Unstorable(reason)) => Err(Outcome::Unreadable(reason)),
+    let entry = begun(shared, execution);
+    // What may begin once has one key for all deliveries.
+    let mut delivery = if task.at_most_once { 1 } else { execution.delivery };
+    loop {
+        let key = EntryKey::Begun(task.key.clone(), task.attempt, delivery);
+        match record::create(shared, execution, key, &entry).await {
+            Ok(Created::Theirs(theirs)) if task.at_most_once => return Err(not_begun(shared, execution, *theirs)),
+            // A queue that was made anew counts its deliveries anew, and this execution is another one than theirs.
+            Ok(Created::Theirs(_)) if task.announce => delivery += 1,
+            Ok(_) => return Ok(()),
+            Err(Unstorable(reason)) => return Err(Outcome::Unreadable(reason)),
+        }
+    }
+}
+
+/// Whether it is recorded before the function runs that it begins.
+fn is_recorded(execution: &Execution) -> bool {
+    let task = &execution.task;
+    task.at_most_once || task.announce || execution.delivery > 1
+}
+
+fn begun(shared: &Shared, execution: &Execution) -> Entry {
+    Entry::Begun(Begun {
+        by: shared.options.process.clone(),
+        incarnation: execution.binding.mark.incarnation.clone(),
+        fence: false,
+    })
+}
+
+/// Records that a function has begun which has a timeout and takes some of it: if this worker dies, its owner speaks for it in time.
+///
+/// One try: what is not recorded is found by the task's redelivery.
+pub(crate) async fn announce(shared: Arc<Shared>, execution: Arc<Execution>) {
+    if execution.stage() != Stage::Running {
+        return;
+    }
+    let task = &execution.task;
+    let key = EntryKey::Begun(task.key.clone(), task.attempt, execution.delivery);
+    if let Err(error) = shared.store.create(&task.run, key, &begun(&shared, &execution)).await {
+        tracing::debug!(parent: &execution.call.span, %error, "that the function began is not recorded");
+    }
+}
+
+/// Why a function that may begin once only does not: another execution began, or the orchestrator said that it shall not.
+fn not_begun(shared: &Shared, execution: &Execution, theirs: Message) -> Outcome {
+    let begun = shared.store.decode_entry(&execution.task.run, theirs);
+    match begun.map(|entry| entry.entry) {
+        // Its outcome follows from that very entry.
+        Ok(Entry::Begun(Begun { fence: true, .. })) => Outcome::Over,
+        _ => Outcome::Interrupted,
     }
 }
 
@@ -126,8 +166,13 @@ async fn run(shared: &Shared, execution: &Execution, handler: &Handler, input: B
     let clock = shared.store.clock();
     execution.began.get_or_init(|| clock.wall());
     if let Some(timeout) = execution.task.timeout {
-        let end = Instant(clock.now().0.saturating_add(timeout));
+        let now = clock.now().0;
+        let end = Instant(now.saturating_add(timeout));
         shared.held.set_alarm(execution.serial, end, Alarm::Timeout);
+        if !is_recorded(execution) {
+            let late = Instant(now.saturating_add(ANNOUNCE_AFTER.min(timeout / 2)));
+            shared.held.set_alarm(execution.serial, late, Alarm::Announce);
+        }
     }
     let outcome = match call(shared, execution, handler, input).await {
         Ok(Ok(Ok(value))) => Outcome::Value(value),

@@ -109,12 +109,12 @@ pub(crate) async fn outcome(shared: &Shared, execution: &Execution, outcome: Out
     Some(match outcome {
         Outcome::Value(value) => self::value(shared, execution, value).await,
         Outcome::Failed(error) => failed(shared, execution, error).await,
-        Outcome::Panicked(message) => attempt(shared, execution, AttemptError::Panic, message, None).await,
+        Outcome::Panicked(message) => attempt(shared, execution, AttemptError::Panic, message, None, None).await,
         Outcome::TimedOut(timeout) => {
             let message = format!("the function took longer than its timeout of {timeout:?}");
-            attempt(shared, execution, AttemptError::Timeout, message, None).await
+            attempt(shared, execution, AttemptError::Timeout, message, None, None).await
         }
-        Outcome::Unreadable(reason) => match attempt(shared, execution, AttemptError::Invalid, reason, None).await {
+        Outcome::Unreadable(reason) => match attempt(shared, execution, AttemptError::Invalid, reason, None, None).await {
             Ack::Done => Ack::Terminate,
             ack => ack,
         },
@@ -157,9 +157,9 @@ async fn store_value(shared: &Shared, execution: &Execution, value: Bytes) -> Re
 
 async fn failed(shared: &Shared, execution: &Execution, error: StepError) -> Ack {
     let (kind, delay) = (error.kind(), error.delay());
-    let message = error.into_message();
+    let (message, name) = error.into_parts();
     match kind {
-        StepErrorKind::Retryable => attempt(shared, execution, AttemptError::Error, message, delay).await,
+        StepErrorKind::Retryable => attempt(shared, execution, AttemptError::Error, message, name, delay).await,
         StepErrorKind::Fatal => failure(shared, execution, FailureKind::Fatal, message).await,
         StepErrorKind::Invalid => failure(shared, execution, FailureKind::Invalid, message).await,
     }
@@ -194,6 +194,7 @@ async fn attempt(
     execution: &Execution,
     error: AttemptError,
     message: String,
+    name: Option<String>,
     retry_after: Option<Duration>,
 ) -> Ack {
     tracing::warn!(parent: &execution.call.span, ?error, message, "the attempt failed");
@@ -204,6 +205,8 @@ async fn attempt(
         error,
         // Cut to what an entry may hold; the log has it whole.
         message: Failure::new(FailureKind::Other, message).message,
+        name,
+        details: execution.call.beats.details(),
         retry_after,
         by: shared.options.process.clone(),
         began: execution.began.get().copied().unwrap_or_else(|| shared.store.clock().wall()),

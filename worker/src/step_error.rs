@@ -1,8 +1,12 @@
 //! How a function says that it failed, and whether trying again can help.
 
+use std::any::type_name;
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
+
+use everstep_common::limits::ERROR_NAME_CHARS_MAX;
 
 /// A function's failure.
 ///
@@ -26,6 +30,7 @@ use std::time::Duration;
 pub struct StepError {
     kind: StepErrorKind,
     message: String,
+    name: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
 }
 
@@ -65,6 +70,31 @@ impl StepError {
         }
     }
 
+    /// Calls the error by a name, by which a retry policy can tell it from others: `retries(never("CardDeclined"))`.
+    ///
+    /// An error that became one by `?` is called by its type already. Cut to 128 characters.
+    ///
+    /// ```
+    /// # use everstep_worker::StepError;
+    /// let declined = StepError::retryable("no funds").named("CardDeclined");
+    /// assert_eq!(declined.name(), Some("CardDeclined"));
+    /// let odd: StepError = "x".parse::<u32>().unwrap_err().into();
+    /// assert_eq!(odd.name(), Some("ParseIntError"));
+    /// ```
+    #[must_use]
+    pub fn named(self, name: impl AsRef<str>) -> Self {
+        let name: String = name.as_ref().chars().take(ERROR_NAME_CHARS_MAX).collect();
+        Self {
+            name: Some(Cow::Owned(name)),
+            ..self
+        }
+    }
+
+    /// What it is called, if anything.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// What was said.
     pub fn message(&self) -> &str {
         &self.message
@@ -85,14 +115,15 @@ impl StepError {
         self.retry_after
     }
 
-    pub(crate) fn into_message(self) -> String {
-        self.message
+    pub(crate) fn into_parts(self) -> (String, Option<String>) {
+        (self.message, self.name.map(Cow::into_owned))
     }
 
     fn new(kind: StepErrorKind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind,
             message: chain(error.into().as_ref()),
+            name: None,
             retry_after: None,
         }
     }
@@ -100,8 +131,18 @@ impl StepError {
 
 impl<E: Error + Send + Sync + 'static> From<E> for StepError {
     fn from(error: E) -> Self {
-        Self::retryable(error)
+        Self {
+            name: Some(Cow::Borrowed(type_name_of::<E>())),
+            ..Self::retryable(error)
+        }
     }
+}
+
+/// What a type is called, without its path and parameters.
+fn type_name_of<E>() -> &'static str {
+    let path = type_name::<E>();
+    let path = path.split_once('<').map_or(path, |(path, _)| path);
+    path.rsplit("::").next().unwrap_or(path)
 }
 
 /// For what takes any error, such as a workflow that calls a function in place. Only the message is left of it.

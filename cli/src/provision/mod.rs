@@ -41,7 +41,10 @@ pub(crate) async fn provision(global: &Global, arguments: Provision) -> Result<E
     if arguments.dry_run {
         return dry_run(global, &broker, &deployment, &changes, &arguments.queues).await;
     }
-    let mut ensured = deployment.provision(&broker).await.map_err(|error| problem(&error))?;
+    let mut ensured = deployment
+        .provision(&broker, &TokioClock)
+        .await
+        .map_err(|error| problem(&error))?;
     ensured.extend(make_queues(broker, &deployment, &arguments.queues).await?);
     report(global, &deployment, &changes, &ensured)?;
     for change in &changes {

@@ -84,13 +84,13 @@ fn orchestrator(words: &Words) -> Value {
         "later.>",
     ]));
     let mut subscribe = plain(&["_INBOX.>", "$SRV.>", "everstep.status.*"]);
-    subscribe.extend(words.subjects(&["done.>", "view.>"]));
+    subscribe.extend(words.subjects(&["done.>", "view.>", "beat.>"]));
     permissions(publish, plain(&["$JS.API.STREAM.DELETE.*"]), subscribe)
 }
 
 fn worker(words: &Words, queues: &[QueueName]) -> Value {
     let mut publish = plain(&["$KV.*.*.step.*", "$KV.*.*.try.*.*", "$KV.*.*.begun.*.*.*"]);
-    publish.extend(words.subjects(&["payload.>", "live.>"]));
+    publish.extend(words.subjects(&["payload.>", "live.>", "beat.>"]));
     let mut subscribe = plain(&["_INBOX.>", "$SRV.>", "everstep.status.*"]);
     for queue in queues {
         let stream = format!("{}TASKS_{queue}", words.stream);

@@ -1,6 +1,7 @@
 //! `everstep runs …`: looking at runs and moving them.
 
 pub(crate) mod answer;
+pub(crate) mod family;
 pub(crate) mod list;
 pub(crate) mod show;
 mod waits;
@@ -22,22 +23,39 @@ pub(crate) async fn tail(global: &Global, arguments: Tail) -> Result<ExitCode, P
     let connection = open(global).await?;
     let run = connection.find_run(&arguments.which.run).await?;
     let to = if global.json { To::Json } else { To::Output };
-    let outcome = follow(&connection, &run, to, arguments.timeout).await?;
+    let (_, outcome) = follow(&connection, run, to, arguments.timeout).await?;
     Ok(match outcome {
         RunOutcome::Completed(_) => ExitCode::SUCCESS,
-        RunOutcome::Failed(_) | RunOutcome::Cancelled(_) => Exit::Failed.into(),
+        _ => Exit::Failed.into(),
     })
 }
 
 /// Asks a run to cancel.
 pub(crate) async fn cancel(global: &Global, arguments: Cancel) -> Result<ExitCode, Problem> {
     let connection = open(global).await?;
-    let run = connection.find_run(&arguments.which.run).await?;
+    let run = stands_at(&connection, &arguments.which.run).await?;
     if arguments.dry_run {
         return would(global, &connection, &run, "cancel").await;
     }
     connection.client.cancel(&run, &arguments.reason).await?;
     done(global, &run, "cancel")
+}
+
+/// Ends a run at once.
+pub(crate) async fn terminate(global: &Global, arguments: Cancel) -> Result<ExitCode, Problem> {
+    let connection = open(global).await?;
+    let run = stands_at(&connection, &arguments.which.run).await?;
+    if arguments.dry_run {
+        return would(global, &connection, &run, "terminate").await;
+    }
+    connection.client.terminate(&run, &arguments.reason).await?;
+    done(global, &run, "terminate")
+}
+
+/// The run that is meant, or the one in which that goes on.
+async fn stands_at(connection: &Connection, id: &str) -> Result<RunId, Problem> {
+    let run = connection.find_run(id).await?;
+    Ok(connection.client.newest(&run).await?)
 }
 
 /// Has a parked run tried again.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use everstep::journal::{Entry, JournalEntry, Start};
+use everstep::journal::{Parent, Start};
 use everstep::{OpenQuestion, RunId, RunStatus, RunSummary, WaitedFor};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::family::{self, Child, goes_on_in, start_of};
 use super::waits::{self, Wait};
 use crate::arguments::{Global, Which};
 use crate::connection::{Connection, open};
@@ -15,11 +16,17 @@ use crate::output::{self, between, lasted, moment, shortened};
 use crate::problem::Problem;
 use crate::timeline::Line;
 
+/// Children that are listed with a run.
+const CHILDREN_SHOWN_MAX: usize = 20;
+
 /// Everything that is shown of a run.
 struct Shown {
     run: RunId,
     summary: RunSummary,
     start: Option<Start>,
+    /// The run in which it goes on.
+    goes_on_in: Option<RunId>,
+    children: Vec<Child>,
     lines: Vec<Line>,
     waits: Vec<Wait>,
     questions: Vec<OpenQuestion>,
@@ -46,10 +53,15 @@ pub(crate) async fn show(global: &Global, arguments: Which) -> Result<ExitCode, 
 async fn gather(connection: &Connection, run: RunId) -> Result<Shown, Problem> {
     let summary = connection.client.status(&run).await?;
     let journal = connection.client.history(&run).await?;
-    let waits = match summary.status {
+    let children = family::children(&connection.client, &journal).await?;
+    let mut waits = match summary.status {
         RunStatus::Running => waits::of_run(connection, &run, &journal).await?,
         _ => Vec::new(),
     };
+    if summary.status == RunStatus::Running {
+        let open = children.iter().filter(|child| !child.detached && !child.ended);
+        waits.extend(open.cloned().map(Wait::Child));
+    }
     let questions = match summary.status {
         RunStatus::Running | RunStatus::Parked => connection.client.questions(&run).await?,
         _ => Vec::new(),
@@ -65,18 +77,13 @@ async fn gather(connection: &Connection, run: RunId) -> Result<Shown, Problem> {
     Ok(Shown {
         run,
         summary,
-        start: start_of(journal),
+        start: start_of(&journal).cloned(),
+        goes_on_in: goes_on_in(&journal).cloned(),
+        children,
         lines,
         waits,
         questions,
         inside,
-    })
-}
-
-fn start_of(journal: Vec<JournalEntry>) -> Option<Start> {
-    journal.into_iter().find_map(|entry| match entry.entry {
-        Entry::Start(start) => Some(start),
-        _ => None,
     })
 }
 
@@ -90,6 +97,10 @@ impl Shown {
             "session": self.start.as_ref().and_then(|start| start.session.as_ref()),
             "view": self.inside.as_ref().and_then(|(view, _)| view.as_ref()),
             "state": self.inside.as_ref().map(|(_, state)| state),
+            "parent": self.start.as_ref().and_then(|start| start.parent.as_ref()).map(parent_json),
+            "continues": self.start.as_ref().and_then(|start| start.continues.as_ref()),
+            "goes_on_in": self.goes_on_in,
+            "children": self.children,
             "waits": self.waits,
             "questions": self.questions,
             "journal": self.lines,
@@ -116,6 +127,7 @@ impl Shown {
         if let Some(session) = self.start.as_ref().and_then(|start| start.session.as_deref()) {
             field("session", &shortened(session))?;
         }
+        self.print_family(field)?;
         for (name, value) in &summary.tags {
             field("tag", &shortened(&format!("{name}={value}")))?;
         }
@@ -147,6 +159,29 @@ impl Shown {
         Ok(())
     }
 
+    fn print_family(&self, field: impl Fn(&str, &str) -> std::io::Result<()>) -> std::io::Result<()> {
+        if let Some(parent) = self.start.as_ref().and_then(|start| start.parent.as_ref()) {
+            let detached = if parent.detached { ", detached" } else { "" };
+            field("parent", &format!("run {}, as {}{detached}", parent.run, parent.step))?;
+        }
+        if let Some(before) = self.start.as_ref().and_then(|start| start.continues.as_ref()) {
+            let text = format!(
+                "run {}; {} before it, the first one {}",
+                before.from, before.number, before.first
+            );
+            field("continues", &text)?;
+        }
+        for child in self.children.iter().take(CHILDREN_SHOWN_MAX) {
+            let detached = if child.detached { ", detached" } else { "" };
+            let text = format!("{}, run {}{detached}: {}", shortened(&child.key), child.run, child.standing());
+            field("child", &text)?;
+        }
+        match self.children.len().checked_sub(CHILDREN_SHOWN_MAX) {
+            None | Some(0) => Ok(()),
+            Some(more) => field("children", &format!("{more} more: `everstep runs tree {}`", self.run)),
+        }
+    }
+
     fn print_timeline(&self) -> std::io::Result<()> {
         let mut table = output::table(["AT", "ENTRY", "ATTEMPT", "TOOK", "SAYS"]);
         for line in &self.lines {
@@ -176,6 +211,10 @@ impl Shown {
             _ => {}
         }
     }
+}
+
+fn parent_json(parent: &Parent) -> Value {
+    json!({ "run": parent.run, "step": parent.step.to_string(), "detached": parent.detached })
 }
 
 fn print_question(open: &OpenQuestion) -> std::io::Result<()> {
@@ -212,6 +251,7 @@ fn wait_text(wait: &Wait) -> String {
     let at = |due: &Option<Timestamp>| due.map_or_else(|| "a time unknown".to_owned(), moment);
     match wait {
         Wait::Sleep { key, due } => format!("sleep {key}, until {}", at(due)),
+        Wait::Child(child) => format!("child {}, run {}, which is {}", child.key, child.run, child.standing()),
         Wait::Retry { step, due } => format!("step {step}, attempted again at {}", at(due)),
         Wait::Task {
             step,

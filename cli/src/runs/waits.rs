@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::family::Child;
 use crate::connection::Connection;
 
 /// One thing that a run waits for.
@@ -25,6 +26,8 @@ pub(crate) enum Wait {
         /// When it is over.
         due: Option<Timestamp>,
     },
+    /// The end of a child.
+    Child(Child),
     /// The next attempt of a step.
     Retry {
         /// The step.

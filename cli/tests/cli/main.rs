@@ -1,5 +1,6 @@
 //! The command as a process, against a real server: what it prints, where, and how it ends.
 
+mod family;
 mod operating;
 mod outside;
 mod running;

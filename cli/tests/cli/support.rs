@@ -137,7 +137,22 @@ async fn yearly(ctx: WorkflowContext) -> Result<i32, WorkflowError> {
     Ok(1)
 }
 
-/// The examples, a workflow that lingers, and one that starts by itself.
+/// A child for an hour.
+#[workflow]
+async fn guardian(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    ctx.child(lingering, ()).key("ward").await
+}
+
+/// Goes on as new so many times.
+#[workflow]
+async fn hopping(ctx: WorkflowContext, hops: u32) -> Result<u32, WorkflowError> {
+    if hops > 0 {
+        return ctx.continue_as_new(hops - 1);
+    }
+    Ok(hops)
+}
+
+/// The examples, and workflows that linger, wait for each other, go on, and start by themselves.
 pub(crate) fn application() -> App {
     App::new()
         .resource(Payments::new(Pretend))
@@ -147,6 +162,8 @@ pub(crate) fn application() -> App {
         .workflow(welcome_workflow)
         .workflow(yearly)
         .function(send_welcome_email)
+        .workflow(guardian)
+        .workflow(hopping)
         .function(validate_order)
         .function(charge_customer)
         .function(send_confirmation)

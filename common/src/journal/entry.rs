@@ -30,6 +30,8 @@ pub enum Entry {
     Local(Local),
     /// Under [`EntryKey::Timer`].
     Timer(Fired),
+    /// Under [`EntryKey::Child`].
+    Child(Child),
     /// Under [`EntryKey::In`].
     In(Inbound),
     /// Under [`EntryKey::End`].
@@ -65,15 +67,52 @@ pub struct Start {
     /// W3C trace context of the starter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// The run that goes on in this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continued>,
 }
 
-/// The step of another run that started a run.
+/// The step of another run that started a run. A run that continues a child has the child's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parent {
     /// The other run.
     pub run: RunId,
     /// Its step.
     pub step: StepKey,
+    /// The other run does not wait for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detached: bool,
+    /// The digest of the input that the child was asked for with, which is not that of a run that continues it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<InputDigest>,
+    /// How many children are nested here, this one included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub depth: u32,
+}
+
+/// The place of a run among those that continue one another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Continued {
+    /// The run before it.
+    pub from: RunId,
+    /// The first one.
+    pub first: RunId,
+    /// How many came before it.
+    pub number: u32,
+}
+
+/// A run was, or is about to be, started by a step of this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// Which workflow.
+    pub workflow: WorkflowName,
+    /// The digest of its input.
+    pub digest: InputDigest,
+    /// The run.
+    pub run: RunId,
+    /// This run does not wait for it, and it is started already. Otherwise it is started after this is recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detached: bool,
 }
 
 /// The outcome of a step; the only thing about the step that the workflow sees.
@@ -115,10 +154,16 @@ pub struct Attempt {
     pub error: AttemptError,
     /// What the function said, cut to 16 KiB.
     pub message: String,
+    /// What the error is called, by which retry policies tell errors apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the function's heartbeats said last, for the next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Bytes>,
     /// The function's own wish for the delay before the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<std::time::Duration>,
-    /// Which worker.
+    /// Which worker, or the orchestrator that heard no more of it.
     pub by: ProcessId,
     /// When the attempt began, by the worker's clock.
     pub began: Timestamp,
@@ -130,7 +175,7 @@ pub struct Attempt {
 pub enum AttemptError {
     /// The function returned an error that may go away.
     Error,
-    /// The function took longer than its timeout.
+    /// The function took longer than its timeout, or sent no heartbeat for longer than it may.
     Timeout,
     /// The function panicked.
     Panic,
@@ -146,6 +191,9 @@ pub struct Begun {
     /// The task stream's incarnation that delivered it.
     #[serde(default)]
     pub incarnation: String,
+    /// No execution at all, but the orchestrator's word that there will be none: what may begin once only finds its place taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fence: bool,
 }
 
 /// What the workflow saw that is not a step.
@@ -169,6 +217,10 @@ pub enum LocalKind {
     Session,
     /// An event was published.
     Emit,
+    /// On which side of a change of the code the run is: true for the new one.
+    Patch,
+    /// Which version of its workflow the run is pinned to, if it was started without one.
+    Version,
 }
 
 /// A timer fired.
@@ -197,6 +249,8 @@ pub struct Inbound {
 pub enum InboundKind {
     /// End the run as cancelled; open steps are cancelled first.
     Cancel,
+    /// End the run as it stands, at once.
+    Terminate,
     /// Try a parked run again.
     Resume {
         /// Go on although recorded steps are no longer asked for.
@@ -246,6 +300,25 @@ pub enum RunOutcome {
     Failed(Failure),
     /// It was cancelled.
     Cancelled(Failure),
+    /// It was ended from outside, and its workflow was not asked.
+    Terminated(Failure),
+    /// The workflow goes on in another run.
+    Continued(Continuation),
+}
+
+/// The run in which a workflow goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Continuation {
+    /// The run. Its id follows from that of the one before.
+    pub run: RunId,
+    /// Its input; a large one is stored under the run that has ended.
+    pub input: Payload,
+    /// The digest of its input.
+    pub digest: InputDigest,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Entry {
@@ -258,6 +331,7 @@ impl Entry {
             Self::Begun(begun) => wire::encode(begun),
             Self::Local(local) => wire::encode(local),
             Self::Timer(fired) => wire::encode(fired),
+            Self::Child(child) => wire::encode(child),
             Self::In(inbound) => wire::encode(inbound),
             Self::End(ended) => wire::encode(ended),
             Self::Gone => wire::encode(&()),
@@ -273,6 +347,7 @@ impl Entry {
             EntryKind::Begun => Self::Begun(wire::decode(bytes)?),
             EntryKind::Local => Self::Local(wire::decode(bytes)?),
             EntryKind::Timer => Self::Timer(wire::decode(bytes)?),
+            EntryKind::Child => Self::Child(wire::decode(bytes)?),
             EntryKind::In => Self::In(wire::decode(bytes)?),
             EntryKind::End => Self::End(wire::decode(bytes)?),
             EntryKind::Gone => Self::Gone,
@@ -292,7 +367,7 @@ impl Entry {
                 ..
             })
             | Self::End(Ended {
-                outcome: RunOutcome::Completed(value),
+                outcome: RunOutcome::Completed(value) | RunOutcome::Continued(Continuation { input: value, .. }),
                 ..
             })
             | Self::In(Inbound {

@@ -21,6 +21,8 @@ pub enum EntryKey {
     Local(StepKey),
     /// A timer fired.
     Timer(StepKey),
+    /// A step starts a run.
+    Child(StepKey),
     /// What reached the run from outside.
     In(InboundId),
     /// The run's outcome.
@@ -39,6 +41,7 @@ pub enum EntryKind {
     Begun,
     Local,
     Timer,
+    Child,
     In,
     End,
     Gone,
@@ -91,16 +94,19 @@ impl EntryKey {
             Self::Begun(..) => EntryKind::Begun,
             Self::Local(_) => EntryKind::Local,
             Self::Timer(_) => EntryKind::Timer,
+            Self::Child(_) => EntryKind::Child,
             Self::In(_) => EntryKind::In,
             Self::End => EntryKind::End,
             Self::Gone => EntryKind::Gone,
         }
     }
 
-    /// The step, timer or closure it speaks of.
+    /// The step, timer, closure or child it speaks of.
     pub fn step(&self) -> Option<&StepKey> {
         match self {
-            Self::Step(key) | Self::Try(key, _) | Self::Begun(key, ..) | Self::Local(key) | Self::Timer(key) => Some(key),
+            Self::Step(key) | Self::Try(key, _) | Self::Begun(key, ..) | Self::Local(key) | Self::Timer(key) | Self::Child(key) => {
+                Some(key)
+            }
             Self::Start | Self::In(_) | Self::End | Self::Gone => None,
         }
     }
@@ -115,6 +121,7 @@ impl fmt::Display for EntryKey {
             Self::Begun(key, attempt, delivery) => write!(f, "begun.{}.{attempt}.{delivery}", key.token()),
             Self::Local(key) => write!(f, "local.{}", key.token()),
             Self::Timer(key) => write!(f, "timer.{}", key.token()),
+            Self::Child(key) => write!(f, "child.{}", key.token()),
             Self::In(id) => write!(f, "in.{id}"),
             Self::End => f.write_str("end"),
             Self::Gone => f.write_str("gone"),
@@ -146,6 +153,7 @@ fn parse(text: &str) -> Option<EntryKey> {
         "step" => EntryKey::Step(step(rest)?),
         "local" => EntryKey::Local(step(rest)?),
         "timer" => EntryKey::Timer(step(rest)?),
+        "child" => EntryKey::Child(step(rest)?),
         "in" => EntryKey::In(InboundId::new(rest).ok()?),
         "try" => {
             let (key, attempt) = rest.split_once('.')?;
@@ -182,6 +190,7 @@ mod tests {
             "begun.charge.1.3",
             "local.x",
             "timer.settle",
+            "child.ship=7E2",
             "in.cancel",
             "in.answer.a.b",
             "end",

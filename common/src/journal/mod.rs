@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use crate::wire;
 
 pub use entry::{
-    Attempt, AttemptError, Begun, Ended, Entry, Fired, Inbound, InboundKind, Local, LocalKind, Parent, RunOutcome, Start,
-    StepOutcome, StepResult,
+    Attempt, AttemptError, Begun, Child, Continuation, Continued, Ended, Entry, Fired, Inbound, InboundKind, Local, LocalKind,
+    Parent, RunOutcome, Start, StepOutcome, StepResult,
 };
 pub use key::{EntryKey, EntryKind, InboundId, InvalidEntryKey};
 

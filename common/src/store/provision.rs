@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Backoff;
 use super::create::NO_STREAM_TRIES_MAX;
 use super::deployment::{ACK_WAIT_MIN, DEPLOYMENT_KEY, Deployment, DeploymentError, LEASES};
 use crate::ids::Prefix;
 use crate::limits::{PARTITIONS_MAX, REPLICAS_MAX};
-use crate::ports::{Broker, Ensured, Expect, GetLast, Publish, PublishError, ReadError};
+use crate::ports::{Broker, Clock, Ensured, Expect, GetLast, Publish, PublishError, ReadError};
 use crate::subject::Names;
 use crate::topology::Durability;
 use crate::wire;
@@ -31,7 +32,7 @@ impl Deployment {
     ///
     /// A deployment that is there already may get more partitions ([`Deployment::grown_to`]) and another durability; anything else
     /// that differs is refused before anything is made.
-    pub async fn provision(&self, broker: &Arc<dyn Broker>) -> Result<Vec<(String, Ensured)>, DeploymentError> {
+    pub async fn provision(&self, broker: &Arc<dyn Broker>, clock: &dyn Clock) -> Result<Vec<(String, Ensured)>, DeploymentError> {
         self.validate()?;
         let names = Names::new(self.prefix.clone());
         let standing = Self::find(broker, &self.prefix).await?;
@@ -51,7 +52,7 @@ impl Deployment {
         broker
             .ensure_consumer(&names.trigger_stream(), &self.trigger_consumer(&names))
             .await?;
-        self.record(broker, &names, standing).await?;
+        self.record(broker, clock, &names, standing).await?;
         Ok(ensured)
     }
 
@@ -156,10 +157,17 @@ impl Deployment {
     }
 
     /// Writes the record over the one that stands. Others may do so at the same time: what they wrote is weighed as it was before.
-    async fn record(&self, broker: &Arc<dyn Broker>, names: &Names, mut standing: Option<Standing>) -> Result<(), DeploymentError> {
+    async fn record(
+        &self,
+        broker: &Arc<dyn Broker>,
+        clock: &dyn Clock,
+        names: &Names,
+        mut standing: Option<Standing>,
+    ) -> Result<(), DeploymentError> {
         let value: Bytes = wire::encode(self).map_err(|error| DeploymentError::Invalid(error.to_string()))?;
         let subject = names.bucket_key(LEASES, DEPLOYMENT_KEY);
         let mut unheard = 0;
+        let mut backoff = Backoff::new();
         loop {
             let expected = standing.as_ref().map_or(0, |standing| standing.revision);
             if standing.is_some_and(|standing| standing.deployment == *self) {
@@ -172,6 +180,7 @@ impl Deployment {
                 // The node that we are connected to may not have heard yet of the bucket that another one has just made.
                 Err(error @ PublishError::NoStream) if unheard < NO_STREAM_TRIES_MAX => {
                     unheard += 1;
+                    clock.sleep(backoff.delay()).await;
                     error
                 }
                 Err(error) => return Err(DeploymentError::Write(error)),

@@ -122,6 +122,18 @@ impl Store {
         message.map(|message| self.decode_entry(run, message)).transpose()
     }
 
+    /// Whether the run had ended when this entry of its own was stored.
+    pub async fn had_ended(&self, run: &RunId, entry: &EntryKey, sequence: u64) -> Result<bool, ReadRunError> {
+        let end = self.names().entry(run, &EntryKey::End);
+        let subjects = vec![self.names().entry(run, entry), end.clone()];
+        let answer = self.read_each(run.partition(), subjects, ReadAt::Entry(sequence)).await;
+        let messages = answer.map_err(|source| ReadRunError::Unavailable {
+            run: run.clone(),
+            source,
+        })?;
+        Ok(messages.iter().any(|message| message.subject == end))
+    }
+
     /// The end of the run's stream as its leader knows it.
     pub(super) async fn last_sequence(&self, run: &RunId) -> Result<u64, ReadRunError> {
         let stream = self.names().journal_stream(run.partition());

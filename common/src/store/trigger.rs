@@ -169,6 +169,7 @@ impl Store {
             parent: None,
             tags: new.tags.clone(),
             traceparent: new.traceparent.clone(),
+            continues: None,
         };
         match self.create(&run, EntryKey::Start, &Entry::Start(start)).await {
             Ok(Created::Ours { .. }) => Ok((run, true)),

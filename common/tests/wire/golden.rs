@@ -86,7 +86,10 @@ fn fields_of_a_later_version_are_ignored() {
 fn add_fields(value: &mut Value) {
     let Value::Map(entries) = value else { return };
     for (name, value) in entries.iter_mut() {
-        if !matches!(name.as_str(), Some("tags" | "timeout" | "retry_after" | "ack_wait")) {
+        if !matches!(
+            name.as_str(),
+            Some("tags" | "timeout" | "heartbeat_timeout" | "retry_after" | "ack_wait")
+        ) {
             add_fields(value);
         }
     }

@@ -71,7 +71,10 @@ fn described(entry: &JournalEntry, value: String) -> (String, String) {
         (_, Entry::Timer(_)) => "the sleep is over".to_owned(),
         (_, Entry::End(ended)) => match &ended.outcome {
             RunOutcome::Completed(_) => format!("completed: {value}"),
-            RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure) => format!("✗ {failure}"),
+            RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure) | RunOutcome::Terminated(failure) => {
+                format!("✗ {failure}")
+            }
+            RunOutcome::Continued(next) => format!("goes on in run {}", next.run),
         },
         _ => value,
     };

@@ -12,6 +12,7 @@ use anyhow::ensure;
 use everstep::Prefix;
 use everstep_common::ports::Broker;
 use everstep_common::store::Deployment;
+use everstep_nats::TokioClock;
 use uuid::Uuid;
 
 use self::load::{Found, Load};
@@ -48,7 +49,7 @@ impl Engine {
         let prefix = Prefix::new(format!("load{}", &Uuid::new_v4().simple().to_string()[..8]))?;
         let broker: Arc<dyn Broker> = server.connect().await?;
         let deployment = Deployment::single_node(prefix.clone()).with_durability(server.durability());
-        deployment.provision(&broker).await?;
+        deployment.provision(&broker, &TokioClock).await?;
         server.settle().await?;
         let part = tell(Part {
             server: server.url().to_owned(),

@@ -197,6 +197,7 @@ fn started(definition: &Definition) -> Run {
         parent: None,
         tags: Default::default(),
         traceparent: None,
+        continues: None,
     };
     run.apply(Event {
         sequence: 1,
@@ -210,7 +211,7 @@ fn started(definition: &Definition) -> Run {
 fn decided(run: &mut Run) {
     match run.decide() {
         Decision::Go(commands) => drop(commands),
-        Decision::Parked(parked) => panic!("{parked}"),
+        other => panic!("{other:?}"),
     }
 }
 

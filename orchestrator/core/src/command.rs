@@ -10,18 +10,21 @@ use everstep_common::digest::InputDigest;
 use everstep_common::event::EventName;
 use everstep_common::failure::Failure;
 use everstep_common::ids::{FunctionName, QueueName};
+use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 use everstep_common::question::Question;
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 
-use crate::{Closure, Parked, SessionRequest};
+use crate::{ChildSpec, Closure, Parked, SessionRequest};
 
 /// What follows from all that has been applied.
 #[derive(Debug)]
 pub enum Decision {
     /// These commands, in this order; none if everything has been said before.
     Go(Vec<Command>),
+    /// Nothing: the run in memory went another way than its journal, which a second owner wrote to, says. Drop it and read it anew.
+    Replay,
     /// Nothing, and no command may be performed: the run stands still until someone acts.
     Parked(Parked),
 }
@@ -42,6 +45,8 @@ pub enum Command {
         digest: InputDigest,
         /// How the step is to be done.
         options: StepOptions,
+        /// What heartbeats of the attempts before said last.
+        details: Option<Bytes>,
         /// When the step must be over.
         deadline: Timestamp,
         /// Asked for by an entry that no owner has acted on before, so that no task of it can exist. Otherwise the task must
@@ -57,12 +62,40 @@ pub enum Command {
         /// When.
         at: Timestamp,
     },
-    /// Call [`crate::Run::deadline_passed`] at that time if the step is still open.
+    /// Call [`crate::Run::deadline_passed`] at that time if the step is still open, and no longer at the time told before.
     Deadline {
         /// The step.
         key: StepKey,
-        /// When the step must be over.
+        /// When the soonest of its timeouts passes.
         at: Timestamp,
+    },
+    /// Create the `begun` entry of the attempt's one execution as a fence, so that its function, which may begin once only, never does.
+    Fence {
+        /// The step.
+        key: StepKey,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The attempt timed out without its worker's word: create its `try` entry, and take its task away.
+    FailAttempt {
+        /// The step.
+        key: StepKey,
+        /// The attempt.
+        attempt: u32,
+        /// The function, for the record.
+        function: FunctionName,
+        /// The digest of the input, for the record.
+        digest: InputDigest,
+        /// Where its task may still be.
+        queue: QueueName,
+        /// What happened.
+        message: String,
+        /// What retry policies call that.
+        name: Option<String>,
+        /// What heartbeats said last.
+        details: Option<Bytes>,
+        /// When it began.
+        began: Timestamp,
     },
     /// Run the closure off the partition's thread and create its `local` entry.
     RunLocal {
@@ -99,6 +132,21 @@ pub enum Command {
         key: StepKey,
         /// When; may have passed already.
         due: Timestamp,
+    },
+    /// Start the run, once however often it is asked for, and create its `child` entry: before the start if it is attached, after it if it is
+    /// detached.
+    StartChild {
+        /// Its key.
+        key: StepKey,
+        /// How.
+        child: Box<ChildSpec>,
+    },
+    /// The child is to end: ask it to cancel. It must have been started then, for its end is awaited.
+    CancelChild {
+        /// Its key.
+        key: StepKey,
+        /// How it is started if it was not.
+        child: Box<ChildSpec>,
     },
     /// Nobody waits for the step any more: record it as cancelled and take its task away.
     CancelStep {
@@ -154,6 +202,15 @@ pub enum Command {
         /// The outcome.
         failure: Failure,
     },
+    /// Create the `local` entry. No other command comes before the run has been given that entry, or another one under the key.
+    RecordMarker {
+        /// The marker's key.
+        key: StepKey,
+        /// What it is.
+        kind: LocalKind,
+        /// What it says.
+        value: Bytes,
+    },
     /// The run is over: create its `end` entry.
     End {
         /// How it ended.
@@ -170,22 +227,31 @@ pub enum RunEnd {
     Failed(Failure),
     /// The workflow gave in to a cancel.
     Cancelled(Failure),
+    /// It was ended from outside, and its workflow was not asked.
+    Terminated(Failure),
+    /// The workflow goes on in another run, with this input.
+    Continued(Bytes),
 }
 
 impl Command {
-    /// The step, timer or closure it speaks of; `None` for [`Command::End`].
+    /// The step, timer, closure or child it speaks of; `None` for [`Command::End`].
     pub fn key(&self) -> Option<&StepKey> {
         match self {
             Self::Dispatch { key, .. }
             | Self::RetryAt { key, .. }
             | Self::Deadline { key, .. }
+            | Self::Fence { key, .. }
+            | Self::FailAttempt { key, .. }
             | Self::RunLocal { key, .. }
             | Self::Session { key, .. }
             | Self::Emit { key, .. }
             | Self::StartTimer { key, .. }
+            | Self::StartChild { key, .. }
+            | Self::CancelChild { key, .. }
             | Self::CancelStep { key, .. }
             | Self::CancelTimer { key }
             | Self::CancelLocal { key }
+            | Self::RecordMarker { key, .. }
             | Self::AskUser { key, .. }
             | Self::CloseWait { key, .. }
             | Self::Record { key, .. } => Some(key),
@@ -215,6 +281,10 @@ impl fmt::Display for Command {
             }
             Self::RetryAt { key, attempt, at } => write!(f, "retry {key} attempt {attempt} at {at}"),
             Self::Deadline { key, at } => write!(f, "deadline {key} at {at}"),
+            Self::Fence { key, attempt } => write!(f, "fence {key} attempt {attempt}"),
+            Self::FailAttempt {
+                key, attempt, message, ..
+            } => write!(f, "fail {key} attempt {attempt}: {message}"),
             Self::RunLocal { key, timeout: None, .. } => write!(f, "run {key}"),
             Self::RunLocal {
                 key,
@@ -224,6 +294,8 @@ impl fmt::Display for Command {
             Self::Session { key, session, request } => write!(f, "session {session}: {request} for {key}"),
             Self::Emit { key, event, digest, .. } => write!(f, "emit {event}({digest}) for {key}"),
             Self::StartTimer { key, due } => write!(f, "timer {key} due {due}"),
+            Self::StartChild { key, child } => write!(f, "start {child} as {key}"),
+            Self::CancelChild { key, child } => write!(f, "cancel {child} of {key}"),
             Self::CancelStep { key, .. } => write!(f, "cancel step {key}"),
             Self::CancelTimer { key } => write!(f, "cancel timer {key}"),
             Self::CancelLocal { key } => write!(f, "cancel closure {key}"),
@@ -231,6 +303,7 @@ impl fmt::Display for Command {
             Self::CloseWait { key, withdraw: true, .. } => write!(f, "withdraw {key}"),
             Self::CloseWait { key, .. } => write!(f, "close {key}"),
             Self::Record { key, failure, .. } => write!(f, "record {key}: {failure}"),
+            Self::RecordMarker { key, value, .. } => write!(f, "mark {key}: {value:?}"),
             Self::End {
                 outcome: RunEnd::Completed(value),
             } => write!(f, "end: completed with {}", InputDigest::of(value)),
@@ -240,6 +313,12 @@ impl fmt::Display for Command {
             Self::End {
                 outcome: RunEnd::Cancelled(failure),
             } => write!(f, "end: cancelled: {failure}"),
+            Self::End {
+                outcome: RunEnd::Terminated(failure),
+            } => write!(f, "end: terminated: {failure}"),
+            Self::End {
+                outcome: RunEnd::Continued(input),
+            } => write!(f, "end: continued with {}", InputDigest::of(input)),
         }
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstep_common::event::EventName;
 use everstep_common::failure::Failure;
-use everstep_common::ids::{FunctionName, RunId};
-use everstep_common::journal::Start;
+use everstep_common::ids::{FunctionName, RunId, WorkflowName};
+use everstep_common::journal::{LocalKind, Start};
 use everstep_common::question::Question;
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
@@ -18,12 +18,16 @@ use uuid::Uuid;
 use crate::board::Full;
 use crate::chance;
 use crate::combine;
+use crate::event;
+use crate::rollback;
 use crate::scope::SIGNAL_PREFIX;
 use crate::shared::Shared;
 use crate::state::State;
 use crate::waits::{Ask, NewEmit, NewLocal, NewQuestion, NewSession, NewSignal, NewStep, NewTimer};
 use crate::within::{Domain, Scoped};
-use crate::{Asked, Block, Closure, DeadlineError, Due, Emit, Local, Session, SessionRequest, Shield, Signal, Step, Timer};
+use crate::{
+    Asked, Block, Child, Closure, DeadlineError, Due, Emit, Local, RolledBack, Session, SessionRequest, Shield, Signal, Step, Timer,
+};
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
 ///
@@ -73,17 +77,27 @@ impl Context {
         self.0.with(State::is_replaying)
     }
 
+    /// Whether the run goes by the new side of a change of its code: true if it first meets the patch at the head of its journal, false if
+    /// it was further already. Recorded once, before anything that follows from it is done.
+    pub fn patched(&self, id: &str) -> bool {
+        let value = self
+            .0
+            .change(|state| state.meet(event::patch_key(id), LocalKind::Patch, |goes_on| event::side(!goes_on)));
+        value == event::side(true)
+    }
+
     /// A step: `function` is done by a worker with `input`.
     ///
     /// An input that could not be encoded, or is over the limit, is recorded as the step's outcome.
     pub fn step(&self, name: &str, function: FunctionName, input: Result<Bytes, Failure>, options: StepOptions) -> Step {
-        Step(Ask::new(
+        Step::new(Ask::new(
             self.0.clone(),
             name,
             Box::new(NewStep {
                 function,
                 input,
                 options,
+                can_be_undone: false,
             }),
         ))
     }
@@ -96,6 +110,13 @@ impl Context {
     /// A durable sleep.
     pub fn timer(&self, name: &str, due: Due) -> Timer {
         Timer(Ask::new(self.0.clone(), name, NewTimer { due }))
+    }
+
+    /// A run of another workflow, in this one's session and with its tags unless its [`ChildSpec`](crate::ChildSpec) is changed.
+    ///
+    /// It fails, and is not started, if the input could not be encoded or is over the limit.
+    pub fn child(&self, workflow: WorkflowName, version: Option<u32>, input: Result<Bytes, Failure>) -> Child {
+        Child::new(self.0.clone(), workflow, version, input)
     }
 
     /// The next signal of that name that no other wait takes, whether it has come or is yet to come.
@@ -120,7 +141,11 @@ impl Context {
     pub fn session(&self, request: SessionRequest) -> Session {
         let name = format!("session.{request}");
         let (asked, refused) = NewSession::of(self.start(), request);
-        Session::new(Ask::new(self.0.clone(), &name, asked), refused)
+        let mut ask = Ask::new(self.0.clone(), &name, asked);
+        if let Some(failure) = refused {
+            ask.refuse(failure);
+        }
+        Session(ask)
     }
 
     /// An event that is published once.
@@ -182,6 +207,11 @@ impl Context {
     /// `future` out of reach of every cancel from outside, the run's own included.
     pub fn shield<F: Future>(&self, future: F) -> Shield<F> {
         Shield::new(Domain::shield(self.0.clone()), future)
+    }
+
+    /// Undoes what steps have done that say how, newest first, each by a step of its own; out of reach of every cancel.
+    pub fn rollback(&self) -> impl Future<Output = RolledBack> + use<> {
+        self.shield(rollback::roll_back(self.0.clone()))
     }
 
     /// Whether what is asked for here brings that it is cancelled: the run is, or the block of branches that this is in.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use everstep_common::failure::Failure;
-use everstep_common::ids::WorkflowName;
+use everstep_common::ids::{RunId, WorkflowName};
 use everstep_common::trigger::Trigger;
 use futures::future::LocalBoxFuture;
 
@@ -42,6 +42,9 @@ pub enum WorkflowFailure {
     /// It gave in to a cancel: the run ends as cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// It is no failure: the run ends here, and the workflow goes on in another one with this input.
+    #[error("continued as new")]
+    Continued(Bytes),
 }
 
 /// Why a wait brought no value.
@@ -50,6 +53,14 @@ pub enum WaitError {
     /// The step or closure failed for good, or could not be asked for.
     #[error("{0}")]
     Failed(Failure),
+    /// The child ended without a value.
+    #[error("{failure}")]
+    Child {
+        /// Which run it was; unknown if that was lost with a part of the journal.
+        run: Option<RunId>,
+        /// How it ended.
+        failure: Failure,
+    },
     /// The run, or the block of branches that it belongs to, was cancelled; every wait there brings this from then on.
     #[error("cancelled with the run or branch that asked for it")]
     Cancelled,
@@ -58,7 +69,7 @@ pub enum WaitError {
 impl From<WaitError> for WorkflowFailure {
     fn from(error: WaitError) -> Self {
         match error {
-            WaitError::Failed(failure) => Self::Failed(failure),
+            WaitError::Failed(failure) | WaitError::Child { failure, .. } => Self::Failed(failure),
             WaitError::Cancelled => Self::Cancelled,
         }
     }

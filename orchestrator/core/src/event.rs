@@ -5,11 +5,12 @@ use everstep_common::digest::InputDigest;
 use everstep_common::failure::Failure;
 use everstep_common::ids::FunctionName;
 use everstep_common::journal::{
-    Attempt, Entry, EntryKey, Inbound, InboundId, InboundKind, JournalEntry, LocalKind, Start, StepResult,
+    Attempt, Child, Entry, EntryKey, Inbound, InboundId, InboundKind, JournalEntry, Local, LocalKind, Start, StepResult,
 };
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::question::Reply;
+use everstep_common::wire;
 use jiff::Timestamp;
 
 /// One entry of a run's journal.
@@ -41,9 +42,9 @@ pub enum EventBody {
 /// What is recorded under a step key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
-    /// The outcome of a step.
+    /// The outcome of a step, or of a child.
     Step {
-        /// Which function it was of.
+        /// Which function it was of; for a child, its workflow.
         function: FunctionName,
         /// The digest of the function's input.
         digest: InputDigest,
@@ -52,12 +53,19 @@ pub enum Record {
     },
     /// A failed attempt of a step.
     Try(u32, Box<Attempt>),
-    /// An execution of an attempt began.
-    Begun(u32),
+    /// An execution of an attempt began; or, as a fence, none ever will.
+    Begun {
+        /// Which attempt.
+        attempt: u32,
+        /// Whether the orchestrator wrote it, so that none does.
+        fence: bool,
+    },
     /// What a closure brought.
     Local(LocalKind, Result<Bytes, Failure>),
     /// A timer fired.
     Timer,
+    /// A child is named.
+    Child(Box<Child>),
     /// Somebody replied to a question.
     Answer(Box<Answered>),
     /// A question is no longer asked.
@@ -122,16 +130,60 @@ fn body(key: &EntryKey, entry: Entry, stored: Option<Bytes>) -> Option<EventBody
         }
         (EntryKey::Local(key), Entry::Local(local)) => (key, Record::Local(local.kind, result(local.result, stored)?)),
         (EntryKey::Try(key, number), Entry::Try(attempt)) => (key, Record::Try(*number, Box::new(attempt))),
-        (EntryKey::Begun(key, attempt, _), Entry::Begun(_)) => (key, Record::Begun(*attempt)),
+        (EntryKey::Begun(key, attempt, _), Entry::Begun(begun)) => {
+            let (attempt, fence) = (*attempt, begun.fence);
+            (key, Record::Begun { attempt, fence })
+        }
         (EntryKey::Timer(key), Entry::Timer(_)) => (key, Record::Timer),
+        (EntryKey::Child(key), Entry::Child(child)) => (key, Record::Child(Box::new(child))),
         (key, entry) => unreachable!("entries are decoded by the kind of their key: {key} holds {entry:?}"),
     };
     Some(EventBody::About(key.clone(), record))
 }
 
+/// Under which key it is recorded which version a run is pinned to that was started without one.
+pub(crate) fn version_key() -> StepKey {
+    StepKey::from_path("version")
+}
+
+/// Under which key it is recorded on which side of a patch a run is.
+pub(crate) fn patch_key(id: &str) -> StepKey {
+    StepKey::from_path(&format!("patched({id})"))
+}
+
+/// What the marker of a patch holds.
+pub(crate) fn side(is_new: bool) -> Bytes {
+    wire::encode_value(&is_new).expect("a truth can be encoded")
+}
+
+/// What the marker of a version holds.
+pub(crate) fn version(version: u32) -> Bytes {
+    wire::encode_value(&version).expect("a number can be encoded")
+}
+
+/// The marker that an entry is, if it is one.
+pub(crate) fn marker(entry: &JournalEntry) -> Option<(StepKey, LocalKind, Bytes)> {
+    match (&entry.key, &entry.entry) {
+        (
+            EntryKey::Local(key),
+            Entry::Local(Local {
+                kind: kind @ (LocalKind::Patch | LocalKind::Version),
+                result: StepResult::Value(Payload::Inline(value)),
+            }),
+        ) => Some((key.clone(), *kind, value.clone())),
+        _ => None,
+    }
+}
+
+/// The version that a run is pinned to by a marker, if the entry is one.
+pub fn pinned_version(entry: &JournalEntry) -> Option<u32> {
+    let (key, _, value) = marker(entry).filter(|(_, kind, _)| *kind == LocalKind::Version)?;
+    (key == version_key()).then(|| wire::decode_value(&value).ok()).flatten()
+}
+
 fn from_outside(id: &InboundId, inbound: Inbound, stored: Option<Bytes>) -> Option<EventBody> {
     Some(match inbound.kind {
-        InboundKind::Cancel | InboundKind::Resume { .. } => EventBody::In(inbound),
+        InboundKind::Cancel | InboundKind::Terminate | InboundKind::Resume { .. } => EventBody::In(inbound),
         InboundKind::Signal { name, value: payload } => EventBody::Signal(name.into(), value(&payload, stored)?),
         InboundKind::Withdrawn { wait } => EventBody::About(wait, Record::Withdrawn),
         InboundKind::Answer { wait, reply, groups } => {

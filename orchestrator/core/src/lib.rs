@@ -7,7 +7,7 @@
 //! One [`Run`] is one execution of a workflow in memory. It is given the entries of its journal one at a time, in stream
 //! order ([`Run::apply`]), polls the workflow's future to quiescence after each, and at the head of the journal says what is
 //! to be done ([`Run::decide`]). The workflow sees the run through its [`Context`]; what the context gives out are plain
-//! futures ([`Step`], [`Timer`], [`Local`], [`Session`], [`Signal`], [`Asked`]), so every combinator of the `futures` crate that polls in a
+//! futures ([`Step`], [`Timer`], [`Local`], [`Session`], [`Signal`], [`Asked`], [`Child`]), so every combinator of the `futures` crate that polls in a
 //! fixed order works.
 //!
 //! *Architecture invariant:* nothing here reads a clock, draws a random number, spawns, logs, or knows of tokio or NATS. A run
@@ -28,6 +28,7 @@ mod event;
 mod guard;
 mod limits;
 mod parked;
+mod rollback;
 mod root;
 mod run;
 mod scope;
@@ -44,9 +45,10 @@ pub use combine::{Block, Collected, DeadlineError, Fan, Shield};
 pub use command::{Command, Decision, RunEnd};
 pub use context::Context;
 pub use definition::{Definition, Factory, WaitError, WorkflowFailure};
-pub use event::{Answered, Event, EventBody, MissingPayload, Record};
+pub use event::{Answered, Event, EventBody, MissingPayload, Record, pinned_version};
 pub use limits::Limits;
 pub use parked::{AskedKey, Mismatch, Parked, RecordedKey, TooMany, WaitKind};
+pub use rollback::{RolledBack, Undo};
 pub use run::{OpenKind, OpenWait, Run};
-pub use waits::{Asked, Closure, Due, Emit, Local, Session, SessionChange, SessionRequest, Signal, Step, Timer};
+pub use waits::{Asked, Child, ChildSpec, Closure, Due, Emit, Local, Session, SessionChange, SessionRequest, Signal, Step, Timer};
 pub use within::Scoped;

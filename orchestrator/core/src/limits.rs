@@ -1,6 +1,6 @@
 //! What one run may use, so that one run's mistake stays its own.
 
-use everstep_common::limits::{JOURNAL_ENTRIES_MAX, SIGNALS_UNREAD_MAX, STEPS_IN_FLIGHT_MAX};
+use everstep_common::limits::{CHILDREN_OPEN_MAX, JOURNAL_ENTRIES_MAX, SIGNALS_UNREAD_MAX, STEPS_IN_FLIGHT_MAX};
 
 /// The bounds of one run. Beyond them it is parked, not failed: code that asks for less can be deployed and goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct Limits {
     pub entries: usize,
     /// Steps open at the same time.
     pub steps_open: usize,
+    /// Children open at the same time.
+    pub children_open: usize,
     /// Signals that have come and were not taken.
     pub signals_kept: usize,
     /// Polls of the workflow for one entry. An honest workflow needs a handful; one that wakes itself for ever needs more than
@@ -21,6 +23,7 @@ impl Default for Limits {
         Self {
             entries: JOURNAL_ENTRIES_MAX,
             steps_open: STEPS_IN_FLIGHT_MAX,
+            children_open: CHILDREN_OPEN_MAX,
             signals_kept: SIGNALS_UNREAD_MAX,
             polls_per_entry: 100_000,
         }

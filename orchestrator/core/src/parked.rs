@@ -39,6 +39,8 @@ pub enum Parked {
         workflow: WorkflowName,
         /// The version it is pinned to.
         version: Option<u32>,
+        /// The versions that this orchestrator has of it.
+        known: Vec<u32>,
     },
     /// Code and journal disagree.
     Nondeterministic(Mismatch),
@@ -64,6 +66,13 @@ pub enum TooMany {
         /// The bound.
         limit: usize,
     },
+    /// Children open at the same time.
+    Children {
+        /// How many there are.
+        open: usize,
+        /// The bound.
+        limit: usize,
+    },
     /// Signals that have come and were not taken.
     Signals {
         /// The bound.
@@ -76,6 +85,17 @@ pub enum TooMany {
 pub enum Mismatch {
     /// The same key, another function.
     Function {
+        /// The key.
+        key: StepKey,
+        /// What the journal says.
+        recorded: FunctionName,
+        /// What the code asks for.
+        asked: FunctionName,
+        /// The entry.
+        sequence: u64,
+    },
+    /// The same key, another workflow of a child.
+    Workflow {
         /// The key.
         key: StepKey,
         /// What the journal says.
@@ -146,6 +166,12 @@ pub enum WaitKind {
     Session,
     /// An event that it emits.
     Event,
+    /// Which version of the code a run goes by, or on which side of a patch it is.
+    Marker,
+    /// A child.
+    Child,
+    /// A child that is not waited for.
+    Detached,
 }
 
 /// Something recorded under a key.
@@ -155,7 +181,7 @@ pub struct RecordedKey {
     pub key: StepKey,
     /// What it was.
     pub kind: WaitKind,
-    /// The function, for a step.
+    /// The function, for a step; the workflow, for a child.
     pub function: Option<FunctionName>,
     /// The first entry that speaks of it.
     pub sequence: u64,
@@ -168,7 +194,7 @@ pub struct AskedKey {
     pub key: StepKey,
     /// What it is.
     pub kind: WaitKind,
-    /// The function, for a step.
+    /// The function, for a step; the workflow, for a child.
     pub function: Option<FunctionName>,
 }
 
@@ -220,15 +246,23 @@ impl fmt::Display for Parked {
             Self::NoCode {
                 workflow,
                 version: Some(version),
-            } => write!(
-                f,
-                "no code: no orchestrator has workflow {workflow} in version {version}, to which the run is pinned. \
-                 Deploy an orchestrator that has it, and the run goes on",
-            ),
-            Self::NoCode { workflow, version: None } => {
+                known,
+            } => {
                 write!(
                     f,
-                    "no code: no orchestrator has workflow {workflow}. Deploy an orchestrator that has it, and the run goes on"
+                    "no code: the run began with version {version} of workflow {workflow} and is pinned to it, and this orchestrator does not have that version"
+                )?;
+                if !known.is_empty() {
+                    write!(f, " (it has {})", versions(known))?;
+                }
+                f.write_str(". Deploy one that has it, with the others if there are any, and the run goes on by itself")
+            }
+            Self::NoCode {
+                workflow, version: None, ..
+            } => {
+                write!(
+                    f,
+                    "no code: no orchestrator has workflow {workflow}. Deploy an orchestrator that has it, and the run goes on by itself"
                 )
             }
             Self::Nondeterministic(mismatch) => write!(f, "nondeterministic: {mismatch}"),
@@ -251,7 +285,7 @@ impl fmt::Display for TooMany {
             Self::Keys { limit } => write!(
                 f,
                 "the run asks for more than {limit} steps, timers and closures, the limit on keys of one run. \
-                 Split the work over several runs",
+                 Split the work over several runs, or go on in another one with ctx.continue_as_new",
             ),
             Self::Entries { limit } => write!(
                 f,
@@ -262,6 +296,11 @@ impl fmt::Display for TooMany {
                 f,
                 "{open} steps are open at the same time and the limit of one run is {limit}. Bound the fan-out, for instance with \
                  ctx.batch, deploy, and resume the run; nothing has been sent",
+            ),
+            Self::Children { open, limit } => write!(
+                f,
+                "{open} children are open at the same time and the limit of one run is {limit}. Bound the fan-out, for instance with \
+                 ctx.batch, deploy, and resume the run; none of these has been started",
             ),
             Self::Signals { limit } => write!(
                 f,
@@ -282,6 +321,14 @@ impl fmt::Display for Mismatch {
                 sequence,
             } => format!(
                 "under key {key} the journal holds the outcome of function {recorded} (entry {sequence}), and the code asks for function {asked}",
+            ),
+            Self::Workflow {
+                key,
+                recorded,
+                asked,
+                sequence,
+            } => format!(
+                "under key {key} the journal holds a child of workflow {recorded} (entry {sequence}), and the code asks for one of workflow {asked}",
             ),
             Self::Input {
                 key,
@@ -330,6 +377,12 @@ impl fmt::Display for Mismatch {
     }
 }
 
+fn versions(known: &[u32]) -> String {
+    let noun = if known.len() == 1 { "version" } else { "versions" };
+    let known: Vec<_> = known.iter().map(u32::to_string).collect();
+    format!("{noun} {}", known.join(", "))
+}
+
 fn short(digest: &InputDigest) -> String {
     format!("{digest:?}")
 }
@@ -352,6 +405,9 @@ impl fmt::Display for WaitKind {
             Self::Question => "question",
             Self::Session => "session operation",
             Self::Event => "event",
+            Self::Marker => "marker of the code's version",
+            Self::Child => "child",
+            Self::Detached => "detached child",
         })
     }
 }

@@ -14,8 +14,8 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
-use everstep_common::ids::{FunctionName, RunId};
-use everstep_common::journal::{Inbound, InboundKind, Start};
+use everstep_common::ids::{FunctionName, RunId, WorkflowName};
+use everstep_common::journal::{Inbound, InboundKind, JournalEntry, LocalKind, Start};
 use everstep_common::key::StepKey;
 use everstep_common::limits::PAYLOAD_BYTES_MAX;
 use everstep_common::payload::TooLarge;
@@ -24,12 +24,13 @@ use futures::future::LocalBoxFuture;
 use jiff::Timestamp;
 
 use crate::aftermath::Aftermath;
+use crate::event;
 use crate::guard::guarded;
 use crate::parked::{Parked, TooMany};
 use crate::root::Root;
 use crate::shared::Shared;
 use crate::state::{DomainId, State};
-use crate::waits::{StepWait, Wait};
+use crate::waits::Wait;
 use crate::{Command, Context, Decision, Definition, Event, EventBody, Limits, RunEnd, WorkflowFailure};
 
 /// What is said of a run that returns that it is cancelled, and is not.
@@ -122,6 +123,17 @@ pub enum OpenKind {
     Session,
     /// An event that it emits.
     Event,
+    /// A child.
+    Child {
+        /// Its workflow.
+        workflow: WorkflowName,
+        /// Which run it is, as far as that is recorded.
+        run: Option<RunId>,
+        /// Whether only its start is waited for.
+        detached: bool,
+        /// Whether it was asked to end.
+        cancelled: bool,
+    },
 }
 
 impl OpenWait {
@@ -154,6 +166,26 @@ impl Run {
         }
     }
 
+    /// Reads a marker ahead: an entry of the journal that will be applied later. All of them are to be foreseen before the start is applied.
+    pub fn foresee(&mut self, entry: &JournalEntry) {
+        if let Some((key, kind, value)) = event::marker(entry) {
+            self.shared.change(|state| state.foresee(key, kind, value));
+        }
+    }
+
+    /// Pins the run, which was started without a version, to that of its code, unless the journal says that this is done.
+    pub fn pin_version(&mut self) {
+        let version = self.definition.version;
+        self.shared.change(|state| {
+            state.meet(event::version_key(), LocalKind::Version, |_| event::version(version));
+        });
+    }
+
+    /// Whether only markers may be recorded for now: what else follows waits for them.
+    pub fn is_holding(&self) -> bool {
+        self.shared.with(State::is_holding)
+    }
+
     /// Applies the next entry and polls the workflow to quiescence.
     ///
     /// Entries come in stream order; one at or below [`Run::applied`] is applied already and is ignored. The first is the start.
@@ -167,13 +199,24 @@ impl Run {
     ///
     /// Each command comes once while the run lives in memory. After a reload all that is still open comes again.
     pub fn decide(&mut self) -> Decision {
+        if self.shared.with(State::has_diverged) {
+            return Decision::Replay;
+        }
         if let Some(obstacle) = self.obstacle() {
             return Decision::Parked(obstacle);
         }
         let mut commands = match self.stage {
+            // Nothing that the workflow still wanted is done.
+            Stage::Returned {
+                outcome: RunEnd::Terminated(_),
+                ..
+            } => Vec::new(),
             Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.change(State::commands),
             _ => Vec::new(),
         };
+        if self.shared.with(State::is_holding) {
+            return Decision::Go(commands);
+        }
         if let Stage::Returned {
             outcome,
             told: told @ false,
@@ -193,9 +236,25 @@ impl Run {
             .change(|state| state.change_step(key, |step| step.retry_due(attempt)));
     }
 
-    /// The time of a [`Command::Deadline`] has come; the next [`Run::decide`] records it if the step is still open.
-    pub fn deadline_passed(&mut self, key: &StepKey) {
-        self.shared.change(|state| state.change_step(key, StepWait::deadline_passed));
+    /// The time of a [`Command::Deadline`] has come; the next [`Run::decide`] says what follows if the step is still open.
+    pub fn deadline_passed(&mut self, key: &StepKey, at: Timestamp) {
+        self.shared
+            .change(|state| state.change_step(key, |step| step.deadline_passed(at)));
+    }
+
+    /// A heartbeat of a function was heard. Nothing follows from it but that the attempt does not time out for want of one.
+    pub fn heartbeat(&mut self, key: &StepKey, attempt: u32, details: Option<Bytes>, at: Timestamp) {
+        self.shared.change(|state| {
+            state.change_step(key, |step| {
+                step.heartbeat(Some(attempt), details, at);
+                false
+            });
+        });
+    }
+
+    /// Heartbeats are heard from now on; those before may have been missed.
+    pub fn listen_from(&mut self, at: Timestamp) {
+        self.shared.change(|state| state.listen_from(at));
     }
 
     /// What the workflow waits for, in the order asked.
@@ -259,6 +318,11 @@ impl Run {
     /// Whether it was asked to cancel.
     pub fn is_cancelling(&self) -> bool {
         self.cancelled.is_some()
+    }
+
+    /// Whether there are children that it started, and was to wait for, whose ends it does not know.
+    pub fn has_children(&self) -> bool {
+        self.shared.with(State::has_children)
     }
 
     /// Whether its end is applied.
@@ -333,6 +397,10 @@ impl Run {
                 self.cancelled.get_or_insert(inbound.reason.unwrap_or_default());
                 Some(self.shared.change(|state| state.cancel(DomainId::RUN)))
             }
+            InboundKind::Terminate => {
+                self.terminate(inbound.reason.unwrap_or_default());
+                None
+            }
             InboundKind::Resume { accept_unasked } => {
                 if accept_unasked {
                     self.shared.change(State::accept_unasked);
@@ -342,6 +410,12 @@ impl Run {
             // What is for a wait comes as an event of its own.
             InboundKind::Signal { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => None,
         }
+    }
+
+    /// It is over as it stands: its code is not polled again, and no cancel follows.
+    fn terminate(&mut self, reason: String) {
+        let outcome = RunEnd::Terminated(Failure::new(FailureKind::Terminated, reason));
+        self.leave(Stage::Returned { outcome, told: false });
     }
 
     fn end(&mut self) -> Option<Aftermath> {
@@ -382,11 +456,16 @@ impl Run {
 
     fn outcome(&self, returned: Result<Bytes, WorkflowFailure>) -> RunEnd {
         match returned {
-            Ok(value) if value.len() > PAYLOAD_BYTES_MAX => RunEnd::Failed(Failure::new(
+            Ok(value) | Err(WorkflowFailure::Continued(value)) if value.len() > PAYLOAD_BYTES_MAX => RunEnd::Failed(Failure::new(
                 FailureKind::Invalid,
                 TooLarge { bytes: value.len() }.to_string(),
             )),
             Ok(value) => RunEnd::Completed(value),
+            // Whoever asked for a cancel asked for that of the run that would follow, too.
+            Err(WorkflowFailure::Continued(input)) => match &self.cancelled {
+                Some(reason) => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone())),
+                None => RunEnd::Continued(input),
+            },
             Err(WorkflowFailure::Failed(failure)) => RunEnd::Failed(failure),
             Err(WorkflowFailure::Cancelled) => match &self.cancelled {
                 Some(reason) => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone())),
@@ -401,6 +480,10 @@ impl Run {
         match &self.stage {
             Stage::New | Stage::Ended => return None,
             Stage::Parked(parked) => return Some(parked.clone()),
+            Stage::Returned {
+                outcome: RunEnd::Terminated(_),
+                ..
+            } => return None,
             Stage::Running(_) | Stage::Returned { .. } => {}
         }
         if self.root.is_foreign() {

@@ -4,6 +4,8 @@
 //! user's dropped, since any of these may use the context and so borrow the state again.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::thread;
@@ -12,11 +14,11 @@ use everstep_common::ids::RunId;
 use everstep_common::journal::Start;
 use everstep_common::key::StepKey;
 
-use crate::Limits;
 use crate::board::Board;
 use crate::scope::Scope;
 use crate::state::{DomainId, Refusal, State};
 use crate::waits::{Answer, Family, WaitId};
+use crate::{Limits, Undo};
 
 /// What a run and the contexts of its workflow share.
 pub(crate) struct Shared {
@@ -27,6 +29,8 @@ pub(crate) struct Shared {
     /// The domain that new waits belong to.
     domain: Cell<DomainId>,
     state: RefCell<State>,
+    /// How steps are undone, by key. The functions in it are the user's.
+    undos: RefCell<HashMap<StepKey, Undo>>,
     /// What the workflow keeps and shows; plain data, borrowed for a moment only.
     pub(crate) board: RefCell<Board>,
 }
@@ -40,6 +44,7 @@ impl Shared {
             scope: RefCell::new(Scope::root()),
             domain: Cell::new(DomainId::RUN),
             state,
+            undos: RefCell::default(),
             board: RefCell::default(),
         })
     }
@@ -76,6 +81,23 @@ impl Shared {
             return Err(refusal);
         }
         Ok(self.change(|state| state.open(key, family, self.domain())))
+    }
+
+    /// How a step is undone. A key is asked for once, so what was said first counts.
+    pub(crate) fn set_undo(&self, key: StepKey, undo: Undo) {
+        let spare = match self.undos.borrow_mut().entry(key) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(undo);
+                None
+            }
+            Entry::Occupied(_) => Some(undo),
+        };
+        drop(spare);
+    }
+
+    /// How a step is undone, if anybody said so.
+    pub(crate) fn undo_of(&self, key: &StepKey) -> Option<Undo> {
+        self.undos.borrow().get(key).cloned()
     }
 
     /// The answer if it is granted; otherwise the task of `cx` is woken when it is.

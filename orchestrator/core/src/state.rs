@@ -4,8 +4,10 @@
 //! [`crate::shared`], which knows when nothing is borrowed.
 
 mod domains;
+mod done;
 mod kept;
 mod mailbox;
+mod markers;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -15,19 +17,23 @@ use std::task::Waker;
 
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::RunId;
+use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
 use crate::aftermath::Aftermath;
 use crate::event::Record;
-use crate::parked::{AskedKey, Mismatch, Parked, TooMany};
+use crate::parked::{AskedKey, Mismatch, Parked, TooMany, WaitKind};
 use crate::waits::{Answer, Family, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
 use crate::{Command, Limits, WaitError};
 
 pub(crate) use domains::DomainId;
 use domains::Domains;
+use done::Done;
+pub(crate) use done::ToUndo;
 use kept::Kept;
 use mailbox::Mailbox;
+use markers::Markers;
 
 /// Of one run: what is asked, what is recorded, and how they agree.
 pub(crate) struct State {
@@ -46,6 +52,10 @@ pub(crate) struct State {
     domains: Domains,
     kept: Kept,
     mailbox: Mailbox,
+    /// Which code it goes by.
+    markers: Markers,
+    /// What can be undone.
+    done: Done,
     /// What was there before it was asked for, by sequence; granted one at a time.
     grants: BTreeMap<u64, Grant>,
     /// Found while the workflow was polled; the first one counts.
@@ -83,6 +93,8 @@ impl State {
             domains: Domains::default(),
             kept: Kept::default(),
             mailbox: Mailbox::default(),
+            markers: Markers::default(),
+            done: Done::default(),
             grants: BTreeMap::new(),
             trouble: None,
             fingerprint: DefaultHasher::new(),
@@ -112,7 +124,13 @@ impl State {
     }
 
     pub(crate) fn has_open(&self) -> bool {
-        self.waits.open() > 0
+        self.waits.open() > 0 || self.done.is_waited_for()
+    }
+
+    /// Whether a child may be running that is not detached, waited for still or not.
+    pub(crate) fn has_children(&self) -> bool {
+        let mut unended = self.waits.iter().filter(|wait| !wait.recorded && !wait.unsent);
+        unended.any(|wait| wait.family.kind() == WaitKind::Child)
     }
 
     pub(crate) fn fingerprint(&self) -> u64 {
@@ -191,6 +209,10 @@ impl State {
     pub(crate) fn record(&mut self, key: StepKey, record: Record) -> Aftermath {
         let (sequence, time) = (self.sequence, self.time);
         let Some(id) = self.waits.find(&key) else {
+            if let Record::Local(kind @ (LocalKind::Patch | LocalKind::Version), Ok(value)) = record {
+                self.markers.recorded(key, kind, value);
+                return Aftermath::default();
+            }
             self.kept.keep(key, record, sequence, time);
             return Aftermath::default();
         };
@@ -212,7 +234,14 @@ impl State {
             }
             Ok(Received::Answer(result)) => {
                 wait.recorded = true;
+                if let (Ok(value), true) = (&result, wait.family.can_be_undone()) {
+                    self.done.add(sequence, wait.key.clone(), value.clone());
+                }
                 Some(result.map_err(WaitError::Failed))
+            }
+            Ok(Received::Ended(answer)) => {
+                wait.recorded = true;
+                Some(answer)
             }
             Ok(Received::Decided(result)) => Some(result.map_err(WaitError::Failed)),
             Ok(Received::Over) => {
@@ -230,6 +259,7 @@ impl State {
     fn answer(&mut self, id: WaitId, answer: Answer) -> Aftermath {
         let open = self.waits[id].is_open();
         let waker = open.then(|| self.waits.settle(id, Status::Ready(Box::new(answer)))).flatten();
+        let rollbacks = self.done.recorded(id);
         let wait = &mut self.waits[id];
         let closures = wait.family.settle().into_iter().collect();
         // What is answered by the entry in which it was asked has nothing out that could be taken back.
@@ -238,7 +268,7 @@ impl State {
             self.waits.list(id);
         }
         Aftermath {
-            wakers: waker.into_iter().collect(),
+            wakers: waker.into_iter().chain(rollbacks).collect(),
             closures,
         }
     }
@@ -290,8 +320,17 @@ impl State {
         // same if other code asked it before.
         let sent = self.waits[id].asked_at < self.sequence || self.waits[id].family.is_shown();
         let wakers = self.waits.settle(id, status).into_iter().collect();
-        let Wait { key, family, unsent, .. } = &mut self.waits[id];
+        let Wait {
+            key,
+            family,
+            unsent,
+            recorded,
+            ..
+        } = &mut self.waits[id];
         *unsent = !sent;
+        if sent && !*recorded && family.can_be_undone() {
+            self.done.give_up(id);
+        }
         (self.sequence, &*key, why).hash(&mut self.fingerprint);
         let closures = if sent { family.give_up() } else { family.close() };
         self.waits.list(id);
@@ -316,12 +355,31 @@ impl State {
         for id in waits {
             let cancelled = Status::Ready(Box::new(Err(WaitError::Cancelled)));
             if self.waits[id].is_open() {
+                if self.outlasts_cancel(id) {
+                    continue;
+                }
                 aftermath.add(self.give_up(id, cancelled, "cancelled"));
             } else {
                 self.give_back(id, cancelled);
             }
         }
         aftermath
+    }
+
+    /// Whether what a cancel reaches is waited for all the same: a child that may have been started is asked to end, and ends in its own
+    /// time.
+    fn outlasts_cancel(&mut self, id: WaitId) -> bool {
+        let Wait {
+            key, family, asked_at, ..
+        } = &mut self.waits[id];
+        let Family::Child(child) = family else { return false };
+        if *asked_at == self.sequence && !child.is_named() {
+            return false;
+        }
+        child.stop();
+        (self.sequence, &*key, "asked to end").hash(&mut self.fingerprint);
+        self.waits.list(id);
+        true
     }
 
     /// A domain inside another one begins. A shield is out of reach of cancels from further out.
@@ -359,7 +417,8 @@ impl State {
     /// From now on nothing is asked for or cancelled. Hands out all that is the user's.
     pub(crate) fn close(&mut self) -> Aftermath {
         self.closed = true;
-        let (wakers, closures) = self.waits.take_foreign();
+        let (mut wakers, closures) = self.waits.take_foreign();
+        wakers.append(&mut self.done.take_waiting());
         Aftermath { wakers, closures }
     }
 
@@ -371,6 +430,11 @@ impl State {
         if matches!(wait.status, Status::Open) && change(step) {
             self.waits.list(id);
         }
+    }
+
+    /// Heartbeats of open steps are heard from now on.
+    pub(crate) fn listen_from(&mut self, at: Timestamp) {
+        self.waits.each_open_step(|step| step.heartbeat(None, None, at));
     }
 
     /// What stands recorded and was never asked for, or goes over a limit.
@@ -396,12 +460,18 @@ impl State {
 
     fn too_many_open(&self) -> Option<Parked> {
         let (open, limit) = (self.waits.open_steps(), self.limits.steps_open);
-        (open > limit).then_some(Parked::TooManySteps(TooMany::Open { open, limit }))
+        let steps = (open > limit).then_some(TooMany::Open { open, limit });
+        let (open, limit) = (self.waits.open_children(), self.limits.children_open);
+        let children = (open > limit).then_some(TooMany::Children { open, limit });
+        steps.or(children).map(Parked::TooManySteps)
     }
 
     /// What is to be done and has not been said yet.
     pub(crate) fn commands(&mut self) -> Vec<Command> {
-        let mut commands = Vec::new();
+        let mut commands = self.markers.commands();
+        if self.is_holding() {
+            return commands;
+        }
         for id in self.waits.take_changed() {
             let wait = &mut self.waits[id];
             match wait.status {

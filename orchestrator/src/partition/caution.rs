@@ -86,7 +86,7 @@ impl Partition {
 
     /// A run that waits for code has its partition offered to an orchestrator that has it.
     pub(super) fn say_what_is_lacking(&self, parked: &Parked) {
-        if let Parked::NoCode { workflow, version } = parked {
+        if let Parked::NoCode { workflow, version, .. } = parked {
             self.caution.tenure.lacks(Needed {
                 workflow: workflow.clone(),
                 version: *version,

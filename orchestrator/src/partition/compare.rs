@@ -33,7 +33,7 @@ impl Partition {
         // One that cannot be read, or is gone by now, is not compared.
         let Ok(journal) = journal else { return };
         let Some((start, started)) = journal.start() else { return };
-        let (Ok(mut again), about) = self.begin_run(run, start, started, journal.until) else {
+        let (Ok(mut again), about) = self.begin_run(run, start, started, journal.until, &journal.entries) else {
             return;
         };
         let _polled = self.polled.enter(run);

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, QueueName, RunId};
-use everstep_common::journal::{Entry, EntryKey, Fired, Inbound, InboundKind, LocalKind, StepOutcome, StepResult};
+use everstep_common::journal::{
+    Attempt, AttemptError, Begun, Entry, EntryKey, Fired, Inbound, InboundKind, Local, LocalKind, StepOutcome, StepResult,
+};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::question::{Question, answer_slot};
@@ -33,6 +35,11 @@ impl Partition {
                 commands.into_iter().for_each(|command| self.command(run, command, &origin));
                 self.tell_waits(run);
             }
+            // A predecessor's choice was recorded before ours: the journal's counts.
+            Decision::Replay => {
+                self.discard(run);
+                self.load_newest(run);
+            }
             Decision::Parked(parked) => {
                 let (sequence, about, cancelling) = (live.run.applied(), live.about.clone(), live.run.is_cancelling());
                 self.park(run, sequence, &parked, about, cancelling);
@@ -49,9 +56,11 @@ impl Partition {
                 input,
                 digest,
                 options,
+                details,
                 deadline,
                 fresh,
             } => {
+                let announce = options.is_announced();
                 let task = Task {
                     run: run.clone(),
                     key,
@@ -60,10 +69,13 @@ impl Partition {
                     input: Payload::unit(),
                     digest,
                     timeout: options.timeout,
+                    heartbeat_timeout: options.heartbeat_timeout,
+                    details,
+                    announce,
                     deadline,
                     at_most_once: options.at_most_once,
                     check: !fresh,
-                    traceparent: self.slots.live(run).and_then(|live| live.about.traceparent.clone()),
+                    traceparent: self.traceparent_of(run),
                 };
                 self.dispatch(options.queue, task, input, origin);
             }
@@ -71,6 +83,44 @@ impl Partition {
             Command::StartTimer { key, due } => self.schedule(run, TimerSort::Sleep, key, due, 0, origin),
             // In memory only: a schedule is made when the run is dropped from memory, and a successor arms it anew.
             Command::Deadline { key, at } => self.wheel.arm(at, WakeUp::new(run, TimerSort::Deadline, &key), 0),
+            Command::Fence { key, attempt } => {
+                let fence = Begun {
+                    by: self.process().clone(),
+                    incarnation: String::new(),
+                    fence: true,
+                };
+                let create = Effect::Create {
+                    run: run.clone(),
+                    // That of the one execution that there may be.
+                    key: EntryKey::Begun(key, attempt, 1),
+                    entry: Entry::Begun(fence),
+                };
+                self.perform(origin.clone(), create);
+            }
+            Command::FailAttempt {
+                key,
+                attempt,
+                function,
+                digest,
+                queue,
+                message,
+                name,
+                details,
+                began,
+            } => {
+                let failed = Attempt {
+                    function,
+                    digest,
+                    error: AttemptError::Timeout,
+                    message,
+                    name,
+                    details,
+                    retry_after: None,
+                    by: self.process().clone(),
+                    began,
+                };
+                self.fail_attempt(run, key, attempt, queue, failed, origin);
+            }
             Command::CancelTimer { key } => self.unschedule(run, TimerSort::Sleep, key, origin),
             Command::AskUser { key, question } => self.ask_user(run, key, &question, origin),
             Command::CloseWait { key, deadline, withdraw } => {
@@ -91,6 +141,32 @@ impl Partition {
             }
             Command::Session { key, session, request } => self.run_session(run.clone(), key, session, request, origin),
             Command::Emit { key, event, data, .. } => self.run_emit(run.clone(), key, event, data, origin),
+            Command::StartChild { key, child } => {
+                let traceparent = self.traceparent_of(run);
+                let run = run.clone();
+                self.perform(
+                    origin.clone(),
+                    Effect::StartChild {
+                        run,
+                        key,
+                        child,
+                        traceparent,
+                    },
+                );
+            }
+            Command::CancelChild { key, child } => {
+                let traceparent = self.traceparent_of(run);
+                let run = run.clone();
+                self.perform(
+                    origin.clone(),
+                    Effect::CancelChild {
+                        run,
+                        key,
+                        child,
+                        traceparent,
+                    },
+                );
+            }
             Command::CancelLocal { key } => self.cancel_closure(run, &key),
             Command::CancelStep {
                 key,
@@ -114,6 +190,15 @@ impl Partition {
                 let outcome = self.failed_step(function, digest, attempt, failure);
                 self.record_step(run, key, queue, outcome, origin);
             }
+            Command::RecordMarker { key, kind, value } => {
+                let result = StepResult::Value(Payload::Inline(value));
+                let create = Effect::Create {
+                    run: run.clone(),
+                    key: EntryKey::Local(key),
+                    entry: Entry::Local(Local { kind, result }),
+                };
+                self.perform(origin.clone(), create);
+            }
             Command::End { outcome } => self.perform(
                 origin.clone(),
                 Effect::End {
@@ -122,6 +207,10 @@ impl Partition {
                 },
             ),
         }
+    }
+
+    fn traceparent_of(&mut self, run: &RunId) -> Option<String> {
+        self.slots.live(run).and_then(|live| live.about.traceparent.clone())
     }
 
     fn dispatch(&mut self, queue: QueueName, task: Task, input: Bytes, origin: &Origin) {
@@ -168,14 +257,29 @@ impl Partition {
 
     /// The orchestrator's own word on a step; whatever task it still has is taken back.
     fn record_step(&mut self, run: &RunId, key: StepKey, queue: QueueName, outcome: StepOutcome, origin: &Origin) {
-        let create = Effect::Create {
+        let take_back = Effect::TakeBack {
+            queue,
             run: run.clone(),
-            key: EntryKey::Step(key.clone()),
-            entry: Entry::Step(outcome),
+            key,
+            attempt: None,
+            entry: Some(Box::new(Entry::Step(outcome))),
+            under_way: self.slots.live(run).is_some_and(|live| live.effects > 0 || live.read_back),
         };
-        self.perform(origin.clone(), create);
-        let run = run.clone();
-        self.perform(None, Effect::CancelTask { queue, run, key });
+        self.perform(origin.clone(), take_back);
+    }
+
+    /// The orchestrator's word on one attempt; its task is taken back, and not that of the attempt that follows.
+    fn fail_attempt(&mut self, run: &RunId, key: StepKey, attempt: u32, queue: QueueName, failed: Attempt, origin: &Origin) {
+        tracing::warn!(%run, %key, attempt, message = failed.message, "an attempt timed out without its worker's word");
+        let take_back = Effect::TakeBack {
+            queue,
+            run: run.clone(),
+            key,
+            attempt: Some((failed.function.clone(), attempt)),
+            entry: Some(Box::new(Entry::Try(failed))),
+            under_way: false,
+        };
+        self.perform(origin.clone(), take_back);
     }
 
     /// People see a question by its entry, and answer what they see.

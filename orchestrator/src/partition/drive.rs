@@ -53,7 +53,7 @@ impl Partition {
             return self.watermark.release(entry.sequence);
         };
         let sequence = entry.sequence;
-        let (code, about) = self.begin_run(&run, start, entry.time, self.upkeep.known_until);
+        let (code, about) = self.begin_run(&run, start, entry.time, self.upkeep.known_until, &[]);
         match code {
             Ok(code) => {
                 let live = Live {

@@ -3,19 +3,24 @@
 //! Each is derived from the journal and may be performed again at any time: creates are refused the second time, tasks are refused while
 //! they are queued, schedules replace each other, purges find nothing.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
-use everstep_common::ids::{ProcessId, QueueName, RunId};
-use everstep_common::journal::{Ended, Entry, EntryKey, Local, LocalKind, RunOutcome, StepResult};
+use everstep_common::ids::{FunctionName, ProcessId, QueueName, RunId};
+use everstep_common::journal::{
+    Continuation, Ended, Entry, EntryKey, InboundKind, Local, LocalKind, Parent, RunOutcome, StepResult,
+};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
-use everstep_common::ports::{CoreMessage, Headers, Publish, PublishError, ReadError, Schedule};
+use everstep_common::ports::{Publish, PublishError, ReadError, Schedule};
 use everstep_common::store::{Backoff, CreateError, Created, PayloadError, RUNS, ReadAt, Store, TaskPublished};
-use everstep_common::subject::{TimerSort, idempotency_key};
+use everstep_common::subject::TimerSort;
 use everstep_common::task::Task;
 use everstep_common::trace::TraceLinks;
 use everstep_common::wire;
-use everstep_core::RunEnd;
+use everstep_core::{ChildSpec, RunEnd};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,7 +28,7 @@ use tracing::{Instrument, Span};
 
 use super::journal::{self, Journal, Unread};
 use super::queues::Queues;
-use super::slots::Load;
+use super::slots::{About, Load};
 use crate::metrics::metrics;
 
 /// Something to be done outside the core.
@@ -51,8 +56,43 @@ pub(crate) enum Effect {
     },
     /// Take a schedule back.
     Unschedule { run: RunId, sort: TimerSort, key: StepKey },
-    /// Take a step's tasks back and tell the workers.
-    CancelTask { queue: QueueName, run: RunId, key: StepKey },
+    /// Take back the tasks of a step, or that of one attempt, record why, and tell the workers.
+    TakeBack {
+        queue: QueueName,
+        run: RunId,
+        key: StepKey,
+        /// The function and number of the one attempt that is meant.
+        attempt: Option<(FunctionName, u32)>,
+        /// The outcome of the step or the attempt, unless it is recorded, or follows from the end of the run.
+        entry: Option<Box<Entry>>,
+        /// A task of the run may be about to be published.
+        under_way: bool,
+    },
+    /// Start a child, under the trace of its parent.
+    StartChild {
+        run: RunId,
+        key: StepKey,
+        child: Box<ChildSpec>,
+        traceparent: Option<String>,
+    },
+    /// Ask a child to cancel, which is started first if it was not.
+    CancelChild {
+        run: RunId,
+        key: StepKey,
+        child: Box<ChildSpec>,
+        traceparent: Option<String>,
+    },
+    /// Tell a parent how its child ended.
+    TellParent {
+        run: RunId,
+        about: Arc<About>,
+        parent: Parent,
+        outcome: RunOutcome,
+    },
+    /// Start the run in which another one goes on.
+    Continue { run: RunId },
+    /// Have the children end that a run has left behind.
+    EndChildren { run: RunId, how: InboundKind },
     /// Take all schedules of a run back.
     UnscheduleRun { run: RunId },
     /// Take the summary of a run away that is no more.
@@ -150,7 +190,34 @@ impl Performer {
                 let filter = self.store.names().run_timers(&run);
                 Box::pin(async move { self.purge_timers(run, filter).await })
             }
-            Effect::CancelTask { queue, run, key } => Box::pin(async move { self.cancel_task(queue, run, key).await }),
+            Effect::TakeBack {
+                queue,
+                run,
+                key,
+                attempt,
+                entry,
+                under_way,
+            } => Box::pin(async move { self.take_back(queue, run, key, attempt, entry, under_way).await }),
+            Effect::StartChild {
+                run,
+                key,
+                child,
+                traceparent,
+            } => Box::pin(async move { done(self.start_child(&run, &key, &child, traceparent).await, run) }),
+            Effect::CancelChild {
+                run,
+                key,
+                child,
+                traceparent,
+            } => Box::pin(async move { done(self.cancel_child(&run, &key, &child, traceparent).await, run) }),
+            Effect::TellParent {
+                run,
+                about,
+                parent,
+                outcome,
+            } => Box::pin(async move { done(self.tell_parent(&run, &about.workflow, &parent, outcome).await, run) }),
+            Effect::Continue { run } => Box::pin(async move { done(self.continue_run(&run).await, run) }),
+            Effect::EndChildren { run, how } => Box::pin(async move { done(self.end_children(&run, how).await, run) }),
             Effect::Unlist { run } => Box::pin(async move { self.unlist(run).await }),
             Effect::Load { run, load, at } => Box::pin(async move {
                 let journal = journal::read(&self.store, &run, at).await;
@@ -232,13 +299,19 @@ impl Performer {
                 self.store.clock().sleep(backoff.delay()).await;
             }
             error = match self.store.publish_task(&queue, &task).await {
-                Ok(published) => return task_published(task, published),
+                Ok(published) => {
+                    // It took its time, and the step may have ended meanwhile.
+                    if self.is_over(&task).await {
+                        self.purge_step(&queue, &task.run, &task.key).await;
+                    }
+                    return task_published(task, published);
+                }
                 Err(error) => error,
             };
         }
     }
 
-    async fn create(&self, run: RunId, key: EntryKey, entry: Entry) -> Performed {
+    pub(super) async fn create(&self, run: RunId, key: EntryKey, entry: Entry) -> Performed {
         match self.store.create(&run, key, &entry).await {
             Ok(Created::Ours { .. }) | Err(CreateError::Gone { .. }) => Performed::Done,
             Ok(Created::Theirs(_)) => {
@@ -272,6 +345,18 @@ impl Performer {
             },
             RunEnd::Failed(failure) => RunOutcome::Failed(failure),
             RunEnd::Cancelled(failure) => RunOutcome::Cancelled(failure),
+            RunEnd::Terminated(failure) => RunOutcome::Terminated(failure),
+            RunEnd::Continued(input) => {
+                let digest = InputDigest::of(&input);
+                match self.store.put_payload(&run, "end", input).await {
+                    Ok(input) => RunOutcome::Continued(Continuation {
+                        run: run.successor(),
+                        input,
+                        digest,
+                    }),
+                    Err(error) => RunOutcome::Failed(Failure::new(FailureKind::Invalid, error.to_string())),
+                }
+            }
         };
         let entry = Entry::End(Ended {
             outcome,
@@ -342,26 +427,13 @@ impl Performer {
         }
         Performed::Done
     }
+}
 
-    /// A task that is left over finds the outcome in the journal, so one try is enough.
-    async fn cancel_task(&self, queue: QueueName, run: RunId, key: StepKey) -> Performed {
-        let names = self.store.names();
-        let payload = Bytes::from(idempotency_key(&run, &key));
-        self.store.broker().send(CoreMessage {
-            subject: names.cancelled(&queue),
-            headers: Headers::new(),
-            payload,
-            reply: None,
-        });
-        let purged = self
-            .store
-            .broker()
-            .purge(&names.task_stream(&queue), &names.step_tasks(&queue, &run, &key))
-            .await;
-        if let Err(error) = purged {
-            tracing::debug!(%run, %key, %error, "a task of a step that is over is left in its queue");
-        }
-        Performed::Done
+/// What came of an effect that is done or refused.
+fn done(done: Result<(), String>, run: RunId) -> Performed {
+    match done {
+        Ok(()) => Performed::Done,
+        Err(reason) => Performed::Refused { run, reason },
     }
 }
 

@@ -36,8 +36,8 @@ pub(crate) enum Input {
     Read(Vec<Read>),
     /// A closure is done.
     Closure(Finished),
-    /// Somebody asks how a run looks from inside.
-    Asked(CoreMessage),
+    /// Somebody asks how a run looks from inside, or a function sends a heartbeat.
+    Told(CoreMessage),
     /// Schedules have fired.
     Fired(Vec<Delivery>),
     /// A piece of upkeep is done.
@@ -59,8 +59,8 @@ pub(crate) struct Io {
     pub stop: mpsc::UnboundedReceiver<()>,
     /// Results of closures, which run elsewhere.
     pub closures: mpsc::UnboundedReceiver<Finished>,
-    /// Questions about how runs look from inside.
-    pub asked: BoxStream<'static, CoreMessage>,
+    /// Questions about how runs look from inside, and heartbeats of functions.
+    pub told: BoxStream<'static, CoreMessage>,
     /// Effects and upkeep under way.
     pub under_way: FuturesUnordered<BoxFuture<'static, Input>>,
     /// What has come and is not handled yet.
@@ -116,10 +116,10 @@ impl Io {
             self.inbox.push_back(Input::Closure(finished));
         }
         for _ in 0..GATHERED_MAX {
-            let Poll::Ready(Some(question)) = self.asked.poll_next_unpin(context) else {
+            let Poll::Ready(Some(message)) = self.told.poll_next_unpin(context) else {
                 break;
             };
-            self.inbox.push_back(Input::Asked(question));
+            self.inbox.push_back(Input::Told(message));
         }
         if let Poll::Ready(Some(deliveries)) = self.fired.poll_next_unpin(context) {
             self.inbox.push_back(Input::Fired(deliveries));

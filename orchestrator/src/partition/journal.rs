@@ -123,6 +123,7 @@ async fn known(store: &Store, run: &RunId) -> About {
             started: Timestamp::UNIX_EPOCH,
             tags: Default::default(),
             traceparent: None,
+            parent: None,
         },
     }
 }

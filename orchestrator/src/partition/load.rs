@@ -21,6 +21,7 @@ use super::drive::Origin;
 use super::effect::Effect;
 use super::journal::{Journal, Unread};
 use super::reads::Asked;
+use super::relatives::children;
 use super::slots::{About, Live, Load};
 use super::upkeep::Orphan;
 use crate::metrics::{Found, metrics};
@@ -82,10 +83,12 @@ impl Partition {
         let Some((start, started)) = journal.start() else {
             return self.orphaned(run, head);
         };
-        let (begun, about) = self.begin_run(run, start, started, head);
+        let (begun, about) = self.begin_run(run, start, started, head, &journal.entries);
         if let Some((outcome, sequence, time)) = journal.end() {
             // A predecessor may have died before it took the run's schedules back.
             self.perform(None, Effect::UnscheduleRun { run: run.clone() });
+            let has_children = !children(journal.entries.iter().map(|(entry, _)| entry)).is_empty();
+            self.tell_relatives(run, &about, &outcome, sequence, has_children);
             return self.see_off(run, &about, &outcome, sequence, time);
         }
         let mut code = match begun {
@@ -103,6 +106,9 @@ impl Partition {
             };
             let _polled = self.polled.enter(run);
             code.apply(event);
+        }
+        if let Some(at) = self.server_clock.at(now) {
+            code.listen_from(at);
         }
         let live = Live {
             run: code,
@@ -163,6 +169,7 @@ impl Partition {
     pub(super) fn run_ended(&mut self, run: &RunId, outcome: RunOutcome, sequence: u64, time: Timestamp) {
         let Some(live) = self.slots.remove(run) else { return };
         metrics().ended.add(1, &[]);
+        self.tell_relatives(run, &live.about, &outcome, sequence, live.run.has_children());
         self.see_off(run, &live.about, &outcome, sequence, time);
         self.compare(run, live.run.fingerprint(), sequence);
         if live.read_back {
@@ -173,7 +180,11 @@ impl Partition {
     /// The end of a run that stood still has come: it was cancelled.
     pub(super) fn parked_run_ended(&mut self, run: &RunId, outcome: RunOutcome, sequence: u64, time: Timestamp) {
         match self.forget_parked(run) {
-            Some(parked) => self.see_off(run, &parked.about, &outcome, sequence, time),
+            Some(parked) => {
+                // Its children are found in its journal, if there are any.
+                self.tell_relatives(run, &parked.about, &outcome, sequence, true);
+                self.see_off(run, &parked.about, &outcome, sequence, time);
+            }
             None => self.slots.ended(run.clone()),
         }
         // What was armed for it is no longer known.
@@ -185,16 +196,21 @@ impl Partition {
             RunOutcome::Completed(_) => (RunStatus::Completed, None),
             RunOutcome::Failed(failure) => (RunStatus::Failed, Some(failure.to_string())),
             RunOutcome::Cancelled(failure) => (RunStatus::Cancelled, Some(failure.message.clone())),
+            RunOutcome::Terminated(failure) => (RunStatus::Terminated, Some(failure.message.clone())),
+            RunOutcome::Continued(next) => (RunStatus::Continued, Some(format!("goes on in run {}", next.run))),
         };
         self.summarise(run, about, status, reason, sequence, time);
         self.forgive(run);
         for (key, step) in self.in_flight.run_ended(run) {
             self.perform(
                 None,
-                Effect::CancelTask {
+                Effect::TakeBack {
                     queue: step.queue,
                     run: run.clone(),
                     key,
+                    attempt: None,
+                    entry: None,
+                    under_way: false,
                 },
             );
         }
@@ -319,10 +335,8 @@ impl Partition {
         };
         let now = self.store.clock().now();
         let hold = status.is_final().then_some(sequence);
-        if status.is_final() && !self.watermark.hold(sequence) {
-            // Its entry was passed by a predecessor, who exempted the run by name; it stays exempt until this is written.
-            self.watermark.park(sequence, run, now);
-            self.watermark.ends(sequence);
+        if status.is_final() {
+            self.hold_end(run, sequence);
         }
         self.summaries.changed(run, summary, hold, now);
     }

@@ -11,11 +11,12 @@
 //! ```
 //!
 //! One motion: load the journal, replay it to a `Run`, decide, create entries, perform effects, move the cursor. A crash anywhere is
-//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`decide`] begins what follows, [`park`] is about runs that stand still, [`sessions`] is about what runs share, [`views`] about who asks, [`load`] brings runs back and drops them,
+//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`decide`] begins what follows, [`park`] is about runs that stand still, [`sessions`] is about what runs share, [`views`] about who asks, [`relatives`] and [`children`] about what runs do for each other, [`load`] brings runs back and drops them,
 //! [`reads`] asks for their journals, [`wake`] is about time, [`upkeep`] about cursor, marks and scans; the rest are parts.
 
 mod backlog;
 mod caution;
+mod children;
 mod clock;
 mod closures;
 mod compare;
@@ -25,6 +26,7 @@ mod decide;
 mod drive;
 mod effect;
 mod emit;
+mod heartbeats;
 mod inflight;
 mod io;
 mod journal;
@@ -34,6 +36,7 @@ mod queue_check;
 mod queue_keeping;
 mod queues;
 mod reads;
+mod relatives;
 mod scan;
 mod scanning;
 mod sessions;
@@ -42,6 +45,7 @@ mod small_map;
 mod start;
 mod summary;
 mod sweep;
+mod take_back;
 mod upkeep;
 mod views;
 mod waiting;
@@ -179,10 +183,13 @@ impl Partition {
             }
             Input::Read(group) => self.have_read(group),
             Input::Closure(finished) => self.closure_finished(finished),
-            Input::Asked(question) => self.asked(question),
+            Input::Told(message) => self.told(message, now),
             Input::Fired(deliveries) => self.schedules_fired(deliveries, now),
             Input::Upkeep(done) => self.upkept(done, now),
-            Input::Connection(ConnectionEvent::Reconnected) => self.reconnected(),
+            Input::Connection(ConnectionEvent::Reconnected) => {
+                self.listen_again(now);
+                self.reconnected();
+            }
             Input::Connection(ConnectionEvent::Disconnected) => {}
             Input::Stop => self.stop(),
         }

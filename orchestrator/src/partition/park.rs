@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::RunId;
-use everstep_common::journal::{Entry, InboundKind, Start};
+use everstep_common::journal::{Entry, InboundKind, JournalEntry, Start};
 use everstep_common::summary::RunStatus;
-use everstep_core::{Limits, Parked, Run, RunEnd};
+use everstep_core::{Limits, Parked, Run, RunEnd, pinned_version};
 use jiff::Timestamp;
 
 use super::Partition;
@@ -40,11 +41,14 @@ impl Partition {
             InboundKind::Signal { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => {
                 self.watermark.release(sequence)
             }
-            InboundKind::Cancel => {
+            InboundKind::Cancel | InboundKind::Terminate => {
                 // Nothing else brings the word again, so a successor must find it where the feed begins.
                 self.watermark.pin(sequence);
-                let failure = Failure::new(FailureKind::Cancelled, inbound.reason.unwrap_or_default());
-                let outcome = RunEnd::Cancelled(failure);
+                let reason = inbound.reason.unwrap_or_default();
+                let outcome = match inbound.kind {
+                    InboundKind::Terminate => RunEnd::Terminated(Failure::new(FailureKind::Terminated, reason)),
+                    _ => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason)),
+                };
                 self.perform(Some((run.clone(), sequence)), Effect::End { run, outcome });
                 self.watermark.release(sequence);
             }
@@ -63,25 +67,38 @@ impl Partition {
         Some(parked)
     }
 
-    /// A run with its code, or why it cannot be driven.
+    /// A run with its code, or why it cannot be driven. It is pinned to the version it was started with; without one, to that which its
+    /// journal says, or else to the newest that is here.
     pub(super) fn begin_run(
         &mut self,
         run: &RunId,
         start: &Start,
         started: Timestamp,
         known_until: u64,
+        journal: &[(JournalEntry, Option<Bytes>)],
     ) -> (Result<Run, Parked>, Arc<About>) {
-        let definition = self.workflows.find(&start.workflow, start.version);
-        let version = definition.as_ref().map(|definition| definition.version).or(start.version);
+        let pinned = start
+            .version
+            .or_else(|| journal.iter().find_map(|(entry, _)| pinned_version(entry)));
+        let definition = self.workflows.find(&start.workflow, pinned);
+        let version = definition.as_ref().map(|definition| definition.version).or(pinned);
         let mut about = About::new(start, version, started);
         about.traceparent = about.traceparent.or_else(|| self.performer.trace.root(run));
         let about = Arc::new(about);
         let begun = match definition {
             _ if self.upkeep.is_poison(run) => Err(Parked::Poison),
-            Some(definition) => Ok(Run::new(run.clone(), definition, Limits::default(), known_until)),
+            Some(definition) => {
+                let mut code = Run::new(run.clone(), definition, Limits::default(), known_until);
+                journal.iter().for_each(|(entry, _)| code.foresee(entry));
+                if start.version.is_none() {
+                    code.pin_version();
+                }
+                Ok(code)
+            }
             None => Err(Parked::NoCode {
                 workflow: start.workflow.clone(),
-                version: start.version,
+                version: pinned,
+                known: self.workflows.versions(&start.workflow),
             }),
         };
         (begun, about)

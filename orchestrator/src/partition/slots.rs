@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use everstep_common::ids::{RunId, WorkflowName};
-use everstep_common::journal::Start;
+use everstep_common::journal::{Parent, Start};
 use everstep_common::ports::Instant;
 use everstep_common::summary::RunSummary;
 use everstep_core::Run;
@@ -38,6 +38,8 @@ pub(crate) struct About {
     pub started: Timestamp,
     pub tags: BTreeMap<String, String>,
     pub traceparent: Option<String>,
+    /// The step that started it.
+    pub parent: Option<Parent>,
 }
 
 impl About {
@@ -48,6 +50,7 @@ impl About {
             started,
             tags: start.tags.clone(),
             traceparent: start.traceparent.clone(),
+            parent: start.parent.clone(),
         }
     }
 
@@ -59,6 +62,7 @@ impl About {
             started: summary.started,
             tags: summary.tags,
             traceparent: None,
+            parent: None,
         }
     }
 }
@@ -110,6 +114,11 @@ impl Slots {
 
     pub(crate) fn is_live(&self, id: &RunId) -> bool {
         self.live.contains_key(id)
+    }
+
+    /// Changes every run in memory.
+    pub(crate) fn each_live(&mut self, mut change: impl FnMut(&mut Run)) {
+        self.live.values_mut().for_each(|live| change(&mut live.run));
     }
 
     /// Something happened to the run.

@@ -12,7 +12,7 @@ use everstep_common::wire;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Either, select};
-use futures::stream::{BoxStream, FuturesUnordered};
+use futures::stream::{self, BoxStream, FuturesUnordered};
 
 use super::backlog::Backlog;
 use super::caution::{Caution, poison};
@@ -73,7 +73,7 @@ pub(crate) struct TakenOver {
     lost: bool,
     server_clock: ServerClock,
     /// Questions about how runs look from inside.
-    asked: BoxStream<'static, CoreMessage>,
+    told: BoxStream<'static, CoreMessage>,
 }
 
 /// Why a partition was not taken over.
@@ -115,7 +115,9 @@ impl Starting {
         let (found, revision) = self.claim(&info).await?;
         let lost = self.lost(&found.record).await;
         let server_clock = self.server_clock().await;
-        let asked = self.store.broker().subscribe(&self.store.names().views(self.id)).await;
+        let (broker, names) = (self.store.broker(), self.store.names());
+        let asked = broker.subscribe(&names.views(self.id)).await;
+        let told = stream::select(asked, broker.subscribe(&names.beats(self.id)).await).boxed();
         Ok(TakenOver {
             starting: self,
             info,
@@ -124,7 +126,7 @@ impl Starting {
             inherited: !found.fresh,
             lost,
             server_clock,
-            asked,
+            told,
         })
     }
 
@@ -226,7 +228,7 @@ impl TakenOver {
             inherited,
             lost,
             server_clock,
-            asked,
+            told,
         } = self;
         let position = if lost { info.last_sequence } else { record.position };
         metrics().takeovers.add(1, &[]);
@@ -240,7 +242,7 @@ impl TakenOver {
             connection: starting.store.broker().connection_events(),
             stop,
             closures,
-            asked,
+            told,
             under_way: FuturesUnordered::new(),
             inbox: Default::default(),
         };

@@ -110,6 +110,10 @@ impl Partition {
                 // Deadlines of runs in memory are in memory only.
                 wake_up.sort != TimerSort::Deadline && !standing.scheduled.contains(&wake_up)
             });
+            // The end of a child is told by whoever drives that, and nothing is sent before: read back, the run looks for it.
+            if !lost && self.slots.live(run).is_some_and(|live| live.run.has_children()) {
+                return true;
+            }
             if lost {
                 tracing::warn!(%run, "the sweep found a wake-up without a schedule");
                 metrics().sweep_found(Found::WakeUpWithoutSchedule);

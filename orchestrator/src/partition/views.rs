@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use everstep_common::ids::RunId;
-use everstep_common::ports::{CoreMessage, Headers};
+use everstep_common::ports::{CoreMessage, Headers, Instant};
 use everstep_common::view::ViewAnswer;
 use everstep_common::wire;
 
@@ -18,15 +18,22 @@ const WAITING_MAX: usize = 256;
 pub(super) type Waiting = Vec<(RunId, String)>;
 
 impl Partition {
-    /// Somebody asks.
-    pub(super) fn asked(&mut self, question: CoreMessage) {
+    /// A core message: a function's heartbeat, or a question.
+    pub(super) fn told(&mut self, message: CoreMessage, now: Instant) {
+        if self.stopping {
+            return;
+        }
+        match self.store.names().parse_beat(&message.subject) {
+            Some((run, key, attempt)) => self.heartbeat(&run, &key, attempt, message.payload, now),
+            None => self.asked(message),
+        }
+    }
+
+    fn asked(&mut self, question: CoreMessage) {
         let run = self.store.names().parse_view(&question.subject);
         let (Some(run), Some(reply)) = (run, question.reply) else {
             return;
         };
-        if self.stopping {
-            return;
-        }
         match self.look(&run) {
             Some(answer) => self.answer(reply, &answer),
             None if self.views.len() >= WAITING_MAX => tracing::debug!(%run, "too many questions wait; one is not answered"),

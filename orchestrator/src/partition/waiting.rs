@@ -35,7 +35,12 @@ fn told(wait: OpenWait) -> Option<WaitSummary> {
             deadline,
         } => (WaitedFor::Approval, text, deadline),
         OpenKind::Question { text, deadline, .. } => (WaitedFor::Question, text, deadline),
-        OpenKind::Step { .. } | OpenKind::Timer { .. } | OpenKind::Closure | OpenKind::Session | OpenKind::Event => return None,
+        OpenKind::Step { .. }
+        | OpenKind::Child { .. }
+        | OpenKind::Timer { .. }
+        | OpenKind::Closure
+        | OpenKind::Session
+        | OpenKind::Event => return None,
     };
     Some(WaitSummary {
         key: wait.key,

@@ -43,7 +43,7 @@ impl Partition {
         };
         match sort {
             TimerSort::Retry => live.run.retry_due(&key, scheduled.attempt),
-            TimerSort::Deadline => live.run.deadline_passed(&key),
+            TimerSort::Deadline => live.run.deadline_passed(&key, scheduled.due),
             TimerSort::Sleep => {}
         }
         self.decide(run, None);

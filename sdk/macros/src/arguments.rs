@@ -7,9 +7,10 @@ use quote::quote;
 use syn::meta::ParseNestedMeta;
 use syn::parse::Parser as _;
 use syn::spanned::Spanned as _;
-use syn::{Lit, LitFloat, LitInt, LitStr};
+use syn::{Lit, LitStr};
 
 use crate::duration;
+use crate::retries::Retries;
 use crate::triggers::WrittenTrigger;
 
 /// As in `everstep_common::limits::NAME_CHARS_MAX`: a name longer than this fits no subject.
@@ -18,12 +19,8 @@ const NAME_CHARS_MAX: usize = 128;
 /// The total timeout of a function that declares none, as in `StepOptions::default()`.
 const TOTAL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The cap of the delays of a function that declares none, as in `RetryPolicy::default()`.
-const RETRY_MAX_DEFAULT: Duration = Duration::from_secs(60);
-
-const FUNCTION_KNOWS: &str = "`name`, `queue`, `retries(…)`, `timeout`, `total_timeout`, `max_crashes` and `at_most_once`";
-const RETRIES_KNOWS: &str = "`max_attempts`, `initial`, `max` and `multiplier`";
-const WORKFLOW_KNOWS: &str = "`name`, `version` and `on(…)`";
+const FUNCTION_KNOWS: &str = "`name`, `queue`, `retries(…)`, `timeout`, `total_timeout`, `start_timeout`, `heartbeat_timeout`, `max_crashes` and `at_most_once`";
+const WORKFLOW_KNOWS: &str = "`name`, `version`, `on_failure` and `on(…)`";
 
 /// The arguments of `#[function]`.
 #[derive(Default)]
@@ -33,17 +30,10 @@ pub(crate) struct FunctionArguments {
     retries: Option<Retries>,
     timeout: Option<(Duration, Span)>,
     total_timeout: Option<Duration>,
+    start_timeout: Option<(Duration, Span)>,
+    heartbeat_timeout: Option<(Duration, Span)>,
     max_crashes: Option<u32>,
     at_most_once: bool,
-}
-
-/// The arguments of `retries(…)`.
-#[derive(Default)]
-struct Retries {
-    max_attempts: Option<u32>,
-    initial: Option<(Duration, Span)>,
-    max: Option<Duration>,
-    multiplier: Option<f64>,
 }
 
 /// The arguments of `#[workflow]`.
@@ -52,6 +42,8 @@ pub(crate) struct WorkflowArguments {
     pub(crate) name: Option<LitStr>,
     pub(crate) version: Option<u32>,
     pub(crate) triggers: Vec<WrittenTrigger>,
+    /// There is one thing to be done then: a rollback.
+    pub(crate) on_failure: Option<()>,
 }
 
 impl FunctionArguments {
@@ -74,11 +66,10 @@ impl FunctionArguments {
                 }
                 once(&mut self.retries, meta, |_| Ok(retries))
             }
-            "timeout" => {
-                let span = meta.path.span();
-                once(&mut self.timeout, meta, |meta| Ok((duration_value(meta)?, span)))
-            }
+            "timeout" => once(&mut self.timeout, meta, spanned_duration),
             "total_timeout" => once(&mut self.total_timeout, meta, duration_value),
+            "start_timeout" => once(&mut self.start_timeout, meta, spanned_duration),
+            "heartbeat_timeout" => once(&mut self.heartbeat_timeout, meta, spanned_duration),
             "max_crashes" => once(&mut self.max_crashes, meta, positive),
             "at_most_once" if self.retries.is_some() => Err(meta.error(RETRIED_AT_MOST_ONCE)),
             "at_most_once" => {
@@ -90,13 +81,23 @@ impl FunctionArguments {
     }
 
     fn check_timeouts(&self) -> syn::Result<()> {
-        match self.timeout {
-            Some((timeout, span)) if timeout > self.total_timeout.unwrap_or(TOTAL_TIMEOUT_DEFAULT) => Err(syn::Error::new(
-                span,
-                "one attempt may not take longer than all of them together; set `total_timeout` (24h unless given) to more than `timeout`",
-            )),
-            _ => Ok(()),
-        }
+        let total = self.total_timeout.unwrap_or(TOTAL_TIMEOUT_DEFAULT);
+        check_within(
+            self.timeout,
+            total,
+            "one attempt may not take longer than all of them together; set `total_timeout` (24h unless given) to more than `timeout`",
+        )?;
+        check_within(
+            self.start_timeout,
+            total,
+            "an attempt may not wait for a worker longer than the step may take; set `total_timeout` (24h unless given) to more than `start_timeout`",
+        )?;
+        let attempt = self.timeout.map_or(total, |(timeout, _)| timeout);
+        check_within(
+            self.heartbeat_timeout,
+            attempt,
+            "an attempt that may be silent for longer than it may take needs no heartbeats; set `heartbeat_timeout` to less than `timeout`",
+        )
     }
 
     /// The `StepOptions` they stand for; what is not given is as in `StepOptions::default()`.
@@ -112,6 +113,12 @@ impl FunctionArguments {
         let total_timeout = self
             .total_timeout
             .map_or_else(|| quote!(defaults.total_timeout), duration::expression);
+        let start_timeout = self
+            .start_timeout
+            .map_or_else(|| quote!(defaults.start_timeout), |(timeout, _)| some(timeout));
+        let heartbeat_timeout = self
+            .heartbeat_timeout
+            .map_or_else(|| quote!(defaults.heartbeat_timeout), |(timeout, _)| some(timeout));
         let max_crashes = self
             .max_crashes
             .map_or_else(|| quote!(defaults.max_crashes), |crashes| quote!(#crashes));
@@ -123,6 +130,8 @@ impl FunctionArguments {
                 retries: #retries,
                 timeout: #timeout,
                 total_timeout: #total_timeout,
+                start_timeout: #start_timeout,
+                heartbeat_timeout: #heartbeat_timeout,
                 max_crashes: #max_crashes,
                 at_most_once: #at_most_once,
             }
@@ -132,7 +141,7 @@ impl FunctionArguments {
     fn policy(&self) -> TokenStream {
         match &self.retries {
             Some(retries) => retries.policy(),
-            None if self.at_most_once => quote!(::everstep::RetryPolicy::never()),
+            None if self.at_most_once => quote!(::everstep::RetryPolicy::once()),
             None => quote!(defaults.retries),
         }
     }
@@ -140,58 +149,6 @@ impl FunctionArguments {
 
 const RETRIED_AT_MOST_ONCE: &str =
     "a function that begins at most once is never tried again; remove either `retries` or `at_most_once`";
-
-impl Retries {
-    fn parse(meta: &ParseNestedMeta<'_>) -> syn::Result<Self> {
-        let mut retries = Self::default();
-        if !meta.input.peek(syn::token::Paren) {
-            return Err(meta.error(format!("write `retries(max_attempts = 3, …)`; it knows {RETRIES_KNOWS}")));
-        }
-        meta.parse_nested_meta(|meta| retries.take(&meta))?;
-        retries.check_delays()?;
-        Ok(retries)
-    }
-
-    fn take(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
-        match word(meta).as_str() {
-            "max_attempts" => once(&mut self.max_attempts, meta, positive),
-            "initial" => {
-                let span = meta.path.span();
-                once(&mut self.initial, meta, |meta| Ok((duration_value(meta)?, span)))
-            }
-            "max" => once(&mut self.max, meta, duration_value),
-            "multiplier" => once(&mut self.multiplier, meta, multiplier),
-            _ => Err(unknown(meta, "`retries`", RETRIES_KNOWS)),
-        }
-    }
-
-    fn check_delays(&self) -> syn::Result<()> {
-        match self.initial {
-            Some((initial, span)) if initial > self.max.unwrap_or(RETRY_MAX_DEFAULT) => Err(syn::Error::new(
-                span,
-                "`max` (60s unless given) caps every delay, so `initial` cannot be longer",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn policy(&self) -> TokenStream {
-        let max_attempts = self
-            .max_attempts
-            .map_or_else(|| quote!(defaults.retries.max_attempts), |attempts| quote!(#attempts));
-        let initial = self.initial.map_or_else(
-            || quote!(defaults.retries.initial),
-            |(initial, _)| duration::expression(initial),
-        );
-        let max = self.max.map_or_else(|| quote!(defaults.retries.max), duration::expression);
-        let multiplier = self
-            .multiplier
-            .map_or_else(|| quote!(defaults.retries.multiplier), |multiplier| quote!(#multiplier));
-        quote! {
-            ::everstep::RetryPolicy { max_attempts: #max_attempts, initial: #initial, multiplier: #multiplier, max: #max }
-        }
-    }
-}
 
 impl WorkflowArguments {
     /// Reads and checks them.
@@ -206,6 +163,7 @@ impl WorkflowArguments {
                     .push(WrittenTrigger::parse(&meta, arguments.triggers.len())?);
                 Ok(())
             }
+            "on_failure" => once(&mut arguments.on_failure, &meta, on_failure),
             _ => Err(unknown(&meta, "#[workflow]", WORKFLOW_KNOWS)),
         };
         syn::meta::parser(take).parse2(tokens)?;
@@ -213,7 +171,15 @@ impl WorkflowArguments {
     }
 }
 
-fn some(duration: Duration) -> TokenStream {
+/// Whether a timeout fits into a longer one, or what to do about it.
+fn check_within(timeout: Option<(Duration, Span)>, longer: Duration, cure: &str) -> syn::Result<()> {
+    match timeout {
+        Some((timeout, span)) if timeout > longer => Err(syn::Error::new(span, cure)),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn some(duration: Duration) -> TokenStream {
     let duration = duration::expression(duration);
     quote!(::core::option::Option::Some(#duration))
 }
@@ -246,6 +212,11 @@ pub(crate) fn literal(meta: &ParseNestedMeta<'_>, example: &str) -> syn::Result<
     read.map_err(|_| meta.error(format!("write `{} = {example}`", word(meta))))
 }
 
+/// A duration, and where its argument stands.
+pub(crate) fn spanned_duration(meta: &ParseNestedMeta<'_>) -> syn::Result<(Duration, Span)> {
+    Ok((duration_value(meta)?, meta.path.span()))
+}
+
 pub(crate) fn duration_value(meta: &ParseNestedMeta<'_>) -> syn::Result<Duration> {
     duration::of(&literal(meta, "\"10s\"")?)
 }
@@ -261,21 +232,21 @@ pub(crate) fn positive(meta: &ParseNestedMeta<'_>) -> syn::Result<u32> {
         .ok_or_else(|| syn::Error::new(literal.span(), format!("`{}` is a whole number, at least 1", word(meta))))
 }
 
-fn multiplier(meta: &ParseNestedMeta<'_>) -> syn::Result<f64> {
-    let literal = literal(meta, "2.0")?;
-    let number = match &literal {
-        Lit::Float(number) => LitFloat::base10_parse::<f64>(number).ok(),
-        Lit::Int(number) => LitInt::base10_parse::<u32>(number).ok().map(f64::from),
-        _ => None,
-    };
-    let number = number.filter(|number| number.is_finite() && *number >= 1.0);
-    number.ok_or_else(|| syn::Error::new(literal.span(), "`multiplier` is a number, at least 1.0: delays do not shrink"))
-}
-
 pub(crate) fn text(meta: &ParseNestedMeta<'_>, example: &str) -> syn::Result<LitStr> {
     match literal(meta, example)? {
         Lit::Str(text) => Ok(text),
         other => Err(syn::Error::new(other.span(), format!("write `{} = {example}`", word(meta)))),
+    }
+}
+
+fn on_failure(meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+    let text = text(meta, "\"rollback\"")?;
+    match text.value().as_str() {
+        "rollback" => Ok(()),
+        _ => Err(syn::Error::new(
+            text.span(),
+            "what is done on failure is \"rollback\"; without `on_failure` nothing is",
+        )),
     }
 }
 

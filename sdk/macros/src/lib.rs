@@ -13,6 +13,7 @@ mod duration;
 mod expansion;
 mod forbidden;
 mod function;
+mod retries;
 mod triggers;
 mod workflow;
 mod written;

@@ -31,10 +31,12 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
 fn facts(declaration: &Declaration, arguments: &WorkflowArguments) -> TokenStream {
     let name = arguments.name.as_ref().map_or_else(|| declaration.name(), syn::LitStr::value);
     let version = arguments.version.unwrap_or(1);
+    let rolls_back = arguments.on_failure.is_some();
     let triggers = triggers::listed(&arguments.triggers, declaration.inputs.is_empty());
     quote! {
         const NAME: &'static str = #name;
         const VERSION: u32 = #version;
+        const ROLLS_BACK: bool = #rolls_back;
         #triggers
     }
 }

@@ -50,7 +50,7 @@ impl DevServer {
             Err(error) => return Err(error.into()),
         };
         let deployment = deployment.with_durability(options.durability);
-        deployment.provision(&broker).await?;
+        deployment.provision(&broker, &TokioClock).await?;
         // Made ahead, so that the first step does not wait for a worker to look whether its queue is there.
         let (store, _) = Store::new(broker, Arc::new(TokioClock), deployment);
         store.ensure_queue(&QueueName::default_queue()).await?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use everstep_common::failure::Failure;
 use everstep_common::ids::{InvalidId, RunId, WorkflowName};
+use everstep_common::limits::CHAIN_RUNS_MAX;
 use everstep_common::question::Refused;
 use everstep_common::store::{CreateError, DeploymentError, PayloadError, ReadRunError, TriggerError};
 use everstep_common::{ports, wire};
@@ -37,6 +38,12 @@ pub enum ClientError {
     Ended {
         /// The run.
         run: RunId,
+    },
+    /// The run went on as new more often than is followed from one of them; ask for the last one that was reached.
+    #[error("the runs that follow one another are more than {CHAIN_RUNS_MAX}; ask for run {reached}, which was reached")]
+    ChainTooLong {
+        /// The last one that was looked at.
+        reached: RunId,
     },
     /// The run stands still, so nothing computes how it looks from inside.
     #[error("run {run} is parked, so what it keeps in memory cannot be told")]
@@ -225,6 +232,14 @@ pub enum RunError {
     /// The run was cancelled.
     #[error("run {run} was cancelled: {}", failure.message)]
     Cancelled {
+        /// The run.
+        run: RunId,
+        /// Why, as far as it was said.
+        failure: Failure,
+    },
+    /// The run was ended as it stood.
+    #[error("run {run} was terminated: {}", failure.message)]
+    Terminated {
         /// The run.
         run: RunId,
         /// Why, as far as it was said.

@@ -70,5 +70,7 @@ fn outcome_status(outcome: RunOutcome) -> (RunStatus, Option<String>) {
         RunOutcome::Completed(_) => (RunStatus::Completed, None),
         RunOutcome::Failed(failure) => (RunStatus::Failed, Some(failure.to_string())),
         RunOutcome::Cancelled(failure) => (RunStatus::Cancelled, Some(failure.message)),
+        RunOutcome::Terminated(failure) => (RunStatus::Terminated, Some(failure.message)),
+        RunOutcome::Continued(next) => (RunStatus::Continued, Some(format!("goes on in run {}", next.run))),
     }
 }

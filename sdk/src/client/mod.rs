@@ -2,6 +2,8 @@
 //!
 //! It talks to the journal and to nobody else: no orchestrator need be up for a start to be accepted, or for a result to be read.
 
+mod chain;
+mod children;
 mod doubts;
 mod error;
 mod event;
@@ -28,6 +30,7 @@ use everstep_common::store::{CreateError, Created, Deployment, ReadRunError, Sto
 use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
 use futures::future::{Either, select};
 
+pub use children::ChildRun;
 pub use error::{ClientError, RunError};
 pub use event::{Listener, PublishEvent};
 pub use list::{ListFilter, ListedRun};
@@ -113,7 +116,8 @@ impl Client {
         RunHandle::later(self.clone(), run)
     }
 
-    /// Asks a run to cancel: its open waits end with an error, and when the workflow gives in the run ends as cancelled.
+    /// Asks a run to cancel: its open waits end with an error, and when the workflow gives in the run ends as cancelled. Children that
+    /// it waits for are asked, too, and end before. A run that went on as new is asked where it goes on.
     ///
     /// Acknowledged when durable. Asking again changes nothing while the run goes on; one that is parked ends as it stands.
     ///
@@ -121,7 +125,24 @@ impl Client {
     ///
     /// [`ClientError::NotFound`] if there is no such run, [`ClientError::Ended`] if it has ended already.
     pub async fn cancel(&self, run: &RunId, reason: &str) -> Result<(), ClientError> {
-        self.send(run, fresh_id("cancel"), InboundKind::Cancel, Some(reason)).await
+        self.send_to_newest(run, InboundKind::Cancel, reason).await
+    }
+
+    /// Ends a run as it stands, at once: its workflow is not asked, nothing is cleaned up, and children that it waits for are
+    /// terminated as well. A run that went on as new is ended where it goes on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::cancel`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client, run: everstep::RunId) -> anyhow::Result<()> {
+    /// client.terminate(&run, "it was started by mistake").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn terminate(&self, run: &RunId, reason: &str) -> Result<(), ClientError> {
+        self.send_to_newest(run, InboundKind::Terminate, reason).await
     }
 
     /// Has a parked run tried again. With `accept_unasked` it goes on even though recorded steps are no longer asked for.

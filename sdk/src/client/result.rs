@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use everstep_common::ids::RunId;
 use everstep_common::journal::{Ended, Entry, EntryKey, RunOutcome};
+use everstep_common::limits::CHAIN_RUNS_MAX;
 use everstep_common::ports::CoreMessage;
 use everstep_common::store::Backoff;
 use everstep_common::topology::Durability;
@@ -66,21 +67,32 @@ impl<T> RunHandle<T> {
         self.client.store.deployment().durability
     }
 
-    /// How the run ended, as recorded; waits for it.
+    /// How the run ended, as recorded; waits for it. Of a run that went on as new, how the last one did.
     pub async fn outcome(self) -> Result<RunOutcome, ClientError> {
-        let Self { client, run, pushes, .. } = self;
-        match pushes {
-            // The run was just started: its end is most likely yet to come, so nothing is read before a push.
-            Some(pushes) => client.pushed_end(&run, pushes).await,
-            None => {
-                let pushes = client.pushes(&run).await;
-                match client.entry(&run, &EntryKey::End).await? {
-                    Some(entry) => Client::outcome_of(&run, entry.entry),
-                    None if client.entry(&run, &EntryKey::Start).await?.is_none() => Err(ClientError::NotFound { run }),
-                    None => client.pushed_end(&run, pushes).await,
-                }
+        self.last().await.map(|(_, outcome)| outcome)
+    }
+
+    /// The last of the runs that this one went on in, and how that ended.
+    async fn last(self) -> Result<(RunId, RunOutcome), ClientError> {
+        let Self {
+            client,
+            run: first,
+            mut pushes,
+            ..
+        } = self;
+        let mut run = first.clone();
+        for _ in 0..CHAIN_RUNS_MAX {
+            let outcome = match pushes.take() {
+                // The run was just started: its end is most likely yet to come, so nothing is read before a push.
+                Some(pushes) => client.pushed_end(&run, pushes).await?,
+                None => client.end_of(&run, run == first).await?,
+            };
+            match outcome {
+                RunOutcome::Continued(next) => run = next.run,
+                outcome => return Ok((run, outcome)),
             }
         }
+        Err(ClientError::ChainTooLong { reached: run })
     }
 }
 
@@ -89,10 +101,12 @@ impl<T: DeserializeOwned> RunHandle<T> {
     ///
     /// # Errors
     ///
-    /// [`RunError::Failed`] and [`RunError::Cancelled`] say how the run ended; a parked run does not end, and is waited for.
+    /// [`RunError::Failed`], [`RunError::Cancelled`] and [`RunError::Terminated`] say how the run ended; a parked run does not end, and is
+    /// waited for. A run that went on as new is followed to the last one; [`ClientError::ChainTooLong`] after 10,000.
     pub async fn result(self) -> Result<T, RunError> {
-        let (client, run) = (self.client.clone(), self.run.clone());
-        match self.outcome().await? {
+        let client = self.client.clone();
+        let (run, outcome) = self.last().await?;
+        match outcome {
             RunOutcome::Completed(value) => {
                 let value = client.store.get_payload(&run, &value).await.map_err(ClientError::from)?;
                 let what = format!("the result of run {run} is not a {}", std::any::type_name::<T>());
@@ -100,11 +114,25 @@ impl<T: DeserializeOwned> RunHandle<T> {
             }
             RunOutcome::Failed(failure) => Err(RunError::Failed { run, failure }),
             RunOutcome::Cancelled(failure) => Err(RunError::Cancelled { run, failure }),
+            RunOutcome::Terminated(failure) => Err(RunError::Terminated { run, failure }),
+            RunOutcome::Continued(_) => unreachable!("the last run did not go on"),
         }
     }
 }
 
 impl Client {
+    /// How a run ended; waits for it. A run that must have a start and has none is not found.
+    async fn end_of(&self, run: &RunId, must_be_started: bool) -> Result<RunOutcome, ClientError> {
+        let pushes = self.pushes(run).await;
+        match self.entry(run, &EntryKey::End).await? {
+            Some(entry) => Self::outcome_of(run, entry.entry),
+            None if must_be_started && self.entry(run, &EntryKey::Start).await?.is_none() => {
+                Err(ClientError::NotFound { run: run.clone() })
+            }
+            None => self.pushed_end(run, pushes).await,
+        }
+    }
+
     async fn pushes(&self, run: &RunId) -> Pushes {
         // The connection first, so that no loss falls between the two.
         let doubts = doubts(&self.store);

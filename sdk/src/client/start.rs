@@ -117,6 +117,7 @@ impl<T> StartRun<T> {
             parent: None,
             tags: request.tags,
             traceparent: telemetry::traceparent(),
+            continues: None,
         };
         // Subscribed before the start is sent, so that the end cannot be missed.
         let handle = RunHandle::now(client.clone(), run.clone()).await;

@@ -6,6 +6,7 @@
 
 mod approval;
 mod canonical;
+mod child;
 mod deadline;
 mod emit;
 mod question;
@@ -25,6 +26,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use approval::{Approval, ApprovalFuture, Decision, OnExpire, Said, Verdict};
+pub use child::{ChildFuture, DetachedFuture};
 pub use deadline::Deadline;
 pub use emit::EmitFuture;
 pub use question::{Answer, Choice, InputType, OnTimeout, Question, QuestionFuture};

@@ -3,20 +3,23 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, QueueName};
 use everstep_common::retry::RetryPolicy;
 use everstep_common::task::StepOptions;
-use everstep_core::Step;
+use everstep_core::{Step, Undo};
 use futures::future::FusedFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Decision, decode, encode};
 use crate::error::WorkflowError;
-use crate::function::FunctionDeclaration;
+use crate::function::{Function, FunctionDeclaration, IntoFunction};
 
 /// A step that is asked for when first polled; made by `ctx.step(…)`. What it says overrides what the function declares.
 ///
@@ -84,26 +87,165 @@ impl<T> StepFuture<T> {
     }
 
     /// How often it is attempted in all, as a number, or a whole [`RetryPolicy`].
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn fetch(ctx: FunctionContext, page: u32) -> Result<String, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn patient(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+    ///     let minute = Duration::from_secs(60);
+    ///     let policy = RetryPolicy::linear(Duration::from_secs(2)).attempts(20).cap(minute).total(10 * minute).never("NotFound");
+    ///     ctx.step(fetch, 1).retries(policy).await
+    /// }
+    /// ```
     pub fn retries(self, retries: impl IntoRetries) -> Self {
         self.with(|options| options.retries = retries.into_retries(options.retries.clone()))
     }
 
-    /// How long one attempt may take from its start.
+    /// How long one attempt may take from its start; then it fails, and the retry policy says whether there is another one.
+    ///
+    /// The worker stops it. If that hangs or died, the orchestrator fails the attempt, one to two seconds later.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|options| options.timeout = Some(timeout))
     }
 
-    /// How long it may take in all, retries and waiting included.
+    /// How long it may take in all, retries and waiting included; then it fails as [`FailureKind::DeadlineExceeded`](crate::FailureKind).
     pub fn total_timeout(self, timeout: Duration) -> Self {
         self.with(|options| options.total_timeout = timeout)
     }
 
+    /// How long an attempt may wait for a worker to begin it; then the step fails as [`FailureKind::NotStarted`](crate::FailureKind), for
+    /// another attempt would wait in the same queue.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function(queue = "gpu", start_timeout = "30s")]
+    /// async fn render(ctx: FunctionContext, page: u32) -> Result<String, StepError>;
+    ///
+    /// #[workflow]
+    /// async fn preview(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+    ///     let rendered = ctx.step(render, 1).start_timeout(Duration::from_secs(5)).await;
+    ///     match rendered {
+    ///         Err(error) if error.failure().is_some_and(|failure| failure.kind == FailureKind::NotStarted) => {
+    ///             ctx.step(render, 1).key("render-on-cpu").queue("cpu").await
+    ///         }
+    ///         rendered => rendered,
+    ///     }
+    /// }
+    /// ```
+    pub fn start_timeout(self, timeout: Duration) -> Self {
+        self.with(|options| options.start_timeout = Some(timeout))
+    }
+
+    /// How long an attempt may go without a [`heartbeat`](crate::FunctionContext::heartbeat); then it fails, as by its timeout.
+    pub fn heartbeat_timeout(self, timeout: Duration) -> Self {
+        self.with(|options| options.heartbeat_timeout = Some(timeout))
+    }
+
     /// Never begin it twice: an attempt that was interrupted, or that failed, is the last.
+    ///
+    /// If it began and nobody knows how far it came, it fails as [`FailureKind::Interrupted`](crate::FailureKind), and the workflow, or a
+    /// person, decides.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn launch(ctx: FunctionContext, rocket: String) -> Result<(), StepError>;
+    ///
+    /// #[workflow]
+    /// async fn countdown(ctx: WorkflowContext, rocket: String) -> Result<String, WorkflowError> {
+    ///     match ctx.step(launch, rocket).at_most_once().await {
+    ///         Ok(()) => Ok("launched".to_owned()),
+    ///         Err(error) if error.failure().is_some_and(|failure| failure.kind == FailureKind::Interrupted) => Ok("go and look".to_owned()),
+    ///         Err(error) => Err(error),
+    ///     }
+    /// }
+    /// ```
     pub fn at_most_once(self) -> Self {
         self.with(|options| {
             options.at_most_once = true;
-            options.retries = RetryPolicy::never();
+            options.retries = RetryPolicy::once();
         })
+    }
+
+    /// Undoes it by `function`, which is given what the step brought, when the run is [rolled back](crate::WorkflowContext::rollback).
+    ///
+    /// It is undone if its value is recorded, also if nobody waits for it any more; a step that failed is not, so a function that may fail
+    /// half way has to undo that itself. Undoing is a step of its own, with the key `undo/<key>`, the options that `function` declares,
+    /// and an idempotency key of its own.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn book_room(ctx: FunctionContext, nights: u32) -> Result<String, StepError>;
+    ///
+    /// #[function]
+    /// async fn cancel_room(ctx: FunctionContext, booking: String) -> Result<(), StepError>;
+    ///
+    /// #[workflow(on_failure = "rollback")]
+    /// async fn journey(ctx: WorkflowContext, nights: u32) -> Result<String, WorkflowError> {
+    ///     let room = ctx.step(book_room, nights).compensate(cancel_room).await?;
+    ///     if nights > 30 {
+    ///         return Err(WorkflowError::new("nobody stays that long")); // the room is cancelled
+    ///     }
+    ///     Ok(room)
+    /// }
+    /// ```
+    pub fn compensate<F, Marker>(self, function: F) -> Self
+    where
+        F: IntoFunction<Marker, Function: Function<Input = T>>,
+    {
+        let _ = function;
+        // What the one returns is what the other takes, so the bytes are the same.
+        self.undone_by::<F::Function>(Rc::new(Ok))
+    }
+
+    /// The same by a function that takes something else, made by `input` from what the step brought. `input` must only compute.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[function]
+    /// async fn charge(ctx: FunctionContext, cents: u64) -> Result<String, StepError>;
+    ///
+    /// #[function]
+    /// async fn refund(ctx: FunctionContext, charge: String, cents: u64) -> Result<(), StepError>;
+    ///
+    /// #[workflow]
+    /// async fn buy(ctx: WorkflowContext, cents: u64) -> Result<(), WorkflowError> {
+    ///     ctx.step(charge, cents).compensate_with(refund, move |charge| (charge, cents)).await?;
+    ///     ctx.rollback().await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn compensate_with<F, Marker>(self, function: F, input: impl Fn(T) -> <F::Function as Function>::Input + 'static) -> Self
+    where
+        F: IntoFunction<Marker>,
+        T: DeserializeOwned + 'static,
+    {
+        let _ = function;
+        let name = self.name().to_owned();
+        self.undone_by::<F::Function>(Rc::new(move |bytes| {
+            let value = decode(format_args!("the result of step `{name}`"), &bytes)
+                .map_err(|error| error.into_failure(FailureKind::Invalid))?;
+            encode(format_args!("the input that undoes step `{name}`"), &input(value))
+        }))
+    }
+
+    fn undone_by<F: Function>(mut self, input: Rc<dyn Fn(Bytes) -> Result<Bytes, Failure>>) -> Self {
+        let FunctionDeclaration { name, options } = F::declaration().clone();
+        self.step = self.step.undone_by(Undo {
+            function: name,
+            options,
+            input,
+        });
+        self
     }
 
     /// Runs it only if `decision` approves exactly its input, and has not been used for another step.
@@ -200,8 +342,8 @@ impl<T> fmt::Debug for StepFuture<T> {
 /// use everstep::{IntoRetries, RetryPolicy};
 ///
 /// let declared = RetryPolicy::default();
-/// assert_eq!(3.into_retries(declared.clone()), RetryPolicy { max_attempts: 3, ..declared.clone() });
-/// assert_eq!(RetryPolicy::never().into_retries(declared), RetryPolicy::never());
+/// assert_eq!(3.into_retries(declared.clone()), declared.clone().attempts(3));
+/// assert_eq!(RetryPolicy::once().into_retries(declared), RetryPolicy::once());
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say how often to retry",
@@ -214,10 +356,7 @@ pub trait IntoRetries {
 
 impl IntoRetries for u32 {
     fn into_retries(self, declared: RetryPolicy) -> RetryPolicy {
-        RetryPolicy {
-            max_attempts: self.max(1),
-            ..declared
-        }
+        declared.attempts(self)
     }
 }
 

@@ -11,6 +11,7 @@ use everstep_common::payload::Payload;
 use everstep_common::ports::Broker;
 use everstep_common::store::Deployment;
 use everstep_memory::{Faults, MemoryServer, Nodes, simulate};
+use everstep_nats::TokioClock;
 
 /// Longer than anything here takes by the simulated clock.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
@@ -26,7 +27,7 @@ impl Bench {
         let replicas = if nodes == Nodes::One { 1 } else { 3 };
         let deployment = Deployment::single_node(Prefix::none()).with_replicas(replicas);
         let bench = Self { server, deployment };
-        bench.deployment.provision(&bench.port("setup")).await.unwrap();
+        bench.deployment.provision(&bench.port("setup"), &TokioClock).await.unwrap();
         bench
     }
 

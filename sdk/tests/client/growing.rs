@@ -2,6 +2,7 @@
 
 use everstep_common::store::{Deployment, DeploymentError};
 use everstep_memory::{Faults, Nodes, When};
+use everstep_nats::TokioClock;
 
 use crate::bench::{Bench, for_seeds};
 
@@ -21,7 +22,7 @@ fn whoever_reads_the_record_finds_every_stream_it_speaks_of() {
                 let operator = bench.port("operator");
                 bench.server.crash_at("operator", call, when);
                 tokio::select! {
-                    grown = wanted.provision(&operator) => drop(grown.unwrap()),
+                    grown = wanted.provision(&operator, &TokioClock) => drop(grown.unwrap()),
                     () = bench.server.died("operator") => {}
                 }
                 let reader = bench.port("reader");
@@ -29,7 +30,7 @@ fn whoever_reads_the_record_finds_every_stream_it_speaks_of() {
                     let found = reader.stream_info(&stream.name).await.unwrap();
                     assert!(found.is_some(), "{} after {call}", stream.name);
                 }
-                wanted.provision(&bench.port("another operator")).await.unwrap();
+                wanted.provision(&bench.port("another operator"), &TokioClock).await.unwrap();
                 assert_eq!(standing(&bench).await, wanted);
             });
         }
@@ -49,7 +50,7 @@ fn of_two_who_grow_it_at_once_the_larger_wins() {
             let broker = bench.port(name);
             let wanted = bench.deployment.clone().grown_to(partitions);
             loop {
-                match wanted.provision(&broker).await {
+                match wanted.provision(&broker, &TokioClock).await {
                     Err(DeploymentError::Topology(_) | DeploymentError::Read(_) | DeploymentError::Write(_)) => {}
                     ended => return ended,
                 }

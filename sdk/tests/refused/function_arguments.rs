@@ -51,4 +51,25 @@ async fn queue_that_is_no_token(ctx: FunctionContext) -> Result<(), StepError>;
 #[function(name = "")]
 async fn without_name(ctx: FunctionContext) -> Result<(), StepError>;
 
+#[function(retries(backoff = "fibonacci"))]
+async fn growing_otherwise(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(retries(backoff = "constant", multiplier = 2.0))]
+async fn constant_and_multiplied(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(retries(jitter = "no"))]
+async fn with_odd_jitter(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(retries(never = "NotFound"))]
+async fn never_without_parentheses(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(retries(never()))]
+async fn never_nothing(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(timeout = "10s", heartbeat_timeout = "20s")]
+async fn silent_for_too_long(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(start_timeout = "2h", total_timeout = "1h")]
+async fn waiting_for_too_long(ctx: FunctionContext) -> Result<(), StepError>;
+
 fn main() {}

@@ -34,4 +34,7 @@ async fn version_nought(ctx: WorkflowContext) -> Result<(), WorkflowError>;
 #[workflow(queue = "a")]
 async fn in_a_queue(ctx: WorkflowContext) -> Result<(), WorkflowError>;
 
+#[workflow(on_failure = "retry")]
+async fn retried_as_a_whole(ctx: WorkflowContext) -> Result<(), WorkflowError>;
+
 fn main() {}

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use everstep::{IntoWorkflow, WorkflowBody};
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::Failure;
-use everstep_common::ids::{RunId, WorkflowName};
-use everstep_common::journal::{Inbound, InboundKind, LocalKind, Start};
+use everstep_common::ids::{FunctionName, RunId, WorkflowName};
+use everstep_common::journal::{Child, Inbound, InboundKind, LocalKind, Start};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::question::{Question, Reply, answer_slot};
@@ -17,7 +17,7 @@ use everstep_common::task::StepOptions;
 use everstep_common::view::RunView;
 use everstep_common::wire::{decode_value, encode_value};
 use everstep_core::{
-    Answered, Closure, Command, Decision, Event, EventBody, Limits, Record, Run, RunEnd, SessionChange, SessionRequest,
+    Answered, ChildSpec, Closure, Command, Decision, Event, EventBody, Limits, Record, Run, RunEnd, SessionChange, SessionRequest,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -206,6 +206,47 @@ impl Driven {
         self.apply(EventBody::About(key(path), Record::Local(LocalKind::Session, value)));
     }
 
+    /// How the child `key` is to be started.
+    pub(crate) fn child(&self, path: &str) -> &ChildSpec {
+        let child = self.commands.iter().find_map(|command| match command {
+            Command::StartChild { key: asked, child } if *asked == key(path) => Some(&**child),
+            _ => None,
+        });
+        child.expect("the child was asked for")
+    }
+
+    /// Records which run the child `key` is.
+    pub(crate) fn child_named(&mut self, path: &str) {
+        let child = self.child(path);
+        let named = Child {
+            workflow: child.workflow.clone(),
+            digest: child.digest,
+            run: run_id().successor(),
+            detached: child.detached,
+        };
+        self.apply(EventBody::About(key(path), Record::Child(Box::new(named))));
+    }
+
+    /// Records the value of the child `key`.
+    pub(crate) fn child_value(&mut self, path: &str, value: impl Serialize) {
+        self.child_ended(path, Ok(encode_value(&value).unwrap()));
+    }
+
+    /// Records that the child `key` ended without a value.
+    pub(crate) fn child_failed(&mut self, path: &str, failure: Failure) {
+        self.child_ended(path, Err(failure));
+    }
+
+    fn child_ended(&mut self, path: &str, result: Result<Bytes, Failure>) {
+        let child = self.child(path);
+        let ended = Record::Step {
+            function: FunctionName::new(child.workflow.as_str()).unwrap(),
+            digest: child.digest,
+            result,
+        };
+        self.apply(EventBody::About(key(path), ended));
+    }
+
     pub(crate) fn view(&self) -> RunView {
         self.run.view()
     }
@@ -243,7 +284,7 @@ impl Driven {
         });
         match self.run.decide() {
             Decision::Go(commands) => self.commands.extend(commands),
-            Decision::Parked(parked) => panic!("parked: {parked}"),
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -270,6 +311,7 @@ fn start(workflow: WorkflowName, input: &Bytes) -> Start {
         parent: None,
         tags: Default::default(),
         traceparent: None,
+        continues: None,
     }
 }
 

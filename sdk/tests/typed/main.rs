@@ -1,8 +1,10 @@
 //! The typed context on the real core: what goes in is encoded, what comes out is decoded, and every refusal says what is wrong.
 
+mod children;
 mod combine;
 mod kit;
 mod outside;
+mod rollback;
 mod sessions;
 
 use std::collections::BTreeMap;
@@ -101,7 +103,7 @@ fn a_call_overrides_what_the_function_declares() {
         }
     );
     assert_eq!((second.total_timeout, second.at_most_once), (Duration::from_secs(60), true));
-    assert_eq!(second.retries, RetryPolicy::never());
+    assert_eq!(second.retries, RetryPolicy::once());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use everstep_common::ports::{Ack, Delivery, PullError, ReadError, TopologyError}
 use everstep_common::topology::ConsumerSpec;
 use futures::future::join_all;
 
-use super::harness::{A_WHILE, Harness, Queue, SOON, consumer_of, refused};
+use super::harness::{A_WHILE, Harness, Nodes, Queue, SOON, consumer_of, refused};
 
 super::behaviours![
     a_task_is_created_once_while_it_is_queued_or_running,
@@ -62,7 +62,11 @@ async fn a_purge_takes_queued_and_running_tasks(h: &Harness) -> anyhow::Result<(
     h.store_each(&["q.task.fn.r1.a", "q.task.fn.r1.b", "q.task.fn.r2.a"]).await?;
     let running = queue.one().await?;
     ensure!(h.broker.purge(&queue.stream, &h.subject("q.task.*.r1.>")).await? == 2);
-    let left = queue.one().await?;
+    let mut left = queue.one().await?;
+    // The node that leads the consumer may not have heard of the purge when it sends the next task (seen on 2.15.1).
+    if h.server.nodes() == Nodes::Three && left.subject == h.subject("q.task.fn.r1.b") {
+        left = queue.one().await?;
+    }
     ensure!(left.subject == h.subject("q.task.fn.r2.a"));
     h.broker.publish(h.create("q.task.fn.r1.a", "again")).await?;
     h.broker.ack(&running.ack, Ack::Done);

@@ -139,6 +139,62 @@ pub async fn bulk_order(ctx: WorkflowContext, items: Vec<u64>) -> Result<u64, Wo
     Ok(confirmed)
 }
 
+/// Books one part of a trip.
+#[function(retries(max_attempts = 50, backoff = "constant", initial = "50ms"), timeout = "5s")]
+pub async fn book_part(ctx: FunctionContext, part: u64) -> Result<u64, StepError> {
+    book(ctx.resource::<LedgerAt>().0, "book", ctx.idempotency_key()).await?;
+    Ok(part)
+}
+
+/// Cancels it again.
+#[function(retries(max_attempts = 50, backoff = "constant", initial = "50ms"), timeout = "5s")]
+pub async fn cancel_part(ctx: FunctionContext, _part: u64) -> Result<(), StepError> {
+    book(ctx.resource::<LedgerAt>().0, "cancel", ctx.idempotency_key()).await?;
+    Ok(())
+}
+
+/// Books three parts, two of them at once, and cannot be paid: six mutations.
+#[workflow(on_failure = "rollback")]
+pub async fn unpaid_trip(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    let part = |number| ctx.step(book_part, number).compensate(cancel_part);
+    ctx.parallel((part(1), part(2))).await?;
+    ctx.sleep(Duration::from_millis(100)).await?;
+    part(3).await?;
+    Err(WorkflowError::new("it cannot be paid"))
+}
+
+/// Says where it is, and blocks its thread in its first attempt; goes on where that was in a later one.
+#[function(heartbeat_timeout = "1s", timeout = "120s", retries(max_attempts = 20, initial = "10ms"))]
+#[expect(clippy::disallowed_methods, reason = "what a careless author does")]
+pub async fn freeze(ctx: FunctionContext) -> Result<u64, StepError> {
+    let is_first = ctx.attempt() == 1;
+    let done: u64 = if is_first { 7 } else { ctx.heartbeat_details().unwrap_or(0) };
+    ctx.heartbeat(done);
+    if is_first {
+        std::thread::sleep(Duration::from_secs(60));
+    }
+    Ok(done)
+}
+
+/// A function that hangs.
+#[workflow]
+pub async fn frozen(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    ctx.step(freeze, ()).await
+}
+
+/// Two orders at once as runs of their own, a refund that nobody waits for, and the same again in the next run, three times in all: nine
+/// mutations each time.
+#[workflow]
+pub async fn consignment(ctx: WorkflowContext, cents: u64, round: u64, sum: u64) -> Result<u64, WorkflowError> {
+    let _refund = ctx.child(refund, cents).detached().await?;
+    let (one, other) = ctx.parallel((ctx.child(order, cents), ctx.child(order, cents))).await?;
+    let sum = sum + one + other;
+    if round < 3 {
+        return ctx.continue_as_new((cents, round + 1, sum));
+    }
+    Ok(sum)
+}
+
 /// A charge that somebody allows, a payment that beats boredom, a word of thanks, and a confirmation: two mutations.
 #[workflow]
 pub async fn reviewed_order(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
@@ -181,6 +237,7 @@ pub fn application() -> App {
         .resource(LedgerAt(address))
         .workflow(order)
         .workflow(refund)
+        .workflow(consignment)
         .workflow(bulk_order)
         .workflow(reviewed_order)
         .workflow(approval_workflow)
@@ -191,6 +248,11 @@ pub fn application() -> App {
         .workflow(blockade)
         .workflow(charge_placed)
         .workflow(confirm_charged)
+        .workflow(unpaid_trip)
+        .workflow(frozen)
+        .function(book_part)
+        .function(cancel_part)
+        .function(freeze)
         .function(stumble)
         .function(block)
         .function(charge)

@@ -8,8 +8,8 @@ use anyhow::Context;
 use everstep::{Client, ConnectOptions, Prefix};
 use everstep_common::ports::Broker;
 use everstep_common::store::Deployment;
-use everstep_nats::NatsBroker;
 use everstep_nats::managed::{ManagedCluster, ManagedServer, NODES, Options};
+use everstep_nats::{NatsBroker, TokioClock};
 use tokio::process::{Child, Command};
 
 use super::ledger::Ledger;
@@ -112,7 +112,7 @@ impl Fleet {
             .with_partitions(2)
             .with_replicas(replicas)
             .with_ack_wait(ACK_WAIT);
-        deployment.provision(&broker).await?;
+        deployment.provision(&broker, &TokioClock).await?;
         let client = Client::connect(connect).await?;
         let ledger = Ledger::start().await?;
         let mut fleet = Self {

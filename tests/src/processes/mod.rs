@@ -5,8 +5,8 @@ mod fleet;
 mod ledger;
 
 pub use app::{
-    LEDGER_VARIABLE, application, blockade, bulk_order, charge_placed, confirm_charged, hundred_cents, misbehave, order, plunge,
-    refund, reviewed_order, visit,
+    LEDGER_VARIABLE, application, blockade, bulk_order, charge_placed, confirm_charged, consignment, frozen, hundred_cents,
+    misbehave, order, plunge, refund, reviewed_order, unpaid_trip, visit,
 };
 pub use fleet::{Fleet, Seed, Victim};
 pub use ledger::Ledger;

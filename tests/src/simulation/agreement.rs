@@ -35,7 +35,7 @@ pub async fn recorded_on(url: &str, replicas: usize) -> anyhow::Result<Ends> {
     let connect = ConnectOptions::to(url);
     let broker: Arc<dyn Broker> = NatsBroker::connect(connect.clone()).await?;
     let deployment = Deployment::single_node(Prefix::none()).with_replicas(replicas);
-    deployment.provision(&broker).await?;
+    deployment.provision(&broker, &TokioClock).await?;
     let mut options = AppOptions::new(connect.clone());
     options.queues = vec![QueueName::default_queue(), QueueName::new("gpu")?];
     let ledger = Ledger::default();

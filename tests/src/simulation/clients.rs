@@ -62,6 +62,22 @@ impl World {
         self.start_with(workflow, input, key, Some(session)).await
     }
 
+    /// The same of a workflow that is known by name only, and takes nothing.
+    pub async fn start_named(&self, workflow: &str, key: &str) -> RunId {
+        let run = self
+            .client(async |client| {
+                loop {
+                    match client.start_named(workflow, None, &serde_json::Value::Null).key(key).await {
+                        Ok(handle) => return handle.id().clone(),
+                        Err(error) => self.again(&error).await,
+                    }
+                }
+            })
+            .await;
+        self.0.clients.borrow_mut().started.insert(run.clone());
+        run
+    }
+
     async fn start_with<W, Marker>(
         &self,
         workflow: W,
@@ -205,6 +221,19 @@ impl World {
             }
         })
         .await
+    }
+
+    /// Ends the run as it stands.
+    pub async fn terminate(&self, run: &RunId) {
+        self.client(async |client| {
+            loop {
+                match client.terminate(run, "at once").await {
+                    Ok(()) | Err(ClientError::Ended { .. }) => return,
+                    Err(error) => self.again(&error).await,
+                }
+            }
+        })
+        .await;
     }
 
     /// Has a parked run tried again; `accept_unasked` also if recorded steps are no longer asked for.

@@ -58,20 +58,30 @@ impl Crash {
 
 /// Plays the scenario once for each journal entry of its plain story, with the victim dying there.
 pub fn at_every_entry(scenario: &Scenario, victim: &Victim) {
-    let plain = play(scenario, Settings::default());
+    at_every_entry_in(&Settings::default(), scenario, victim);
+}
+
+/// The same in another world.
+pub fn at_every_entry_in(settings: &Settings, scenario: &Scenario, victim: &Victim) {
+    let plain = play(scenario, settings.clone());
     for number in 0..plain.entries {
         let crash = Crash::AtEntry {
             number,
             victim: victim.clone(),
         };
-        expect_same(scenario, &plain, crash);
+        expect_same(settings, scenario, &plain, crash);
     }
 }
 
 /// Plays the scenario twice for each call that the process makes of the port in the plain story: it dies before it, and after it.
 /// Only every `stride`-th call is taken, beginning with the `offset`-th, so that a loop can be split over several tests.
 pub fn at_every_call(scenario: &Scenario, process: &str, stride: usize, offset: usize) {
-    let plain = play(scenario, Settings::default());
+    at_every_call_in(&Settings::default(), scenario, process, stride, offset);
+}
+
+/// The same in another world.
+pub fn at_every_call_in(settings: &Settings, scenario: &Scenario, process: &str, stride: usize, offset: usize) {
+    let plain = play(scenario, settings.clone());
     let calls = plain.calls.get(process).copied().unwrap_or(0);
     for number in (offset as u64..calls).step_by(stride) {
         for when in [When::Before, When::After] {
@@ -80,7 +90,7 @@ pub fn at_every_call(scenario: &Scenario, process: &str, stride: usize, offset: 
                 number,
                 when,
             };
-            expect_same(scenario, &plain, crash);
+            expect_same(settings, scenario, &plain, crash);
         }
     }
 }
@@ -132,10 +142,10 @@ fn spread(bound: u64, samples: u64, lot: u64) -> impl Iterator<Item = u64> {
     (lot % stride..bound).step_by(stride as usize)
 }
 
-fn expect_same(scenario: &Scenario, plain: &Outcome, crash: Crash) {
+fn expect_same(settings: &Settings, scenario: &Scenario, plain: &Outcome, crash: Crash) {
     let settings = Settings {
         crash: Some(crash.clone()),
-        ..Settings::default()
+        ..settings.clone()
     };
     let crashed = play(scenario, settings);
     assert_eq!(

@@ -6,13 +6,14 @@
 //!                │       └── a process that dies is started again under a new name, as a supervisor does
 //!                ├── MemoryServer: JetStream with seeded faults, crash points at each call of the port
 //!                └── Ledger: what the functions did to the outside world
-//! scenarios, trials, owners, keeping, hot_path, waking, sessions, blocks, outside, triggers ── what is run, and what must come of it
+//! scenarios, trials, owners, keeping, hot_path, waking, sessions, blocks, outside, children, triggers ── what is run, and what must come of it
 //! crashes ── where a process dies
 //! properties ── P1 to P7, checked on what the server holds in the end
 //! ```
 
 mod agreement;
 mod blocks;
+mod children;
 mod clients;
 mod crashes;
 mod disasters;
@@ -26,23 +27,31 @@ mod outside_blocks;
 mod owners;
 mod processes;
 mod properties;
+mod relatives;
+mod rollback;
 mod scenarios;
 mod sessions;
 pub mod shop;
+mod steps;
 mod story;
 mod trials;
 mod triggers;
+mod versions;
 mod waking;
 mod world;
 
 pub use agreement::{recorded_on, recorded_on_the_simulated_server};
 pub use blocks::block_scenarios;
-pub use crashes::{Crash, Victim, at_every_call, at_every_entry, at_some};
+pub use children::{apart, child_scenarios};
+pub use crashes::{Crash, Victim, at_every_call, at_every_call_in, at_every_entry, at_every_entry_in, at_some};
 pub use driver::{Outcome, play};
 pub use ledger::Ledger;
 pub use outside::outside_scenarios;
 pub use properties::check;
+pub use rollback::rollback_scenarios;
 pub use scenarios::{Scenario, scenarios};
+pub use steps::step_scenarios;
 pub use story::{Story, seeds};
+pub use versions::{edit_scenarios, version_scenarios};
 pub use waking::FIT;
 pub use world::{Settings, World};

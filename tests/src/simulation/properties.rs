@@ -10,11 +10,12 @@ use everstep_common::ports::Message;
 use everstep_common::store::LEASES;
 use everstep_common::summary::RunStatus;
 use everstep_common::wire;
-use everstep_core::{Command, Decision, Event, Limits, Parked, Run, RunEnd};
+use everstep_core::{Command, Decision, Event, Limits, Parked, Run, RunEnd, pinned_version};
 use everstep_memory::Faults;
 use serde::Deserialize;
 
 use super::crashes::{Crash, Victim};
+use super::relatives;
 use super::scenarios::Scenario;
 use super::story::Story;
 use super::triggers;
@@ -75,6 +76,8 @@ fn open(world: &World, story: &Story) -> Option<String> {
         RunOutcome::Completed(_) => RunStatus::Completed,
         RunOutcome::Failed(_) => RunStatus::Failed,
         RunOutcome::Cancelled(_) => RunStatus::Cancelled,
+        RunOutcome::Terminated(_) => RunStatus::Terminated,
+        RunOutcome::Continued(_) => RunStatus::Continued,
     };
     let status = summary.map(|summary| summary.status);
     (status != Some(told)).then(|| format!("run {} is {told}, and its summary says {status:?}", story.run))
@@ -125,6 +128,9 @@ pub fn check(world: &World, scenario: &Scenario) {
     }
     stories.iter().for_each(p5_no_timer_is_early);
     p6_acknowledged_cancels_stand(world, &stories);
+    if !scenario.rolls_back {
+        relatives::agree(&stories);
+    }
     let unrest = unrest(world, scenario);
     assert!(unrest.is_empty(), "P7, {}: {}", scenario.name, unrest.join("; "));
 }
@@ -145,6 +151,8 @@ fn p2_every_replay_ends_as_recorded(world: &World, story: &Story) {
         (Ok(Some(RunEnd::Completed(value))), RunOutcome::Completed(payload)) => *value == fetch(world, &story.run, payload),
         (Ok(Some(RunEnd::Failed(failure))), RunOutcome::Failed(recorded)) => failure == recorded,
         (Ok(Some(RunEnd::Cancelled(_))), RunOutcome::Cancelled(_)) => true,
+        (Ok(Some(RunEnd::Terminated(_))) | Err(_), RunOutcome::Terminated(_)) => true,
+        (Ok(Some(RunEnd::Continued(input))), RunOutcome::Continued(next)) => *input == fetch(world, &story.run, &next.input),
         // A parked run is cancelled without its code being asked.
         (Err(_), RunOutcome::Cancelled(_)) => true,
         _ => false,
@@ -156,8 +164,13 @@ fn p2_every_replay_ends_as_recorded(world: &World, story: &Story) {
 fn replay(world: &World, story: &Story) -> (u64, Result<Option<RunEnd>, Parked>) {
     let start = story.start().expect("the journal of a run begins with its start");
     let code = triggers::all_code();
-    let definition = code.find(&start.workflow, start.version).expect("the code is here");
+    let pinned = start.version.or_else(|| story.entries.iter().find_map(pinned_version));
+    let definition = code.find(&start.workflow, pinned).expect("the code is here");
     let mut run = Run::new(story.run.clone(), definition, Limits::default(), u64::MAX);
+    story.entries.iter().for_each(|entry| run.foresee(entry));
+    if start.version.is_none() {
+        run.pin_version();
+    }
     for entry in story.entries.iter().take_while(|entry| entry.key != EntryKey::End) {
         run.apply(event(world, &story.run, entry));
     }
@@ -167,6 +180,7 @@ fn replay(world: &World, story: &Story) -> (u64, Result<Option<RunEnd>, Parked>)
             _ => None,
         })),
         Decision::Parked(parked) => Err(parked),
+        Decision::Replay => unreachable!("P2: all markers of run {} are known from the beginning", story.run),
     };
     (run.fingerprint(), end)
 }
@@ -238,10 +252,14 @@ fn p5_no_timer_is_early(story: &Story) {
     }
 }
 
-/// Who was told that the run is asked to cancel finds it cancelled, or at its end by itself after that.
+/// Who was told that the run is asked to cancel finds it cancelled, or at its end by itself after that. A run that goes on as new is asked
+/// where it goes on.
 fn p6_acknowledged_cancels_stand(world: &World, stories: &[Story]) {
     for run in &world.0.clients.borrow().cancelled {
-        let story = stories.iter().find(|story| story.run == *run).expect("P1 is checked before");
+        let mut story = stories.iter().find(|story| story.run == *run).expect("P1 is checked before");
+        while let Some(RunOutcome::Continued(next)) = story.end() {
+            story = stories.iter().find(|story| story.run == next.run).expect("it goes on");
+        }
         let asked = story.entries.iter().position(|entry| matches!(entry.entry, Entry::In(_)));
         assert!(asked.is_some(), "P6: the cancel of run {run} was acknowledged and is lost");
     }

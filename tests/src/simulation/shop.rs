@@ -10,8 +10,8 @@ use everstep_orchestrator::Workflows;
 use everstep_worker::Functions;
 use futures::future::join_all;
 
-use super::blocks;
 use super::ledger::Ledger;
+use super::{blocks, rollback, steps, versions};
 
 /// The simulation's clock, as functions get it.
 #[derive(Clone)]
@@ -391,8 +391,14 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         everstep::definition(once, resources()),
         everstep::definition(hurried, resources()),
     ];
-    let blocks_and_waits = blocks::definitions().into_iter().chain(super::outside::definitions());
-    let more = super::sessions::definitions().into_iter().chain(blocks_and_waits);
+    let more = super::sessions::definitions()
+        .into_iter()
+        .chain(blocks::definitions())
+        .chain(super::outside::definitions())
+        .chain(super::children::definitions())
+        .chain(steps::definitions())
+        .chain(rollback::definitions())
+        .chain(versions::definitions());
     for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
     }
@@ -416,7 +422,13 @@ pub fn functions() -> Functions {
         everstep::handler(works),
         everstep::handler(launch),
     ];
-    for (name, handler) in all.into_iter().chain(blocks::handlers()).chain(super::examples::handlers()) {
+    let more = blocks::handlers()
+        .into_iter()
+        .chain(super::examples::handlers())
+        .chain(super::children::handlers())
+        .chain(steps::handlers())
+        .chain(rollback::handlers());
+    for (name, handler) in all.into_iter().chain(more) {
         functions.register(name, handler).expect("each is registered once");
     }
     functions

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use everstep_common::digest::InputDigest;
+use everstep_common::failure::FailureKind;
 use everstep_common::ids::RunId;
 use everstep_common::journal::{Entry, JournalEntry, Local, LocalKind, RunOutcome, Start, StepOutcome, StepResult};
 use everstep_common::payload::Payload;
@@ -65,21 +66,40 @@ impl World {
     }
 }
 
-/// How each run ended and what it recorded, by start key.
+/// How each run ended and what it recorded, by start key and place in its chain.
 pub(super) fn ends(world: &World) -> BTreeMap<String, Vec<String>> {
     let stories = world.stories();
     let ends = stories.iter().map(|story| {
-        let key = story.start().and_then(|start| start.start_key.clone());
-        (key.unwrap_or_else(|| story.run.to_string()), lines(&story.entries))
+        let start = story.start();
+        let key = start.and_then(|start| start.start_key.clone());
+        let key = key.unwrap_or_else(|| story.run.to_string());
+        let place = start.and_then(|start| start.continues.as_ref()).map(|before| before.number);
+        let name = place.map_or(key.clone(), |place| format!("{key} continued {place}"));
+        (name, lines(&story.entries))
     });
     ends.collect()
 }
 
 /// What a journal says of outcomes, in an order that does not depend on when they came.
 pub(super) fn lines(journal: &[JournalEntry]) -> Vec<String> {
-    let mut lines: Vec<String> = journal.iter().filter_map(line).collect();
+    let counted = journal.iter().filter(|entry| !is_noted_in_passing(entry, journal));
+    let mut lines: Vec<String> = counted.filter_map(line).collect();
     lines.sort();
     lines
+}
+
+/// That a step was given up is noted once its task is taken back. A run that was cancelled may have ended by then, and if its owner dies
+/// between the two, the successor has nothing left to note.
+fn is_noted_in_passing(entry: &JournalEntry, journal: &[JournalEntry]) -> bool {
+    let is_given_up = match &entry.entry {
+        Entry::Step(outcome) => matches!(&outcome.result, StepResult::Failure(failure) if failure.kind == FailureKind::Cancelled),
+        _ => false,
+    };
+    let ends_cancelled = |entry: &JournalEntry| match &entry.entry {
+        Entry::End(ended) => matches!(ended.outcome, RunOutcome::Cancelled(_)),
+        _ => false,
+    };
+    is_given_up && journal.iter().any(ends_cancelled)
 }
 
 /// What an entry says of the outcome; nothing if it only tells of the way there.
@@ -92,9 +112,13 @@ fn line(entry: &JournalEntry) -> Option<String> {
         }) => "asked".to_owned(),
         Entry::Step(StepOutcome { result, .. }) | Entry::Local(Local { result, .. }) => self::result(result),
         Entry::Timer(_) => "fired".to_owned(),
+        Entry::Child(child) => child.run.to_string(),
         Entry::End(ended) => match &ended.outcome {
             RunOutcome::Completed(value) => payload(value),
-            RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure) => format!("{:?}: {}", failure.kind, failure.message),
+            RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure) | RunOutcome::Terminated(failure) => {
+                format!("{:?}: {}", failure.kind, failure.message)
+            }
+            RunOutcome::Continued(next) => format!("{} with {}", next.run, payload(&next.input)),
         },
         _ => return None,
     };

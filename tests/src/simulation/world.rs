@@ -12,6 +12,7 @@ use everstep_common::store::Deployment;
 use everstep_common::subject::Names;
 use everstep_common::topology::Durability;
 use everstep_memory::{Faults, MemoryBroker, MemoryServer, Nodes, Reaction};
+use everstep_nats::TokioClock;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -107,7 +108,10 @@ impl World {
             .with_durability(settings.durability)
             .with_replicas(replicas);
         let broker: Arc<dyn Broker> = Arc::new(server.connect("provisioner"));
-        deployment.provision(&broker).await.expect("nothing goes wrong yet");
+        deployment
+            .provision(&broker, &TokioClock)
+            .await
+            .expect("nothing goes wrong yet");
         server.set_faults(settings.faults.clone());
         let world = Self(Rc::new(Inner {
             settings,

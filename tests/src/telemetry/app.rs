@@ -28,7 +28,13 @@ pub async fn greeting(ctx: WorkflowContext, name: String) -> Result<String, Work
     Ok(told)
 }
 
+/// A child that greets.
+#[workflow]
+pub async fn party(ctx: WorkflowContext, name: String) -> Result<String, WorkflowError> {
+    ctx.child(greeting, name).await
+}
+
 /// The application.
 pub fn application() -> App {
-    App::new().workflow(greeting).function(greet).function(fickle)
+    App::new().workflow(greeting).workflow(party).function(greet).function(fickle)
 }

@@ -4,6 +4,6 @@ mod app;
 mod collector;
 mod scrape;
 
-pub use app::{application, fickle, greet, greeting};
+pub use app::{application, fickle, greet, greeting, party};
 pub use collector::{Collector, Exported};
 pub use scrape::{Scraped, scrape};

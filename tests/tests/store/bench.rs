@@ -15,6 +15,7 @@ use everstep_common::store::{Deployment, Store};
 use everstep_common::task::Task;
 use everstep_common::topology::Durability;
 use everstep_memory::{Faults, MemoryBroker, MemoryServer, Nodes, simulate};
+use everstep_nats::TokioClock;
 
 pub struct Bench {
     pub server: MemoryServer,
@@ -36,7 +37,7 @@ impl Bench {
         let server = MemoryServer::start(nodes, seed, Faults::none());
         let replicas = if nodes == Nodes::One { 1 } else { 3 };
         let deployment = Deployment::single_node(Prefix::none()).with_replicas(replicas);
-        deployment.provision(&port(server.connect("setup"))).await?;
+        deployment.provision(&port(server.connect("setup")), &TokioClock).await?;
         Ok(Self { server, deployment })
     }
 
@@ -138,6 +139,7 @@ pub fn start() -> Entry {
         parent: None,
         tags: BTreeMap::new(),
         traceparent: None,
+        continues: None,
     })
 }
 
@@ -150,6 +152,9 @@ pub fn task(attempt: u32) -> Task {
         input: Payload::unit(),
         digest: InputDigest::of(&[0xc0]),
         timeout: None,
+        heartbeat_timeout: None,
+        details: None,
+        announce: false,
         deadline: jiff::Timestamp::UNIX_EPOCH,
         at_most_once: false,
         check: false,

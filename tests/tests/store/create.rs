@@ -143,7 +143,7 @@ fn a_stream_that_comes_back_in_time_takes_the_entry() -> anyhow::Result<()> {
         bench.server.delete_stream("KV_checkpoints_0");
         let creation = tokio::spawn(store.create(&run(1), step(1), &local("")));
         store.clock().sleep(Duration::from_secs(5)).await;
-        bench.deployment.provision(store.broker()).await?;
+        bench.deployment.provision(store.broker(), store.clock().as_ref()).await?;
         assert_eq!(creation.await??, Created::Ours { sequence: 1 });
         Ok(())
     })

@@ -8,6 +8,7 @@ use everstep_common::ports::{Broker, Ensured, Publish};
 use everstep_common::store::{Deployment, DeploymentError};
 use everstep_common::topology::Durability;
 use everstep_memory::{Faults, MemoryServer, Nodes, simulate};
+use everstep_nats::TokioClock;
 
 use crate::bench::port;
 
@@ -27,7 +28,7 @@ fn on_empty(test: impl AsyncFnOnce(&MemoryServer, Arc<dyn Broker>) -> anyhow::Re
 #[test]
 fn provisioning_twice_changes_nothing() -> anyhow::Result<()> {
     on_empty(async |_, broker| {
-        let first = shop().provision(&broker).await?;
+        let first = shop().provision(&broker, &TokioClock).await?;
         assert!(first.iter().all(|(_, did)| *did == Ensured::Created));
         let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(
@@ -46,7 +47,7 @@ fn provisioning_twice_changes_nothing() -> anyhow::Result<()> {
                 "SHOP_TIMERS_1",
             ]
         );
-        let second = shop().provision(&broker).await?;
+        let second = shop().provision(&broker, &TokioClock).await?;
         assert!(second.iter().all(|(_, did)| *did == Ensured::Existed));
         assert_eq!(Deployment::load(&broker, &shop().prefix).await?, shop());
         Ok(())
@@ -76,9 +77,9 @@ fn nothing_provisioned_is_told_with_what_to_do() -> anyhow::Result<()> {
 #[test]
 fn deployments_of_other_prefixes_do_not_meet() -> anyhow::Result<()> {
     on_empty(async |_, broker| {
-        shop().provision(&broker).await?;
+        shop().provision(&broker, &TokioClock).await?;
         let plain = Deployment::single_node(Prefix::none());
-        plain.provision(&broker).await?;
+        plain.provision(&broker, &TokioClock).await?;
         assert_eq!(Deployment::load(&broker, &plain.prefix).await?, plain);
         assert_eq!(Deployment::load(&broker, &shop().prefix).await?, shop());
         Ok(())
@@ -96,7 +97,7 @@ fn a_stream_that_differs_is_named_field_by_field() -> anyhow::Result<()> {
         journal.max_messages_per_subject = 5;
         journal.deny_delete = false;
         broker.ensure_stream(&journal).await?;
-        let error = shop().provision(&broker).await.unwrap_err();
+        let error = shop().provision(&broker, &TokioClock).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "KV_shop_checkpoints_1 exists with another configuration: \
@@ -109,12 +110,12 @@ fn a_stream_that_differs_is_named_field_by_field() -> anyhow::Result<()> {
 #[test]
 fn a_deployment_that_differs_is_named_field_by_field() -> anyhow::Result<()> {
     on_empty(async |_, broker| {
-        shop().provision(&broker).await?;
+        shop().provision(&broker, &TokioClock).await?;
         let other = Deployment {
             keyed_partitions: 1,
             ..shop().with_durability(Durability::Relaxed)
         };
-        let error = other.provision(&broker).await.unwrap_err();
+        let error = other.provision(&broker, &TokioClock).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "the deployment exists with other settings: keyed_partitions: wanted 1, found 2; durability: wanted Relaxed, found Strict"
@@ -152,7 +153,7 @@ fn settings_out_of_range_are_refused_before_anything_is_made() -> anyhow::Result
     ];
     for (deployment, told) in cases {
         on_empty(async |server, broker| {
-            let error = deployment.provision(&broker).await.unwrap_err();
+            let error = deployment.provision(&broker, &TokioClock).await.unwrap_err();
             assert!(matches!(error, DeploymentError::Invalid(_)), "{error:?}");
             assert!(error.to_string().contains(told), "{error}");
             assert!(server.stream_info("KV_shop_leases").is_none());
@@ -165,7 +166,7 @@ fn settings_out_of_range_are_refused_before_anything_is_made() -> anyhow::Result
 #[test]
 fn more_replicas_than_nodes_is_the_servers_refusal() -> anyhow::Result<()> {
     on_empty(async |_, broker| {
-        let error = shop().with_replicas(3).provision(&broker).await.unwrap_err();
+        let error = shop().with_replicas(3).provision(&broker, &TokioClock).await.unwrap_err();
         assert!(error.to_string().contains("KV_shop_leases"), "{error}");
         Ok(())
     })
@@ -196,7 +197,7 @@ fn provisioning_is_done_again_after_any_lost_answer() -> anyhow::Result<()> {
             };
             let server = MemoryServer::start(Nodes::One, seed, faults);
             let broker = port(server.connect("operator"));
-            while let Err(error) = shop().provision(&broker).await {
+            while let Err(error) = shop().provision(&broker, &TokioClock).await {
                 let is_passing = matches!(
                     error,
                     DeploymentError::Topology(_) | DeploymentError::Read(_) | DeploymentError::Write(_)
@@ -214,13 +215,13 @@ fn provisioning_is_done_again_after_any_lost_answer() -> anyhow::Result<()> {
 #[test]
 fn a_record_that_never_arrived_is_not_called_a_missing_deployment() -> anyhow::Result<()> {
     on_empty(async |server, broker| {
-        shop().provision(&broker).await?;
+        shop().provision(&broker, &TokioClock).await?;
         broker.purge("KV_shop_leases", "$KV.shop_leases.deployment").await?;
         server.fill_disk(true);
-        let error = shop().provision(&broker).await.unwrap_err();
+        let error = shop().provision(&broker, &TokioClock).await.unwrap_err();
         assert!(matches!(error, DeploymentError::Write(_)), "{error:?}");
         server.fill_disk(false);
-        shop().provision(&broker).await?;
+        shop().provision(&broker, &TokioClock).await?;
         Ok(())
     })
 }

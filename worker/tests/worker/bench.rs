@@ -72,7 +72,11 @@ impl Bench {
 
     pub(crate) async fn on(server: MemoryServer) -> Self {
         let owner = store(&server, "owner");
-        owner.deployment().provision(owner.broker()).await.expect("provisioned");
+        owner
+            .deployment()
+            .provision(owner.broker(), owner.clock().as_ref())
+            .await
+            .expect("provisioned");
         owner.ensure_queue(&queue()).await.expect("a queue");
         let run: RunId = "0-0123456789abcdef0123456789abcdef".parse().expect("a run id");
         let start = Start {
@@ -85,6 +89,7 @@ impl Bench {
             parent: None,
             tags: Default::default(),
             traceparent: None,
+            continues: None,
         };
         owner
             .create(&run, EntryKey::Start, &Entry::Start(start))
@@ -103,6 +108,9 @@ impl Bench {
             input: Payload::Inline(Bytes::from_static(b"\x07")),
             digest: InputDigest::of(b"\x07"),
             timeout: None,
+            heartbeat_timeout: None,
+            details: None,
+            announce: false,
             deadline: Timestamp::MAX,
             at_most_once: false,
             check: false,

@@ -3,6 +3,7 @@
 mod bench;
 mod cancellation;
 mod faults;
+mod heartbeats;
 mod outcomes;
 mod payloads;
 mod queues;

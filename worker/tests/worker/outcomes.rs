@@ -129,7 +129,9 @@ fn a_function_over_its_timeout_is_dropped_on_time_even_if_it_panics_then() {
                 }
             }
         }));
-        bench.until("the attempt is recorded", || !bench.keys().is_empty()).await;
+        bench
+            .until("the attempt is recorded", || bench.entry("try.a.1").is_some())
+            .await;
         let took = bench.now() - begun;
         assert!(
             took >= Duration::from_millis(2500) && took < Duration::from_millis(2600),
@@ -155,7 +157,9 @@ fn timeouts_ring_in_the_order_of_their_time() {
             bench.queue(&task).await;
         }
         bench.drained().await;
-        assert_eq!(bench.keys(), ["try.short.1", "try.middle.1", "try.long.1"]);
+        let mut keys = bench.keys();
+        keys.retain(|key| key.starts_with("try."));
+        assert_eq!(keys, ["try.short.1", "try.middle.1", "try.long.1"]);
         worker.stop().await;
     });
 }

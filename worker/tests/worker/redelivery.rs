@@ -26,6 +26,8 @@ fn failed_before(task: &Task) -> Entry {
         digest: task.digest,
         error: AttemptError::Error,
         message: "busy".into(),
+        name: None,
+        details: None,
         retry_after: None,
         by: ProcessId::new("somebody").unwrap(),
         began: Timestamp::UNIX_EPOCH,

@@ -56,7 +56,7 @@ pub(crate) async fn within_time<F: Future>(
     body.domain.cancel();
     body.await;
     Err(match refused {
-        Some(WaitError::Failed(failure)) => DeadlineError::Failed(failure),
+        Some(WaitError::Failed(failure) | WaitError::Child { failure, .. }) => DeadlineError::Failed(failure),
         Some(WaitError::Cancelled) | None => DeadlineError::Passed(duration),
     })
 }

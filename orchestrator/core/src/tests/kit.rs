@@ -8,7 +8,7 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, ProcessId, RunId, WorkflowName};
-use everstep_common::journal::{Attempt, AttemptError, Inbound, InboundKind, LocalKind, Start};
+use everstep_common::journal::{Attempt, AttemptError, Child, Inbound, InboundKind, LocalKind, Start};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::task::StepOptions;
@@ -66,6 +66,7 @@ pub(super) trait Short {
     fn compute(&self, name: &str) -> Local;
     fn read(&self, name: &str) -> Session;
     fn change(&self, name: &str) -> Session;
+    fn spawn(&self, name: &str) -> crate::Child;
 }
 
 impl Short for Context {
@@ -98,6 +99,10 @@ impl Short for Context {
         let key = name.to_owned();
         let change = Arc::new(|_| Ok(Bytes::from_static(b"changed")));
         self.session(SessionRequest::Update { key, change })
+    }
+
+    fn spawn(&self, name: &str) -> crate::Child {
+        self.child(WorkflowName::new(name).unwrap(), Some(1), Ok(Bytes::new()))
     }
 }
 
@@ -140,6 +145,7 @@ impl Driven {
     pub(super) fn commands(&mut self) -> Vec<String> {
         match self.run.decide() {
             Decision::Go(commands) => lines(&commands),
+            Decision::Replay => vec!["replay".to_owned()],
             Decision::Parked(parked) => vec![format!("parked: {}", parked.reason())],
         }
     }
@@ -176,6 +182,9 @@ fn short(command: &Command) -> String {
         Command::Dispatch { key, attempt, .. } => format!("dispatch {key} attempt {attempt}"),
         Command::StartTimer { key, due } => format!("timer {key} at {}", due.as_second()),
         Command::RetryAt { key, attempt, .. } => format!("retry {key} attempt {attempt}"),
+        Command::StartChild { key, child } if child.detached => format!("start detached {key}"),
+        Command::StartChild { key, .. } => format!("start {key}"),
+        Command::CancelChild { key, .. } => format!("cancel child {key}"),
         Command::End {
             outcome: crate::RunEnd::Completed(value),
         } => format!("completed {}", String::from_utf8_lossy(value)),
@@ -200,6 +209,7 @@ pub(super) fn start(input: &'static [u8]) -> EventBody {
         parent: None,
         tags: Default::default(),
         traceparent: None,
+        continues: None,
     };
     EventBody::Start(Box::new(start), Bytes::from_static(input))
 }
@@ -230,6 +240,8 @@ pub(super) fn attempt(path: &str, number: u32, error: AttemptError) -> EventBody
         digest: InputDigest::of(b""),
         error,
         message: "it failed".to_owned(),
+        name: None,
+        details: None,
         retry_after: None,
         by: ProcessId::new("worker-1").unwrap(),
         began: time(0),
@@ -238,7 +250,7 @@ pub(super) fn attempt(path: &str, number: u32, error: AttemptError) -> EventBody
 }
 
 pub(super) fn begun(path: &str, attempt: u32) -> EventBody {
-    EventBody::About(key(path), Record::Begun(attempt))
+    EventBody::About(key(path), Record::Begun { attempt, fence: false })
 }
 
 pub(super) fn timer(path: &str) -> EventBody {
@@ -258,11 +270,40 @@ pub(super) fn session(path: &str, value: &str) -> EventBody {
     EventBody::About(key(path), Record::Local(LocalKind::Session, value))
 }
 
+/// The entry that names a child, of the workflow that its key names.
+pub(super) fn child(path: &str, detached: bool) -> EventBody {
+    let child = Child {
+        workflow: WorkflowName::new(plain_name(path)).unwrap(),
+        digest: InputDigest::of(b""),
+        run: run_id().successor(),
+        detached,
+    };
+    EventBody::About(key(path), Record::Child(Box::new(child)))
+}
+
+/// The end of such a child, without a value.
+pub(super) fn child_failed(path: &str, kind: FailureKind, message: &str) -> EventBody {
+    let record = Record::Step {
+        function: function(plain_name(path)),
+        digest: InputDigest::of(b""),
+        result: Err(Failure::new(kind, message)),
+    };
+    EventBody::About(key(path), record)
+}
+
 pub(super) fn cancel() -> EventBody {
     EventBody::In(Inbound {
         kind: InboundKind::Cancel,
         by: None,
         reason: Some("no longer wanted".to_owned()),
+    })
+}
+
+pub(super) fn terminate() -> EventBody {
+    EventBody::In(Inbound {
+        kind: InboundKind::Terminate,
+        by: None,
+        reason: Some("at once".to_owned()),
     })
 }
 

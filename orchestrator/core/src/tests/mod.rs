@@ -3,6 +3,7 @@
 //! Randomised tests print their seed; `EVERSTEP_SEED=<number>` makes them begin with it.
 
 mod cancels;
+mod children;
 mod combine;
 mod cost;
 mod domains;
@@ -15,9 +16,12 @@ mod outside;
 mod outside_blocks;
 mod outside_edits;
 mod parking;
+mod patches;
 mod programs;
 mod replay;
+mod rollback;
 mod sessions;
 mod steps;
+mod timeouts;
 mod turns;
 mod world;

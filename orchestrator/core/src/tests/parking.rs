@@ -17,7 +17,7 @@ use crate::{Decision, Definition, EventBody, Limits, Parked, TooMany};
 fn parked(driven: &mut Driven) -> Parked {
     match driven.run.decide() {
         Decision::Parked(parked) => parked,
-        Decision::Go(commands) => panic!("not parked: {commands:?}"),
+        other => panic!("not parked: {other:?}"),
     }
 }
 
@@ -273,11 +273,20 @@ fn every_reason_says_what_to_do() {
             Parked::NoCode {
                 workflow: workflow.clone(),
                 version: Some(2),
+                known: vec![1, 3],
             },
             "no code",
-            "order in version 2",
+            "version 2 of workflow order and is pinned to it, and this orchestrator does not have that version (it has versions 1, 3). Deploy",
         ),
-        (Parked::NoCode { workflow, version: None }, "no code", "has workflow order"),
+        (
+            Parked::NoCode {
+                workflow,
+                version: None,
+                known: Vec::new(),
+            },
+            "no code",
+            "has workflow order",
+        ),
     ];
     for (parked, reason, part) in reasons {
         assert_eq!(parked.reason(), reason);

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstep_common::event::EventName;
 use everstep_common::failure::{Failure, FailureKind};
+use everstep_common::ids::WorkflowName;
 use everstep_common::key::StepKey;
 use everstep_common::question::{PayloadHash, Question, Terms};
 use everstep_common::retry::RetryPolicy;
@@ -23,7 +24,7 @@ use futures::stream::{self, FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
 
 use super::kit::{Dice, Returned, function, mix, workflow_of};
-use crate::{Collected, Context, DeadlineError, Definition, Due, SessionRequest, WaitError};
+use crate::{Collected, Context, DeadlineError, Definition, Due, SessionRequest, Undo, WaitError, WorkflowFailure};
 
 /// A piece of a program.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(super) enum Node {
     Sleep(u64),
     Local,
     Session,
+    /// A child; detached or not.
+    Child(bool),
     Chance,
     /// A signal of one of three names, with a deadline or without.
     Signal(u64, Option<u64>),
@@ -47,6 +50,12 @@ pub(super) enum Node {
     Scope(&'static str, Box<Node>),
     Repeat(u64, Box<Node>),
     Branch(Box<Node>, Box<Node>),
+    /// A step that can be undone.
+    Undoable(u64),
+    /// Everything is undone that can be.
+    Rollback,
+    /// One of two, as the run is before or behind a patch of that number.
+    Patched(u64, Box<Node>, Box<Node>),
     /// A step pinned outside a loop, with a pace beside it.
     Paced(u64),
     /// Fails, for one in three of what was seen.
@@ -75,14 +84,16 @@ pub(super) enum Node {
 
 /// A program drawn from `dice`, of at most that depth.
 pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
-    let kinds = if depth == 0 { 8 } else { 28 };
+    let kinds = if depth == 0 { 8 } else { 29 };
     match dice.below(kinds) {
+        1 if dice.one_in(2) => Node::Child(dice.one_in(3)),
         0..=1 => Node::Step(dice.next() % 4),
         2 => Node::Sleep(dice.next() % 5_000),
         3 if dice.one_in(2) => Node::Session,
         3 => Node::Local,
         4 => Node::Chance,
         5 if dice.one_in(2) => Node::Fail,
+        5 if dice.one_in(2) => Node::Undoable(dice.next() % 4),
         5 => Node::Step(4),
         6 => Node::Signal(dice.next() % 3, deadline(dice)),
         7 => Node::Ask(1 + dice.below(3) as u32, deadline(dice)),
@@ -94,6 +105,11 @@ pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
         13 => Node::Scope(["left", "right"][dice.below(2)], Box::new(draw(dice, depth - 1))),
         14 => Node::Repeat(1 + dice.next() % 3, Box::new(draw(dice, depth - 1))),
         15 if dice.one_in(2) => Node::Paced(dice.next() % 4),
+        15 => Node::Patched(
+            dice.next() % 5,
+            Box::new(draw(dice, depth - 1)),
+            Box::new(draw(dice, depth - 1)),
+        ),
         16 | 17 => Node::Fan {
             nodes: several(dice, depth),
             window: 1 + dice.below(4),
@@ -110,6 +126,8 @@ pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
             tolerated: dice.below(4),
         },
         26 => Node::Unread(dice.next() % 3, Box::new(draw(dice, depth - 1))),
+        27 if dice.one_in(3) => Node::Rollback,
+        27 => Node::Undoable(dice.next() % 4),
         _ => Node::Branch(Box::new(draw(dice, depth - 1)), Box::new(draw(dice, depth - 1))),
     }
 }
@@ -139,6 +157,9 @@ pub(super) fn definition(program: Arc<Node>, faults: Faults) -> Definition {
         async move {
             let machine = Machine { ctx, faults };
             let seen = machine.run(&program, 0).await?;
+            if seen.is_multiple_of(5) {
+                return Err(WorkflowFailure::Continued(Bytes::copy_from_slice(&seen.to_be_bytes())));
+            }
             Returned::Ok(Bytes::copy_from_slice(&seen.to_be_bytes()))
         }
         .boxed_local()
@@ -165,7 +186,7 @@ fn outside(seen: u64, said: Result<Bytes, WaitError>) -> Seen {
     match said {
         Ok(value) => Ok(and(seen, number(&value))),
         Err(WaitError::Failed(_)) => Ok(and(seen, 17)),
-        Err(WaitError::Cancelled) => Err(WaitError::Cancelled),
+        Err(error) => Err(error),
     }
 }
 
@@ -185,7 +206,7 @@ fn fail(seen: u64) -> Seen {
 /// A failure is something seen; a cancel is not caught.
 fn caught(one: Seen) -> Seen {
     match one {
-        Err(WaitError::Failed(_)) => Ok(17),
+        Err(WaitError::Failed(_) | WaitError::Child { .. }) => Ok(17),
         other => other,
     }
 }
@@ -210,6 +231,7 @@ impl Machine {
             Node::Sleep(milliseconds) => self.sleep(*milliseconds, seen).boxed_local(),
             Node::Local => self.local(seen).boxed_local(),
             Node::Session => self.session(seen).boxed_local(),
+            Node::Child(detached) => self.child(*detached, seen).boxed_local(),
             Node::Signal(name, deadline) => self.signal(*name, *deadline, seen).boxed_local(),
             Node::Ask(people, deadline) => self.ask(*people, *deadline, seen).boxed_local(),
             Node::Unread(name, node) => self.unread(*name, node, seen).boxed_local(),
@@ -222,6 +244,12 @@ impl Machine {
             Node::Scope(name, node) => self.ctx.scope(name, self.run(node, seen)).boxed_local(),
             Node::Repeat(times, node) => self.repeat(*times, node, seen).boxed_local(),
             Node::Branch(even, odd) => self.run(if seen.is_multiple_of(2) { even } else { odd }, seen),
+            Node::Undoable(which) => self.undoable(*which, seen).boxed_local(),
+            Node::Rollback => self.rollback(seen).boxed_local(),
+            Node::Patched(id, new, old) => {
+                let new_side = self.ctx.patched(&format!("patch {id}"));
+                self.run(if new_side { new } else { old }, and(seen, u64::from(new_side)))
+            }
             Node::Paced(which) => self.paced(*which, seen).boxed_local(),
             Node::Fail => async move { fail(seen) }.boxed_local(),
             Node::Caught(node) => async move { caught(self.run(node, seen).await) }.boxed_local(),
@@ -266,8 +294,32 @@ impl Machine {
         match step.await {
             Ok(value) => Ok(and(seen, number(&value))),
             Err(WaitError::Failed(_)) => Ok(and(seen, 13)),
-            Err(WaitError::Cancelled) => Err(WaitError::Cancelled),
+            Err(error) => Err(error),
         }
+    }
+
+    async fn undoable(&self, which: u64, seen: u64) -> Seen {
+        let name = ["reserve", "charge", "ship", "notify"][which as usize];
+        let input = Ok(Bytes::copy_from_slice(&seen.to_be_bytes()));
+        let options = StepOptions {
+            timeout: seen.is_multiple_of(2).then_some(Duration::from_secs(60)),
+            start_timeout: seen.is_multiple_of(3).then_some(Duration::from_secs(30)),
+            heartbeat_timeout: seen.is_multiple_of(5).then_some(Duration::from_secs(20)),
+            ..StepOptions::default()
+        };
+        let undo = Undo {
+            function: function(&format!("un{name}")),
+            options: StepOptions::default(),
+            input: Rc::new(Ok),
+        };
+        let step = self.ctx.step(name, function(name), input, options).undone_by(undo);
+        Ok(and(seen, caught(step.await.map(|value| number(&value)))?))
+    }
+
+    async fn rollback(&self, seen: u64) -> Seen {
+        let report = self.ctx.rollback().await;
+        let undone = report.undone.iter().map(|key| number(&Bytes::from(key.to_string())));
+        Ok(undone.fold(and(seen, report.failed.len() as u64), and))
     }
 
     async fn sleep(&self, milliseconds: u64, seen: u64) -> Seen {
@@ -342,6 +394,17 @@ impl Machine {
         };
         let brought = self.ctx.session(request).await?;
         Ok(and(seen, number(&brought)))
+    }
+
+    async fn child(&self, detached: bool, seen: u64) -> Seen {
+        let input = Ok(Bytes::copy_from_slice(&seen.to_be_bytes()));
+        let mut child = self.ctx.child(WorkflowName::new("parcel").unwrap(), Some(1), input);
+        child.spec_mut().expect("it is not asked for").detached = detached;
+        match child.await {
+            Ok(value) => Ok(and(seen, number(&value))),
+            Err(WaitError::Child { run, failure }) => Ok(and(and(seen, u64::from(run.is_some())), failure.message.len() as u64)),
+            Err(error) => Err(error),
+        }
     }
 
     fn chance(&self, seen: u64) -> u64 {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, ProcessId};
-use everstep_common::journal::{Attempt, AttemptError, LocalKind};
+use everstep_common::journal::{Attempt, AttemptError, Child, Entry, EntryKey, JournalEntry, Local, LocalKind, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::question::{Question, Reply};
@@ -14,9 +14,9 @@ use everstep_common::wire;
 use futures::FutureExt;
 use jiff::Timestamp;
 
-use super::kit::{Dice, cancel, mix, run_id, start};
+use super::kit::{Dice, cancel, function, mix, run_id, start, terminate};
 use super::programs::SIGNALS;
-use crate::{Answered, Command, Decision, Definition, Event, EventBody, Limits, OpenKind, Record, Run, SessionRequest};
+use crate::{Answered, ChildSpec, Command, Decision, Definition, Event, EventBody, Limits, OpenKind, Record, Run, SessionRequest};
 
 /// Entries after which a program that still runs is left as it is.
 const ENTRIES_MAX: u64 = 400;
@@ -34,9 +34,9 @@ pub(super) struct Story {
 
 /// Something that may happen next, by itself.
 enum Coming {
-    Work(Command),
+    Work(Box<Command>),
     Retry { key: StepKey, attempt: u32 },
-    Deadline { key: StepKey },
+    Deadline { key: StepKey, at: Timestamp },
     Entry(EventBody),
 }
 
@@ -50,6 +50,8 @@ struct World<'a> {
     stored: BTreeSet<String>,
     coming: Vec<Coming>,
     deadline_passed: bool,
+    /// The last decision was to read the run anew.
+    replayed: bool,
     /// Entries were applied since the last decision.
     undecided: bool,
     /// Signals sent so far.
@@ -76,6 +78,7 @@ pub(super) fn live(definition: &Definition, seed: u64) -> Result<Story, String> 
         stored: BTreeSet::new(),
         coming,
         deadline_passed: false,
+        replayed: false,
         undecided: false,
         signals: 0,
     };
@@ -94,8 +97,30 @@ pub(super) fn live(definition: &Definition, seed: u64) -> Result<Story, String> 
 pub(super) fn reload(definition: &Definition, journal: &[Event]) -> Run {
     let known_until = journal.last().map_or(0, |event| event.sequence);
     let mut run = Run::new(run_id(), definition, Limits::default(), known_until);
+    foresee(&mut run, journal);
     journal.iter().for_each(|event| run.apply(event.clone()));
     run
+}
+
+/// Reads the markers of a journal ahead.
+pub(super) fn foresee(run: &mut Run, journal: &[Event]) {
+    for event in journal {
+        if let EventBody::About(key, Record::Local(kind @ LocalKind::Patch, Ok(value))) = &event.body {
+            run.foresee(&marker(key.clone(), *kind, value.clone()));
+        }
+    }
+}
+
+fn marker(key: StepKey, kind: LocalKind, value: Bytes) -> JournalEntry {
+    JournalEntry {
+        sequence: 0,
+        time: Timestamp::UNIX_EPOCH,
+        key: EntryKey::Local(key),
+        entry: Entry::Local(Local {
+            kind,
+            result: StepResult::Value(Payload::Inline(value)),
+        }),
+    }
 }
 
 impl World<'_> {
@@ -118,17 +143,17 @@ impl World<'_> {
                 self.run.retry_due(&key, attempt);
                 self.act()
             }
-            Coming::Deadline { key } => {
+            Coming::Deadline { key, at } => {
                 // Deadlines are a day away and rarely pass.
                 if self.dice.one_in(50) {
-                    self.run.deadline_passed(&key);
+                    self.run.deadline_passed(&key, at);
                     self.deadline_passed = true;
                     return self.act();
                 }
                 Ok(())
             }
             Coming::Work(command) => {
-                let body = self.work(command);
+                let body = self.work(*command);
                 body.map_or(Ok(()), |body| self.append(body))
             }
         }
@@ -149,11 +174,12 @@ impl World<'_> {
         self.story.journal.push(event.clone());
         if self.dice.one_in(8) {
             self.run = reload(self.definition, &self.story.journal);
-            // People do not die with it.
-            self.coming.retain(Coming::is_from_outside);
+            // What was under way is lost, but for people, who do not die with it, and a choice that may still arrive, and then stands.
+            self.coming.retain(|coming| coming.is_from_outside() || coming.is_choice());
             self.story.said.insert(sequence, None);
             return self.act();
         }
+        let held = self.run.is_holding();
         self.run.apply(event);
         if self.dice.one_in(6) && !self.coming.is_empty() {
             // The next entry is there already.
@@ -161,13 +187,18 @@ impl World<'_> {
             self.story.said.insert(sequence, None);
             return Ok(());
         }
-        let comparable = !self.deadline_passed && !self.undecided;
+        let undecided = self.undecided;
         let commands = self.decide()?;
+        // While a choice is not recorded nothing is said; a replay knows it from the beginning.
+        let comparable = !self.deadline_passed && !undecided && !held && !self.replayed && !self.run.is_holding();
         let said = commands.iter().map(Command::to_string).collect();
         self.story.said.insert(sequence, comparable.then_some(said));
         self.take_on(commands);
         if self.dice.one_in(60) {
             self.coming.push(Coming::Entry(cancel()));
+        }
+        if self.dice.one_in(300) {
+            self.coming.push(Coming::Entry(terminate()));
         }
         if self.dice.one_in(12) {
             let name = SIGNALS[self.dice.below(SIGNALS.len())];
@@ -226,8 +257,16 @@ impl World<'_> {
 
     fn decide(&mut self) -> Result<Vec<Command>, String> {
         self.undecided = false;
+        self.replayed = false;
         match self.run.decide() {
             Decision::Go(commands) => Ok(commands),
+            Decision::Replay => {
+                self.run = reload(self.definition, &self.story.journal);
+                self.coming.retain(Coming::is_from_outside);
+                let commands = self.decide();
+                self.replayed = true;
+                commands
+            }
             Decision::Parked(parked) => Err(format!("parked live at entry {}: {parked}", self.run.applied())),
         }
     }
@@ -236,23 +275,38 @@ impl World<'_> {
         for command in commands {
             match command {
                 Command::RetryAt { key, attempt, .. } => self.coming.push(Coming::Retry { key, attempt }),
-                Command::Deadline { key, .. } => self.coming.push(Coming::Deadline { key }),
-                // A cancel may come too late, or not at all before a crash: the result then arrives for nobody.
-                Command::CancelStep { key, .. } | Command::CancelTimer { key } | Command::CancelLocal { key } => {
-                    if self.dice.one_in(2) {
-                        self.coming.retain(|coming| !coming.is_for(&key));
-                    }
+                Command::Deadline { key, at } => self.coming.push(Coming::Deadline { key, at }),
+                // A cancel may come too late: the result then arrives for nobody.
+                Command::CancelStep {
+                    key, function, digest, ..
+                } => {
+                    self.call_back(&key);
+                    let result = Err(Failure::new(FailureKind::Cancelled, "given up"));
+                    let cancelled = Record::Step {
+                        function,
+                        digest,
+                        result,
+                    };
+                    self.coming.push(Coming::Entry(EventBody::About(key, cancelled)));
                 }
+                Command::CancelTimer { key } | Command::CancelLocal { key } => self.call_back(&key),
                 Command::CloseWait { ref key, withdraw, .. } => {
                     if self.dice.one_in(2) {
                         self.coming.retain(|coming| !coming.is_for(key) || coming.is_from_outside());
                     }
                     if withdraw {
-                        self.coming.push(Coming::Work(command));
+                        self.coming.push(Coming::Work(Box::new(command)));
                     }
                 }
-                other => self.coming.push(Coming::Work(other)),
+                other => self.coming.push(Coming::Work(Box::new(other))),
             }
+        }
+    }
+
+    /// What is under way for a key may end before anything comes of it.
+    fn call_back(&mut self, key: &StepKey) {
+        if self.dice.one_in(2) {
+            self.coming.retain(|coming| !coming.is_for(key));
         }
     }
 
@@ -284,11 +338,31 @@ impl World<'_> {
                         // The execution that began ends later, or the next delivery does.
                         let later = EventBody::About(key.clone(), ended(Ok(value_of(&key))));
                         self.coming.push(Coming::Entry(later));
-                        Record::Begun(attempt)
+                        Record::Begun { attempt, fence: false }
                     }
                     _ => ended(Ok(value_of(&key))),
                 };
                 Some(EventBody::About(key, record))
+            }
+            Command::StartChild { key, child } => {
+                if !child.detached {
+                    let result = match self.dice.below(6) {
+                        0 => Err(Failure::new(FailureKind::Workflow, "lost")),
+                        1 => Err(Failure::new(FailureKind::Cancelled, "by somebody else")),
+                        _ => Ok(value_of(&key)),
+                    };
+                    self.coming.push(Coming::Entry(ended(&key, &child, result)));
+                }
+                Some(named(key, &child))
+            }
+            Command::CancelChild { key, child } => {
+                let result = match self.dice.below(4) {
+                    0 => Ok(value_of(&key)),
+                    1 => Err(Failure::new(FailureKind::Workflow, "clean-up failed")),
+                    _ => Err(Failure::new(FailureKind::Cancelled, "as asked")),
+                };
+                self.coming.push(Coming::Entry(ended(&key, &child, result)));
+                Some(named(key, &child))
             }
             Command::RunLocal { key, closure, .. } => {
                 let value = closure().now_or_never()?;
@@ -330,6 +404,7 @@ impl World<'_> {
                     result: Err(failure),
                 },
             )),
+            Command::RecordMarker { key, kind, value } => Some(EventBody::About(key, Record::Local(kind, Ok(value)))),
             Command::End { .. } => Some(EventBody::End),
             _ => None,
         }
@@ -344,10 +419,15 @@ impl Coming {
         )
     }
 
+    /// Which version or side of a patch the run goes by, on its way to the journal.
+    fn is_choice(&self) -> bool {
+        matches!(self, Self::Work(command) if matches!(**command, Command::RecordMarker { .. }))
+    }
+
     fn is_for(&self, cancelled: &StepKey) -> bool {
         match self {
             Self::Work(command) => command.key() == Some(cancelled),
-            Self::Retry { key, .. } | Self::Deadline { key } => key == cancelled,
+            Self::Retry { key, .. } | Self::Deadline { key, .. } => key == cancelled,
             Self::Entry(EventBody::About(key, _)) => key == cancelled,
             Self::Entry(_) => false,
         }
@@ -360,10 +440,34 @@ fn failed(function: &FunctionName, digest: InputDigest) -> Attempt {
         digest,
         error: AttemptError::Error,
         message: "try again".to_owned(),
+        name: None,
+        details: None,
         retry_after: None,
         by: ProcessId::new("worker-1").unwrap(),
         began: Timestamp::UNIX_EPOCH,
     }
+}
+
+fn named(key: StepKey, child: &ChildSpec) -> EventBody {
+    let child = Child {
+        workflow: child.workflow.clone(),
+        digest: child.digest,
+        run: run_id().successor(),
+        detached: child.detached,
+    };
+    EventBody::About(key, Record::Child(Box::new(child)))
+}
+
+fn ended(key: &StepKey, child: &ChildSpec, result: Result<Bytes, Failure>) -> EventBody {
+    let (function, digest) = (function(child.workflow.as_str()), child.digest);
+    EventBody::About(
+        key.clone(),
+        Record::Step {
+            function,
+            digest,
+            result,
+        },
+    )
 }
 
 /// What a worker returns: the same whoever does the step, and different for every key.
@@ -378,13 +482,14 @@ fn name(body: &EventBody) -> String {
         EventBody::Start(..) => "start".to_owned(),
         EventBody::About(key, Record::Step { .. }) => format!("step.{key}"),
         EventBody::About(key, Record::Try(attempt, _)) => format!("try.{key}.{attempt}"),
-        EventBody::About(key, Record::Begun(attempt)) => format!("begun.{key}.{attempt}"),
+        EventBody::About(key, Record::Begun { attempt, .. }) => format!("begun.{key}.{attempt}"),
         EventBody::About(key, Record::Local(..)) => format!("local.{key}"),
         EventBody::About(key, Record::Timer) => format!("timer.{key}"),
+        EventBody::About(key, Record::Child(_)) => format!("child.{key}"),
+        EventBody::In(inbound) => format!("in.{:?}", inbound.kind),
         EventBody::About(key, Record::Withdrawn) => format!("in.answer.{}", key.token()),
         EventBody::About(_, Record::Answer(answered)) => format!("in.{}", answered.id),
         EventBody::Signal(_, value) => format!("in.signal-{value:?}"),
-        EventBody::In(_) => "in.cancel".to_owned(),
         EventBody::End => "end".to_owned(),
     }
 }

@@ -4,13 +4,14 @@ use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use everstep_common::failure::Failure;
 use everstep_common::key::StepKey;
 
 use super::{Answer, Family, WaitId};
-use crate::WaitError;
 use crate::scope::KeySeed;
 use crate::shared::Shared;
 use crate::state::{Refusal, State};
+use crate::{Undo, WaitError};
 
 /// What a future will ask for, before it is polled.
 pub(crate) trait Request {
@@ -27,6 +28,8 @@ pub(crate) struct Ask<R> {
 enum Stage<R> {
     /// Not polled yet: the key's number is taken, nothing is asked.
     New(KeySeed, R),
+    /// It cannot be asked for, and says so once it is polled.
+    Refused(Failure),
     /// Asked for.
     Waiting(WaitId),
     /// Answered, or could never be asked for.
@@ -46,6 +49,11 @@ impl<R> Ask<R> {
         }
     }
 
+    /// It cannot be asked for: that is what it brings.
+    pub(crate) fn refuse(&mut self, failure: Failure) {
+        self.stage = Stage::Refused(failure);
+    }
+
     /// Changes key or request while nothing is asked; later it has no effect.
     pub(crate) fn revise(&mut self, change: impl FnOnce(&mut KeySeed, &mut R)) {
         if let Stage::New(seed, request) = &mut self.stage {
@@ -57,7 +65,7 @@ impl<R> Ask<R> {
     pub(crate) fn request_mut(&mut self) -> Option<&mut R> {
         match &mut self.stage {
             Stage::New(_, request) => Some(request),
-            Stage::Waiting(_) | Stage::Done(_) => None,
+            Stage::Refused(_) | Stage::Waiting(_) | Stage::Done(_) => None,
         }
     }
 
@@ -66,7 +74,14 @@ impl<R> Ask<R> {
         match &self.stage {
             Stage::New(seed, _) => seed.key().ok(),
             Stage::Waiting(id) => Some(self.shared.with(|state| state.key_of(*id))),
-            Stage::Done(_) => None,
+            Stage::Refused(_) | Stage::Done(_) => None,
+        }
+    }
+
+    /// How what it asks for is undone; said before it asks.
+    pub(crate) fn undone_by(&self, undo: Undo) {
+        if let (Stage::New(..), Some(key)) = (&self.stage, self.key()) {
+            self.shared.set_undo(key, undo);
         }
     }
 
@@ -74,7 +89,7 @@ impl<R> Ask<R> {
     pub(crate) fn attempts(&self) -> u32 {
         match &self.stage {
             Stage::Waiting(id) | Stage::Done(Some(id)) => self.shared.with(|state| state.attempts_of(*id)),
-            Stage::New(..) | Stage::Done(None) => 0,
+            Stage::New(..) | Stage::Refused(_) | Stage::Done(None) => 0,
         }
     }
 
@@ -86,20 +101,21 @@ impl<R> Ask<R> {
 
 impl<R: Request> Ask<R> {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        if let Stage::New(..) = self.stage {
-            let Stage::New(seed, request) = mem::replace(&mut self.stage, Stage::Done(None)) else {
-                unreachable!("matched above")
-            };
-            let key = match seed.key() {
-                Ok(key) => key,
-                Err(failure) => return Poll::Ready(Err(WaitError::Failed(failure))),
-            };
-            let family = request.into_family(self.shared.with(State::now));
-            match self.shared.ask(key, family) {
-                Ok(id) => self.stage = Stage::Waiting(id),
-                Err(Refusal::Error(error)) => return Poll::Ready(Err(error)),
-                Err(Refusal::Never) => return Poll::Pending,
+        match mem::replace(&mut self.stage, Stage::Done(None)) {
+            Stage::New(seed, request) => {
+                let key = match seed.key() {
+                    Ok(key) => key,
+                    Err(failure) => return Poll::Ready(Err(WaitError::Failed(failure))),
+                };
+                let family = request.into_family(self.shared.with(State::now));
+                match self.shared.ask(key, family) {
+                    Ok(id) => self.stage = Stage::Waiting(id),
+                    Err(Refusal::Error(error)) => return Poll::Ready(Err(error)),
+                    Err(Refusal::Never) => return Poll::Pending,
+                }
             }
+            Stage::Refused(failure) => return Poll::Ready(Err(WaitError::Failed(failure))),
+            stage @ (Stage::Waiting(_) | Stage::Done(_)) => self.stage = stage,
         }
         let Stage::Waiting(id) = self.stage else {
             return Poll::Pending;

@@ -9,12 +9,14 @@ use everstep_common::key::StepKey;
 use everstep_common::question::PayloadHash;
 use jiff::Timestamp;
 
+use super::Answer;
+use super::attempts::StepWait;
+use super::children::ChildWait;
 use super::emits::EmitWait;
 use super::locals::LocalWait;
 use super::questions::QuestionWait;
 use super::sessions::SessionWait;
 use super::signals::SignalWait;
-use super::steps::StepWait;
 use super::timers::TimerWait;
 use crate::event::Record;
 use crate::parked::{Mismatch, WaitKind};
@@ -27,6 +29,7 @@ pub(crate) enum Family {
     Local(Box<LocalWait>),
     Session(Box<SessionWait>),
     Emit(Box<EmitWait>),
+    Child(Box<ChildWait>),
     Signal(Box<SignalWait>),
     Question(Box<QuestionWait>),
     /// Its outcome is recorded, and nothing else is ever compared with it. Small, since runs keep all they ever asked for.
@@ -49,6 +52,8 @@ pub(crate) enum Received {
     Changed,
     /// This is its answer, and there is nothing left to be done for it.
     Answer(Result<Bytes, Failure>),
+    /// This is the answer of a child.
+    Ended(Answer),
     /// This is its answer; a deadline may have to be taken back.
     Decided(Result<Bytes, Failure>),
     /// It is known to be over.
@@ -58,6 +63,10 @@ pub(crate) enum Received {
 /// How a record differs from what was asked.
 pub(crate) enum Difference {
     Function {
+        recorded: FunctionName,
+        asked: FunctionName,
+    },
+    Workflow {
         recorded: FunctionName,
         asked: FunctionName,
     },
@@ -84,6 +93,7 @@ impl Family {
             Self::Local(_) => WaitKind::Closure,
             Self::Session(_) => WaitKind::Session,
             Self::Emit(_) => WaitKind::Event,
+            Self::Child(child) => child.kind(),
             Self::Signal(_) => WaitKind::Signal,
             Self::Question(_) => WaitKind::Question,
             Self::Settled(kind) => *kind,
@@ -93,6 +103,7 @@ impl Family {
     pub(crate) fn function(&self) -> Option<&FunctionName> {
         match self {
             Self::Step(step) => Some(step.function()),
+            Self::Child(child) => Some(child.function()),
             _ => None,
         }
     }
@@ -102,8 +113,14 @@ impl Family {
             Self::Step(step) => Some(step.digest()),
             Self::Session(session) => session.digest(),
             Self::Emit(emit) => Some(emit.digest()),
+            Self::Child(child) => Some(child.digest()),
             _ => None,
         }
+    }
+
+    /// Whether a rollback undoes it once it is done.
+    pub(crate) fn can_be_undone(&self) -> bool {
+        matches!(self, Self::Step(step) if step.can_be_undone())
     }
 
     /// Which attempt of a step is being made; 0 for what has none.
@@ -126,11 +143,24 @@ impl Family {
                 },
             ) => step.ended(function, digest, result),
             (Self::Step(step), Record::Try(number, attempt)) => step.tried(key, number, *attempt, at),
-            (Self::Step(step), Record::Begun(attempt)) => Ok(step.begun(attempt)),
+            (Self::Step(step), Record::Begun { attempt, fence: false }) => Ok(step.begun(attempt, at.time)),
+            (Self::Step(step), Record::Begun { attempt, fence: true }) => Ok(step.fenced(attempt, at.time)),
             (Self::Timer(_), Record::Timer) => Ok(Received::Answer(Ok(Bytes::new()))),
             (Self::Local(_), Record::Local(LocalKind::Closure, result))
             | (Self::Session(_), Record::Local(LocalKind::Session, result))
             | (Self::Emit(_), Record::Local(LocalKind::Emit, result)) => Ok(Received::Answer(result)),
+            (Self::Child(child), Record::Child(named)) if named.detached == (child.kind() == WaitKind::Detached) => {
+                child.named(*named)
+            }
+            (
+                Self::Child(child),
+                Record::Step {
+                    function,
+                    digest,
+                    result,
+                },
+            ) if child.kind() == WaitKind::Child => child.ended(function, digest, result),
+            (Self::Settled(WaitKind::Child), Record::Step { .. }) => Ok(Received::Nothing),
             (Self::Question(question), Record::Local(LocalKind::Question, shown)) => question.shown(shown),
             (Self::Question(question), Record::Answer(answered)) => Ok(question.answered(key, *answered, at)),
             (Self::Question(question), Record::Withdrawn) => Ok(question.withdrawn()),
@@ -154,6 +184,7 @@ impl Family {
             Self::Local(local) => local.commands(key, commands),
             Self::Session(session) => session.commands(key, commands),
             Self::Emit(emit) => emit.commands(key, commands),
+            Self::Child(child) => child.commands(key, commands),
             Self::Signal(signal) => signal.commands(key, commands),
             Self::Question(question) => question.commands(key, commands),
             Self::Settled(_) => {}
@@ -166,6 +197,7 @@ impl Family {
             Self::Step(step) => step.cancel(key),
             Self::Timer(_) => Some(Command::CancelTimer { key: key.clone() }),
             Self::Local(_) | Self::Session(_) | Self::Emit(_) => Some(Command::CancelLocal { key: key.clone() }),
+            Self::Child(child) => child.cancel(key),
             Self::Signal(signal) => signal.close(key),
             Self::Question(question) => question.close(key),
             Self::Settled(_) => None,
@@ -174,7 +206,11 @@ impl Family {
 
     /// Whether people can see it.
     pub(crate) fn is_shown(&self) -> bool {
-        matches!(self, Self::Question(question) if question.is_shown())
+        match self {
+            Self::Question(question) => question.is_shown(),
+            Self::Child(child) => child.is_named(),
+            _ => false,
+        }
     }
 
     /// Nobody waits for it any more, though it may have gone out. A closure is handed out, as below.
@@ -221,6 +257,7 @@ impl Family {
             Self::Local(_) => OpenKind::Closure,
             Self::Session(session) => session.open_kind(),
             Self::Emit(_) => OpenKind::Event,
+            Self::Child(child) => child.open_kind(),
             Self::Signal(signal) => signal.open_kind(),
             Self::Question(question) => question.open_kind(),
             Self::Settled(_) => unreachable!("what is settled is not open"),
@@ -231,12 +268,15 @@ impl Family {
 impl Record {
     pub(crate) fn kind(&self) -> WaitKind {
         match self {
-            Self::Step { .. } | Self::Try(..) | Self::Begun(_) => WaitKind::Step,
+            Self::Step { .. } | Self::Try(..) | Self::Begun { .. } => WaitKind::Step,
             Self::Local(LocalKind::Closure, _) => WaitKind::Closure,
             Self::Local(LocalKind::Question, _) | Self::Answer(_) | Self::Withdrawn => WaitKind::Question,
             Self::Local(LocalKind::Session, _) => WaitKind::Session,
             Self::Local(LocalKind::Emit, _) => WaitKind::Event,
+            Self::Local(LocalKind::Patch | LocalKind::Version, _) => WaitKind::Marker,
             Self::Timer => WaitKind::Timer,
+            Self::Child(child) if child.detached => WaitKind::Detached,
+            Self::Child(_) => WaitKind::Child,
         }
     }
 
@@ -259,6 +299,12 @@ impl Difference {
     pub(crate) fn at(self, key: StepKey, sequence: u64) -> Mismatch {
         match self {
             Self::Function { recorded, asked } => Mismatch::Function {
+                key,
+                recorded,
+                asked,
+                sequence,
+            },
+            Self::Workflow { recorded, asked } => Mismatch::Workflow {
                 key,
                 recorded,
                 asked,

@@ -2,13 +2,16 @@
 //!
 //! ```text
 //!   created ──first poll──▶ Open ──its entry──▶ Ready ──polled──▶ Taken
-//!                            │ └──its domain is cancelled──▶ Ready
+//!                            │ └──its domain is cancelled──▶ Ready (a child ends first)
 //!                            └──dropped──▶ Abandoned
 //!
 //!   a signal that a wait was given and did not take goes back to the mailbox when the wait is cancelled or dropped
 //! ```
 
+mod alarms;
 mod ask;
+mod attempts;
+mod children;
 mod emits;
 mod family;
 mod locals;
@@ -18,8 +21,11 @@ mod signals;
 mod steps;
 mod table;
 mod timers;
+mod verdicts;
 
 pub(crate) use ask::Ask;
+pub(crate) use attempts::StepWait;
+pub use children::{Child, ChildSpec};
 pub use emits::Emit;
 pub(crate) use emits::NewEmit;
 pub(crate) use family::{Family, Moment, Received};
@@ -31,8 +37,8 @@ pub(crate) use sessions::NewSession;
 pub use sessions::{Session, SessionChange, SessionRequest};
 pub(crate) use signals::NewSignal;
 pub use signals::Signal;
+pub(crate) use steps::NewStep;
 pub use steps::Step;
-pub(crate) use steps::{NewStep, StepWait};
 pub(crate) use table::{Status, Wait, WaitId, Waits};
 pub(crate) use timers::NewTimer;
 pub use timers::{Due, Timer};

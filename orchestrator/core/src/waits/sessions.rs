@@ -124,44 +124,19 @@ impl fmt::Debug for SessionRequest {
 ///
 /// Once it has answered it stays pending if polled again.
 #[must_use = "an operation on the session is done when it is polled"]
-pub struct Session(State);
-
-enum State {
-    /// It may be asked for.
-    Ask(Ask<NewSession>),
-    /// Why it may not, until that is told.
-    Refused(Option<Failure>),
-}
-
-impl Session {
-    pub(crate) fn new(ask: Ask<NewSession>, refused: Option<Failure>) -> Self {
-        Self(match refused {
-            None => State::Ask(ask),
-            refused => State::Refused(refused),
-        })
-    }
-}
+pub struct Session(pub(crate) Ask<NewSession>);
 
 impl Future for Session {
     type Output = Result<Bytes, WaitError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            State::Ask(ask) => ask.poll(cx),
-            State::Refused(failure) => match failure.take() {
-                Some(failure) => Poll::Ready(Err(WaitError::Failed(failure))),
-                None => Poll::Pending,
-            },
-        }
+        self.0.poll(cx)
     }
 }
 
 impl FusedFuture for Session {
     fn is_terminated(&self) -> bool {
-        match &self.0 {
-            State::Ask(ask) => ask.is_done(),
-            State::Refused(failure) => failure.is_none(),
-        }
+        self.0.is_done()
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
-use super::{Answer, Family};
+use super::{Answer, Family, StepWait};
 use crate::Closure;
 use crate::parked::WaitKind;
 
@@ -79,6 +79,7 @@ pub(crate) struct Waits {
     changed: Vec<WaitId>,
     open: usize,
     open_steps: usize,
+    open_children: usize,
     /// The open ones that somebody outside is to answer.
     outside: BTreeSet<WaitId>,
     /// How often those changed.
@@ -126,6 +127,11 @@ impl Waits {
         self.open_steps
     }
 
+    /// How many are children.
+    pub(crate) fn open_children(&self) -> usize {
+        self.open_children
+    }
+
     /// The open ones that somebody outside is to answer, in the order asked.
     pub(crate) fn outside(&self) -> impl Iterator<Item = &Wait> {
         self.outside.iter().map(|id| &self[*id])
@@ -138,6 +144,16 @@ impl Waits {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Wait> {
         self.all.iter()
+    }
+
+    /// Changes each open step.
+    pub(crate) fn each_open_step(&mut self, mut change: impl FnMut(&mut StepWait)) {
+        let open = self.all.iter_mut().filter(|wait| wait.is_open());
+        open.for_each(|wait| {
+            if let Family::Step(step) = &mut wait.family {
+                change(step);
+            }
+        });
     }
 
     /// An open wait gets another status; its waker is handed out, to be woken or dropped where nothing is borrowed.
@@ -179,6 +195,7 @@ impl Waits {
         self.open = self.open.strict_add_signed(change);
         match kind {
             WaitKind::Step => self.open_steps = self.open_steps.strict_add_signed(change),
+            WaitKind::Child | WaitKind::Detached => self.open_children = self.open_children.strict_add_signed(change),
             WaitKind::Signal | WaitKind::Question => {
                 self.outside_changes += 1;
                 if change > 0 {
@@ -187,7 +204,7 @@ impl Waits {
                     self.outside.remove(&id);
                 }
             }
-            WaitKind::Timer | WaitKind::Closure | WaitKind::Session | WaitKind::Event => {}
+            WaitKind::Timer | WaitKind::Closure | WaitKind::Session | WaitKind::Event | WaitKind::Marker => {}
         }
     }
 }

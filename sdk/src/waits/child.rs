@@ -1,0 +1,192 @@
+//! A child: a run that this run starts, and waits for unless it is detached.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use everstep_common::ids::{RunId, WorkflowName};
+use everstep_core::{Child, ChildSpec};
+use futures::future::FusedFuture;
+use serde::de::DeserializeOwned;
+
+use super::{decode, encode};
+use crate::error::WorkflowError;
+use crate::workflow::Workflow;
+
+/// A run of another workflow, started when this is first polled and awaited to its end; made by `ctx.child(…)`.
+///
+/// Dropped before that, it is cancelled.
+///
+/// ```
+/// use everstep::prelude::*;
+///
+/// #[workflow]
+/// async fn parcel(ctx: WorkflowContext, address: String) -> Result<String, WorkflowError>;
+///
+/// #[workflow]
+/// async fn ship(ctx: WorkflowContext, addresses: Vec<String>) -> Result<Vec<String>, WorkflowError> {
+///     let parcels = addresses.into_iter().map(|address| {
+///         let key = format!("parcel/{address}");
+///         ctx.child(parcel, address).key(key).tag("carrier", "post")
+///     });
+///     futures::future::try_join_all(parcels).await
+/// }
+/// ```
+#[must_use = "a child is started when it is awaited"]
+pub struct ChildFuture<T> {
+    child: Child,
+    name: Name,
+    output: PhantomData<fn() -> T>,
+}
+
+/// What a child is called in messages: its workflow, and the key that it was given.
+struct Name {
+    workflow: &'static str,
+    key: Option<String>,
+}
+
+impl Name {
+    fn as_str(&self) -> &str {
+        self.key.as_deref().unwrap_or(self.workflow)
+    }
+}
+
+impl<T> ChildFuture<T> {
+    pub(crate) fn new<W: Workflow<Output = T>>(core: &everstep_core::Context, input: &W::Input) -> Self {
+        let input = encode(format_args!("the input of child `{}`", W::NAME), input);
+        let workflow = WorkflowName::new(W::NAME).expect("the name of a workflow");
+        Self {
+            child: core.child(workflow, Some(W::VERSION), input),
+            name: Name {
+                workflow: W::NAME,
+                key: None,
+            },
+            output: PhantomData,
+        }
+    }
+
+    /// Names it in the journal; else it is called after its workflow, and numbered from the second use on. Its run follows from that
+    /// name, so it is started once.
+    ///
+    /// A key may be asked for once only in a run.
+    pub fn key(mut self, key: impl AsRef<str>) -> Self {
+        self.name.key = Some(key.as_ref().to_owned());
+        self.child = self.child.key(key.as_ref());
+        self
+    }
+
+    /// The session that it runs in, instead of this run's.
+    pub fn session(self, session: impl Into<String>) -> Self {
+        self.with(|spec| spec.session = Some(session.into()))
+    }
+
+    /// A label, beside those of this run.
+    pub fn tag(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with(|spec| drop(spec.tags.insert(name.into(), value.into())))
+    }
+
+    /// Does not wait for its end, and does not cancel it: brings the id of the run once that is started for good.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn newsletter(ctx: WorkflowContext, user: String) -> Result<(), WorkflowError>;
+    ///
+    /// #[workflow]
+    /// async fn sign_up(ctx: WorkflowContext, user: String) -> Result<String, WorkflowError> {
+    ///     let run = ctx.child(newsletter, user).detached().await?;
+    ///     Ok(format!("letters come from run {run}"))
+    /// }
+    /// ```
+    pub fn detached(self) -> DetachedFuture {
+        let Self { child, name, .. } = self.with(|spec| spec.detached = true);
+        DetachedFuture { child, name }
+    }
+
+    /// Changes how it is started; once it has been asked for, that is settled.
+    fn with(mut self, change: impl FnOnce(&mut ChildSpec)) -> Self {
+        if let Some(spec) = self.child.spec_mut() {
+            change(spec);
+        }
+        self
+    }
+}
+
+impl<T: DeserializeOwned> Future for ChildFuture<T> {
+    type Output = Result<T, WorkflowError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(Pin::new(&mut self.child).poll(context));
+        let name = self.name.as_str();
+        Poll::Ready(match outcome {
+            Ok(bytes) => decode(format_args!("the result of child `{name}`"), &bytes),
+            Err(error) => Err(WorkflowError::of_child(name, error)),
+        })
+    }
+}
+
+impl<T: DeserializeOwned> FusedFuture for ChildFuture<T> {
+    fn is_terminated(&self) -> bool {
+        self.child.is_terminated()
+    }
+}
+
+impl<T> fmt::Debug for ChildFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "child {}", self.name.as_str())
+    }
+}
+
+/// The start of a run that is not waited for; made by [`ChildFuture::detached`].
+///
+/// Once it has been polled the run is started, also if this is dropped or this run is cancelled meanwhile.
+///
+/// ```
+/// use everstep::prelude::*;
+///
+/// #[workflow]
+/// async fn audit(ctx: WorkflowContext, what: String) -> Result<(), WorkflowError>;
+///
+/// #[workflow]
+/// async fn pay(ctx: WorkflowContext, cents: u64) -> Result<(), WorkflowError> {
+///     ctx.child(audit, format!("paid {cents}")).detached().await?;
+///     Ok(())
+/// }
+/// ```
+#[must_use = "a child is started when it is awaited"]
+pub struct DetachedFuture {
+    child: Child,
+    name: Name,
+}
+
+impl Future for DetachedFuture {
+    type Output = Result<RunId, WorkflowError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(Pin::new(&mut self.child).poll(context));
+        Poll::Ready(match outcome {
+            Ok(bytes) => Ok(run_id(&bytes)),
+            Err(error) => Err(WorkflowError::of_child(self.name.as_str(), error)),
+        })
+    }
+}
+
+impl FusedFuture for DetachedFuture {
+    fn is_terminated(&self) -> bool {
+        self.child.is_terminated()
+    }
+}
+
+impl fmt::Debug for DetachedFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "detached child {}", self.name.as_str())
+    }
+}
+
+/// The core brings the id of a run as its text.
+fn run_id(text: &[u8]) -> RunId {
+    let text = std::str::from_utf8(text).ok();
+    text.and_then(|text| text.parse().ok()).expect("the text of a run id")
+}
