@@ -115,19 +115,22 @@ impl std::fmt::Display for EventName {
 }
 
 /// An event as it was read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// What it is called, by its subject.
     pub name: EventName,
     /// What its sender calls it; absent for a plain message without `Nats-Msg-Id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Where it happened, if the sender says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// When the server stored it.
     pub time: Timestamp,
     /// Where it stands in the stream.
     pub sequence: u64,
     /// W3C trace context of the sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     /// Its body.
     pub data: Value,

@@ -126,5 +126,8 @@ pub const CATCH_UP_MAX: usize = 1_000;
 /// Occurrences that one backfill may start.
 pub const BACKFILL_MAX: usize = 1_000;
 
+/// Bytes of the path and the value by which a run tells an event that it waits for.
+pub const EVENT_MATCH_BYTES_MAX: usize = 1_024;
+
 /// Events that one run takes at most from a batch window.
 pub const EVENT_BATCH_MAX: u32 = 1_000;

@@ -13,6 +13,7 @@ use crate::ids::{FunctionName, ProcessId, RunId, WorkflowName};
 use crate::key::StepKey;
 use crate::payload::Payload;
 use crate::question::Reply;
+use crate::subscription::{EventPlace, Subscription};
 use crate::wire;
 
 /// What one entry says.
@@ -264,6 +265,15 @@ pub enum InboundKind {
         /// The value.
         value: Payload,
     },
+    /// The next event of those that the run waits for; its id is [`Subscription::slot`](crate::subscription::Subscription::slot).
+    Event {
+        /// Which events.
+        what: Subscription,
+        /// Where it stands.
+        place: EventPlace,
+        /// The [`Event`](crate::event::Event).
+        value: Payload,
+    },
     /// A reply to a question; its id is [`Question::slot`](crate::question::Question::slot).
     Answer {
         /// The question's key.
@@ -373,6 +383,7 @@ impl Entry {
             | Self::In(Inbound {
                 kind:
                     InboundKind::Signal { value, .. }
+                    | InboundKind::Event { value, .. }
                     | InboundKind::Answer {
                         reply: Reply::Value(value),
                         ..

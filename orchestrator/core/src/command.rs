@@ -3,6 +3,7 @@
 //! Each is safe to perform again: what they lead to is create-only under keys that follow from the run's own history.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use everstep_common::ids::{FunctionName, QueueName};
 use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 use everstep_common::question::Question;
+use everstep_common::subscription::{EventPlace, Subscription};
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 
@@ -132,6 +134,24 @@ pub enum Command {
         key: StepKey,
         /// When; may have passed already.
         due: Timestamp,
+        /// It is the deadline of a wait for these events: it passes only once all that were stored before it have been looked at.
+        event: Option<Arc<Subscription>>,
+    },
+    /// Create the `in` entry of the next event of the subscription, which may have been stored long ago.
+    Await {
+        /// Which events.
+        what: Arc<Subscription>,
+        /// How many of them there are with this one.
+        number: u32,
+        /// The one before it.
+        after: Option<EventPlace>,
+        /// When the run began: what was stored before is none of them.
+        since: Timestamp,
+    },
+    /// No further event of the subscription is waited for.
+    StopAwaiting {
+        /// Which events.
+        what: Arc<Subscription>,
     },
     /// Start the run, once however often it is asked for, and create its `child` entry: before the start if it is attached, after it if it is
     /// detached.
@@ -234,7 +254,7 @@ pub enum RunEnd {
 }
 
 impl Command {
-    /// The step, timer, closure or child it speaks of; `None` for [`Command::End`].
+    /// The step, timer, closure or child it speaks of; `None` for subscriptions and [`Command::End`].
     pub fn key(&self) -> Option<&StepKey> {
         match self {
             Self::Dispatch { key, .. }
@@ -255,7 +275,7 @@ impl Command {
             | Self::AskUser { key, .. }
             | Self::CloseWait { key, .. }
             | Self::Record { key, .. } => Some(key),
-            Self::End { .. } => None,
+            Self::Await { .. } | Self::StopAwaiting { .. } | Self::End { .. } => None,
         }
     }
 }
@@ -293,7 +313,9 @@ impl fmt::Display for Command {
             } => write!(f, "run {key} within {timeout:?}"),
             Self::Session { key, session, request } => write!(f, "session {session}: {request} for {key}"),
             Self::Emit { key, event, digest, .. } => write!(f, "emit {event}({digest}) for {key}"),
-            Self::StartTimer { key, due } => write!(f, "timer {key} due {due}"),
+            Self::StartTimer { key, due, .. } => write!(f, "timer {key} due {due}"),
+            Self::Await { what, number, .. } => write!(f, "await {what} {number}"),
+            Self::StopAwaiting { what } => write!(f, "stop awaiting {what}"),
             Self::StartChild { key, child } => write!(f, "start {child} as {key}"),
             Self::CancelChild { key, child } => write!(f, "cancel {child} of {key}"),
             Self::CancelStep { key, .. } => write!(f, "cancel step {key}"),

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::event::EventName;
-use everstep_common::failure::Failure;
+use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, RunId, WorkflowName};
 use everstep_common::journal::{LocalKind, Start};
 use everstep_common::question::Question;
+use everstep_common::subscription::Subscription;
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -20,10 +22,10 @@ use crate::chance;
 use crate::combine;
 use crate::event;
 use crate::rollback;
-use crate::scope::SIGNAL_PREFIX;
+use crate::scope::{EMIT_PREFIX, EVENT_PREFIX, SIGNAL_PREFIX};
 use crate::shared::Shared;
 use crate::state::State;
-use crate::waits::{Ask, NewEmit, NewLocal, NewQuestion, NewSession, NewSignal, NewStep, NewTimer};
+use crate::waits::{Ask, NewEmit, NewLocal, NewQuestion, NewSession, NewSignal, NewStep, NewTimer, Source};
 use crate::within::{Domain, Scoped};
 use crate::{
     Asked, Block, Child, Closure, DeadlineError, Due, Emit, Local, RolledBack, Session, SessionRequest, Shield, Signal, Step, Timer,
@@ -122,10 +124,26 @@ impl Context {
     /// The next signal of that name that no other wait takes, whether it has come or is yet to come.
     pub fn signal(&self, name: &str) -> Signal {
         let request = NewSignal {
-            name: name.into(),
+            source: Source::Signal(name.into()),
             deadline: None,
         };
         Signal(Ask::new(self.0.clone(), &format!("{SIGNAL_PREFIX}{name}"), request))
+    }
+
+    /// The next event of the subscription that no other wait takes, whether it was stored since the run began or is yet to come. What it
+    /// brings is an encoded [`everstep_common::event::Event`].
+    pub fn event(&self, what: Subscription) -> Signal {
+        let name = format!("{EVENT_PREFIX}{}", what.event);
+        let refused = what.matching.as_ref().and_then(|matching| matching.check().err());
+        let request = NewSignal {
+            source: Source::Event(Arc::new(what)),
+            deadline: None,
+        };
+        let mut ask = Ask::new(self.0.clone(), &name, request);
+        if let Some(reason) = refused {
+            ask.refuse(Failure::new(FailureKind::Invalid, reason));
+        }
+        Signal(ask)
     }
 
     /// A question to people, by whose name they answer it. Its deadline is set by [`Asked::deadline`].
@@ -150,7 +168,7 @@ impl Context {
 
     /// An event that is published once.
     pub fn emit(&self, event: EventName, data: Bytes) -> Emit {
-        let name = format!("emit.{event}");
+        let name = format!("{EMIT_PREFIX}{event}");
         Emit(Ask::new(self.0.clone(), &name, NewEmit { event, data }))
     }
 

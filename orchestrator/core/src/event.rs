@@ -10,6 +10,7 @@ use everstep_common::journal::{
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::question::Reply;
+use everstep_common::subscription::{EventPlace, Subscription};
 use everstep_common::wire;
 use jiff::Timestamp;
 
@@ -35,6 +36,8 @@ pub enum EventBody {
     In(Inbound),
     /// A value under a name reached the run from outside.
     Signal(Box<str>, Bytes),
+    /// The next event of a subscription reached the run.
+    Event(Box<Subscription>, EventPlace, Bytes),
     /// The run ended, or is purged: nothing that follows counts.
     End,
 }
@@ -185,6 +188,11 @@ fn from_outside(id: &InboundId, inbound: Inbound, stored: Option<Bytes>) -> Opti
     Some(match inbound.kind {
         InboundKind::Cancel | InboundKind::Terminate | InboundKind::Resume { .. } => EventBody::In(inbound),
         InboundKind::Signal { name, value: payload } => EventBody::Signal(name.into(), value(&payload, stored)?),
+        InboundKind::Event {
+            what,
+            place,
+            value: payload,
+        } => EventBody::Event(Box::new(what), place, value(&payload, stored)?),
         InboundKind::Withdrawn { wait } => EventBody::About(wait, Record::Withdrawn),
         InboundKind::Answer { wait, reply, groups } => {
             let answered = Answered {

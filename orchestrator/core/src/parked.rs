@@ -166,6 +166,8 @@ pub enum WaitKind {
     Session,
     /// An event that it emits.
     Event,
+    /// An event that it waits for.
+    Awaited,
     /// Which version of the code a run goes by, or on which side of a patch it is.
     Marker,
     /// A child.
@@ -405,6 +407,7 @@ impl fmt::Display for WaitKind {
             Self::Question => "question",
             Self::Session => "session operation",
             Self::Event => "event",
+            Self::Awaited => "wait for an event",
             Self::Marker => "marker of the code's version",
             Self::Child => "child",
             Self::Detached => "detached child",

@@ -19,6 +19,7 @@ use everstep_common::journal::{Inbound, InboundKind, JournalEntry, LocalKind, St
 use everstep_common::key::StepKey;
 use everstep_common::limits::PAYLOAD_BYTES_MAX;
 use everstep_common::payload::TooLarge;
+use everstep_common::subscription::Subscription;
 use everstep_common::view::RunView;
 use futures::future::LocalBoxFuture;
 use jiff::Timestamp;
@@ -107,6 +108,13 @@ pub enum OpenKind {
     Signal {
         /// Its name.
         name: String,
+        /// When it is no longer waited for.
+        deadline: Option<Timestamp>,
+    },
+    /// An event that comes from elsewhere.
+    Awaited {
+        /// Which.
+        what: Arc<Subscription>,
         /// When it is no longer waited for.
         deadline: Option<Timestamp>,
     },
@@ -358,6 +366,7 @@ impl Run {
             (EventBody::About(key, record), _) => Some(self.shared.change(|state| state.record(key, record))),
             (EventBody::In(inbound), _) => self.inbound(inbound),
             (EventBody::Signal(name, value), _) => Some(self.shared.change(|state| state.signal(&name, value))),
+            (EventBody::Event(what, place, value), _) => Some(self.shared.change(|state| state.hear(*what, place, value))),
         }
     }
 
@@ -408,7 +417,7 @@ impl Run {
                 None
             }
             // What is for a wait comes as an event of its own.
-            InboundKind::Signal { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => None,
+            InboundKind::Signal { .. } | InboundKind::Event { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => None,
         }
     }
 

@@ -15,6 +15,12 @@ use everstep_common::limits::NAME_CHARS_MAX;
 /// What the keys of waits for signals begin with, so that a wait for `paid` takes no number from a step `paid`.
 pub(crate) const SIGNAL_PREFIX: &str = "signal:";
 
+/// The same for waits for events.
+pub(crate) const EVENT_PREFIX: &str = "event:";
+
+/// The same for events that are emitted.
+pub(crate) const EMIT_PREFIX: &str = "emit.";
+
 /// One scope of a run: its path, and what has been used of it.
 pub(crate) struct Scope {
     path: Box<str>,
@@ -122,7 +128,9 @@ impl KeySeed {
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
-    let characters = name.strip_prefix(SIGNAL_PREFIX).unwrap_or(name).chars().count();
+    let prefixes = [SIGNAL_PREFIX, EVENT_PREFIX, EMIT_PREFIX];
+    let own = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+    let characters = own.chars().count();
     if characters == 0 || characters > NAME_CHARS_MAX {
         let message = format!(
             "the name of a step, timer, closure, signal or question has 1 to {NAME_CHARS_MAX} characters, and this one has {characters}"

@@ -9,6 +9,7 @@ mod kept;
 mod mailbox;
 mod markers;
 mod signals;
+mod subscriptions;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -34,6 +35,7 @@ pub(crate) use done::ToUndo;
 use kept::Kept;
 use mailbox::Mailbox;
 use markers::Markers;
+use subscriptions::Subscriptions;
 
 /// Of one run: what is asked, what is recorded, and how they agree.
 pub(crate) struct State {
@@ -52,6 +54,10 @@ pub(crate) struct State {
     domains: Domains,
     kept: Kept,
     mailbox: Mailbox,
+    /// Which events are waited for.
+    subscriptions: Subscriptions,
+    /// When the run began.
+    began: Timestamp,
     /// Which code it goes by.
     markers: Markers,
     /// What can be undone.
@@ -68,7 +74,7 @@ pub(crate) struct State {
 enum Grant {
     /// A recorded answer, to its wait.
     Recorded(WaitId, Answer),
-    /// A signal of that name, to the first wait for it then.
+    /// A signal or an event of that channel, to the first wait there then.
     Signal(Box<str>),
 }
 
@@ -93,6 +99,8 @@ impl State {
             domains: Domains::default(),
             kept: Kept::default(),
             mailbox: Mailbox::default(),
+            subscriptions: Subscriptions::default(),
+            began: Timestamp::MIN,
             markers: Markers::default(),
             done: Done::default(),
             grants: BTreeMap::new(),
@@ -159,6 +167,9 @@ impl State {
 
     /// The next entry is being applied.
     pub(crate) fn turn(&mut self, sequence: u64, time: Timestamp) {
+        if self.sequence == 0 {
+            self.began = time;
+        }
         self.sequence = sequence;
         self.time = self.time.max(time);
     }
@@ -198,9 +209,13 @@ impl State {
             }
         }
         if let Family::Signal(signal) = &self.waits[id].family {
-            let name = Box::from(signal.name());
-            self.mailbox.await_one(&name, id);
-            self.grant_signal(name);
+            let channel: Box<str> = signal.channel().into();
+            if let Some(what) = signal.subscription() {
+                channel.hash(&mut self.fingerprint);
+                self.subscriptions.ask(&channel, what);
+            }
+            self.mailbox.await_one(&channel, id);
+            self.grant_signal(channel);
         }
         id
     }
@@ -258,6 +273,7 @@ impl State {
 
     fn answer(&mut self, id: WaitId, answer: Answer) -> Aftermath {
         let open = self.waits[id].is_open();
+        self.touch_subscription(id);
         let waker = open.then(|| self.waits.settle(id, Status::Ready(Box::new(answer)))).flatten();
         let rollbacks = self.done.recorded(id);
         let wait = &mut self.waits[id];
@@ -319,6 +335,7 @@ impl State {
         // What was asked for by this very entry no owner can have acted on: decisions are made between entries. People may see it all the
         // same if other code asked it before.
         let sent = self.waits[id].asked_at < self.sequence || self.waits[id].family.is_shown();
+        self.touch_subscription(id);
         let wakers = self.waits.settle(id, status).into_iter().collect();
         let Wait {
             key,
@@ -482,6 +499,9 @@ impl State {
                 Status::Abandoned | Status::Ready(_) | Status::Taken => commands.extend(wait.family.cancel(&wait.key)),
             }
         }
+        let (mailbox, waits) = (&mut self.mailbox, &self.waits);
+        let is_wanted = |channel: &str| mailbox.is_short_of(channel, waits);
+        self.subscriptions.commands(self.began, is_wanted, &mut commands);
         commands
     }
 }

@@ -38,7 +38,7 @@ impl Partition {
             // Where its code is, it may be cleaning up by now; the word is kept for when that goes on.
             InboundKind::Cancel if seen && lacks_code => self.watermark.release(sequence),
             // It stands in the journal for when the run goes on.
-            InboundKind::Signal { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => {
+            InboundKind::Signal { .. } | InboundKind::Event { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => {
                 self.watermark.release(sequence)
             }
             InboundKind::Cancel | InboundKind::Terminate => {

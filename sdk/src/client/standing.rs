@@ -112,7 +112,11 @@ fn reached(standings: &mut [Standing], entry: &JournalEntry, inbound: &Inbound) 
                 standing.over = settled.then_some(Over::Settled);
             }
         }
-        InboundKind::Cancel | InboundKind::Terminate | InboundKind::Resume { .. } | InboundKind::Signal { .. } => {}
+        InboundKind::Cancel
+        | InboundKind::Terminate
+        | InboundKind::Resume { .. }
+        | InboundKind::Signal { .. }
+        | InboundKind::Event { .. } => {}
     }
 }
 

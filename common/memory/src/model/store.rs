@@ -157,6 +157,13 @@ impl Stream {
             .find(|message| subject::matches(filter, &message.subject))
     }
 
+    /// The first message that was stored at `time` or later and whose subject matches.
+    pub(crate) fn first_since(&self, time: Timestamp, filter: &str) -> Option<u64> {
+        let mut messages = self.messages.values().map(|kept| &kept.message);
+        let first = messages.find(|message| message.time >= time && subject::matches(filter, &message.subject));
+        first.map(|message| message.sequence)
+    }
+
     /// All its messages.
     pub(crate) fn all(&self) -> Vec<Message> {
         self.all_matching(">", u64::MAX)

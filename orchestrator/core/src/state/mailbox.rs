@@ -1,6 +1,6 @@
-//! Signals that have come and are not taken, and the waits for signals, by name.
+//! Signals and events that have come and are not taken, and the waits for them, by channel.
 //!
-//! Between two quiescent states never both of one name: what is kept is given to the waits in the order stored, to each that was asked first.
+//! Between two quiescent states never both of one channel: what is kept is given to the waits in the order stored, to each that was asked first.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -42,6 +42,12 @@ impl Mailbox {
         let channel = self.by_name.get_mut(name)?;
         channel.first_waiting(waits)?;
         channel.kept.first_key_value().map(|(sequence, _)| *sequence)
+    }
+
+    /// Whether somebody waits there and nothing has come for them.
+    pub(super) fn is_short_of(&mut self, name: &str, waits: &Waits) -> bool {
+        let channel = self.by_name.get_mut(name);
+        channel.is_some_and(|channel| channel.kept.is_empty() && channel.first_waiting(waits).is_some())
     }
 
     /// Takes the next signal, and the wait that it is for.

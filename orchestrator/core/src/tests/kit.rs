@@ -180,7 +180,7 @@ fn short(command: &Command) -> String {
     match command {
         Command::Dispatch { key, attempt: 1, .. } => format!("dispatch {key}"),
         Command::Dispatch { key, attempt, .. } => format!("dispatch {key} attempt {attempt}"),
-        Command::StartTimer { key, due } => format!("timer {key} at {}", due.as_second()),
+        Command::StartTimer { key, due, .. } => format!("timer {key} at {}", due.as_second()),
         Command::RetryAt { key, attempt, .. } => format!("retry {key} attempt {attempt}"),
         Command::StartChild { key, child } if child.detached => format!("start detached {key}"),
         Command::StartChild { key, .. } => format!("start {key}"),

@@ -18,6 +18,7 @@ use everstep_common::ids::WorkflowName;
 use everstep_common::key::StepKey;
 use everstep_common::question::{PayloadHash, Question, Terms};
 use everstep_common::retry::RetryPolicy;
+use everstep_common::subscription::{Matching, Subscription};
 use everstep_common::task::StepOptions;
 use futures::future::{LocalBoxFuture, join_all};
 use futures::stream::{self, FuturesUnordered, StreamExt};
@@ -38,6 +39,8 @@ pub(super) enum Node {
     Chance,
     /// A signal of one of three names, with a deadline or without.
     Signal(u64, Option<u64>),
+    /// An event of one of three subscriptions, with a deadline or without.
+    Event(u64, Option<u64>),
     /// A question to so many people, with a deadline or without.
     Ask(u32, Option<u64>),
     /// A signal that is asked for first, and looked at when the rest is done.
@@ -95,6 +98,7 @@ pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
         5 if dice.one_in(2) => Node::Fail,
         5 if dice.one_in(2) => Node::Undoable(dice.next() % 4),
         5 => Node::Step(4),
+        6 if dice.one_in(2) => Node::Event(dice.next() % 3, deadline(dice)),
         6 => Node::Signal(dice.next() % 3, deadline(dice)),
         7 => Node::Ask(1 + dice.below(3) as u32, deadline(dice)),
         8 => Node::Sequence(several(dice, depth)),
@@ -181,6 +185,17 @@ type Seen = Result<u64, WaitError>;
 /// The names of the signals.
 pub(super) const SIGNALS: [&str; 3] = ["paid", "sent", "seen"];
 
+/// Events of one name: all of them, and by what they are about.
+fn subscription(which: u64) -> Subscription {
+    Subscription {
+        event: EventName::new("paid").expect("a name"),
+        matching: (which > 0).then(|| Matching {
+            path: "order".to_owned(),
+            value: which.into(),
+        }),
+    }
+}
+
 /// What somebody outside said, or that nobody did in time.
 fn outside(seen: u64, said: Result<Bytes, WaitError>) -> Seen {
     match said {
@@ -233,6 +248,7 @@ impl Machine {
             Node::Session => self.session(seen).boxed_local(),
             Node::Child(detached) => self.child(*detached, seen).boxed_local(),
             Node::Signal(name, deadline) => self.signal(*name, *deadline, seen).boxed_local(),
+            Node::Event(which, deadline) => self.event(*which, *deadline, seen).boxed_local(),
             Node::Ask(people, deadline) => self.ask(*people, *deadline, seen).boxed_local(),
             Node::Unread(name, node) => self.unread(*name, node, seen).boxed_local(),
             Node::Chance => async move { Ok(self.chance(seen)) }.boxed_local(),
@@ -346,11 +362,20 @@ impl Machine {
         outside(seen, signal.await)
     }
 
+    async fn event(&self, which: u64, deadline: Option<u64>, seen: u64) -> Seen {
+        let mut event = self.ctx.event(subscription(which));
+        if let Some(milliseconds) = deadline {
+            event = event.deadline(Due::After(Duration::from_millis(milliseconds)));
+        }
+        outside(seen, event.await)
+    }
+
     async fn unread(&self, name: u64, node: &Node, seen: u64) -> Seen {
-        let mut signal = self
-            .ctx
-            .signal(SIGNALS[name as usize])
-            .deadline(Due::After(Duration::from_secs(5)));
+        let signal = match name {
+            0 => self.ctx.event(subscription(seen % 3)),
+            name => self.ctx.signal(SIGNALS[name as usize]),
+        };
+        let mut signal = signal.deadline(Due::After(Duration::from_secs(5)));
         let read = poll_fn(|cx| Poll::Ready(signal.poll_unpin(cx))).await;
         let seen = self.run(node, seen).await?;
         outside(seen, if let Poll::Ready(read) = read { read } else { signal.await })

@@ -1,5 +1,5 @@
 //! Property: whatever the program, and whatever happens to it, replaying a journal gives the same commands, entry by entry; and
-//! a run that is loaded at any entry has exactly those commands to perform that are still open. Meanwhile no signal is lost or doubled.
+//! a run that is loaded at any entry has exactly those commands to perform that are still open. Meanwhile no signal and no event is lost or doubled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -47,8 +47,9 @@ fn random_programs_replay_from_every_prefix() {
 }
 
 /// What the programs must have made the core say between them.
-const EVERY_COMMAND: [&str; 20] = [
+const EVERY_COMMAND: [&str; 22] = [
     "ask",
+    "await",
     "cancel child",
     "cancel closure",
     "cancel step",
@@ -66,6 +67,7 @@ const EVERY_COMMAND: [&str; 20] = [
     "run",
     "session",
     "start",
+    "stop",
     "timer",
     "withdraw",
 ];
@@ -100,7 +102,7 @@ fn check(definition: &Definition, story: &Story) -> Result<(), String> {
     }
 }
 
-/// Each signal is kept for waits to come, or is with exactly one wait.
+/// Each signal and event is kept for waits to come, or is with exactly one wait.
 fn account_for_signals(run: &Run, journal: &[Event]) -> Result<(), String> {
     let (kept, mut given) = run.signals();
     let found = kept + given.len();
@@ -108,7 +110,7 @@ fn account_for_signals(run: &Run, journal: &[Event]) -> Result<(), String> {
     given.dedup();
     let sent = journal
         .iter()
-        .filter(|event| matches!(event.body, EventBody::Signal(..)))
+        .filter(|event| matches!(event.body, EventBody::Signal(..) | EventBody::Event(..)))
         .count();
     if sent == kept + given.len() && sent == found {
         return Ok(());
@@ -164,6 +166,8 @@ struct Open {
     /// Questions that nobody can see yet.
     questions: BTreeMap<String, String>,
     deadlines: BTreeMap<String, String>,
+    /// Events that are looked for, by subscription.
+    awaited: BTreeMap<String, String>,
     end: Option<String>,
 }
 
@@ -174,6 +178,7 @@ impl Open {
             EventBody::About(key, Record::Withdrawn) => self.forget(&key.to_string()),
             EventBody::About(key, Record::Step { .. } | Record::Local(..) | Record::Timer) => self.forget(&key.to_string()),
             EventBody::About(key, Record::Child(child)) if child.detached => self.forget(&key.to_string()),
+            EventBody::Event(what, ..) => drop(self.awaited.remove(&what.to_string())),
             EventBody::End => *self = Self::default(),
             // Nothing is done any more, whatever was wanted.
             EventBody::In(inbound) if inbound.kind == InboundKind::Terminate => *self = Self::default(),
@@ -181,6 +186,17 @@ impl Open {
         }
         for command in said {
             let line = command.to_string();
+            match &command {
+                Command::Await { what, .. } => {
+                    self.awaited.insert(what.to_string(), line);
+                    continue;
+                }
+                Command::StopAwaiting { what } => {
+                    self.awaited.remove(&what.to_string());
+                    continue;
+                }
+                _ => {}
+            }
             let Some(key) = command.key().map(ToString::to_string) else {
                 self.end = Some(line);
                 continue;
@@ -213,6 +229,7 @@ impl Open {
             .values()
             .chain(self.deadlines.values())
             .chain(self.questions.values())
+            .chain(self.awaited.values())
             .chain(&self.end)
             .cloned()
             .collect();

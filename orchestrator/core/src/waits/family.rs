@@ -94,7 +94,7 @@ impl Family {
             Self::Session(_) => WaitKind::Session,
             Self::Emit(_) => WaitKind::Event,
             Self::Child(child) => child.kind(),
-            Self::Signal(_) => WaitKind::Signal,
+            Self::Signal(signal) => signal.kind(),
             Self::Question(_) => WaitKind::Question,
             Self::Settled(kind) => *kind,
         }

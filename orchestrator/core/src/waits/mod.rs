@@ -35,7 +35,7 @@ pub use questions::Asked;
 pub(crate) use questions::NewQuestion;
 pub(crate) use sessions::NewSession;
 pub use sessions::{Session, SessionChange, SessionRequest};
-pub(crate) use signals::NewSignal;
+pub(crate) use signals::{NewSignal, Source, event_channel, signal_channel};
 pub use signals::Signal;
 pub(crate) use steps::NewStep;
 pub use steps::Step;

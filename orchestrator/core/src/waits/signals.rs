@@ -1,32 +1,36 @@
-//! Signals: values under a name that reach a run from outside, for whichever wait takes them.
+//! Waits for what reaches a run from outside: signals by their name, and events of a subscription, each for whichever wait takes it.
 //!
 //! ```text
-//!   asked ──▶ StartTimer (if it has a deadline) ──a signal of the name──▶ answered ──▶ CloseWait
+//!   asked ──▶ StartTimer (if it has a deadline) ──the next of its channel──▶ answered ──▶ CloseWait
 //!     │            ├──`timer` entry──▶ answered: too late
 //!     │            └──dropped──▶ CloseWait
-//!     └─ a signal of the name is kept already ──▶ answered
+//!     └─ one of its channel is kept already ──▶ answered
 //! ```
 //!
-//! Signals are kept by name in the order stored, waits by name in the order asked; the mailbox of [`crate::state`] brings them together. Of a
-//! signal and the deadline of its wait the one with the lower sequence counts.
+//! What has come is kept by channel in the order stored, waits by channel in the order asked; the mailbox of [`crate::state`] brings them
+//! together. Of a signal and the deadline of its wait the one with the lower sequence counts. Events do not come by themselves as signals do:
+//! the shell looks for them as long as a wait has none, see [`crate::state`].
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::key::StepKey;
+use everstep_common::subscription::Subscription;
 use futures::future::FusedFuture;
 use jiff::Timestamp;
 
 use super::ask::{Ask, Request};
 use super::family::Family;
 use super::timers::Due;
+use crate::parked::WaitKind;
 use crate::scope::KeySeed;
 use crate::{Command, OpenKind, WaitError};
 
-/// A wait for a signal. Made by [`crate::Context::signal`].
+/// A wait for a signal or an event. Made by [`crate::Context::signal`] and [`crate::Context::event`].
 ///
 /// Once it has answered it stays pending if polled again.
 #[must_use = "a signal is waited for when it is polled"]
@@ -60,16 +64,46 @@ impl FusedFuture for Signal {
     }
 }
 
+/// Where what a wait takes comes from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// Whoever sends signals of that name.
+    Signal(Box<str>),
+    /// The stream of events.
+    Event(Arc<Subscription>),
+}
+
+impl Source {
+    /// What is kept for waits of this source is kept under this.
+    pub(crate) fn channel(&self) -> Box<str> {
+        match self {
+            Self::Signal(name) => signal_channel(name),
+            Self::Event(what) => event_channel(what),
+        }
+    }
+}
+
+/// The channel of the signals of a name.
+pub(crate) fn signal_channel(name: &str) -> Box<str> {
+    format!("signal {name}").into()
+}
+
+/// The channel of the events of a subscription.
+pub(crate) fn event_channel(what: &Subscription) -> Box<str> {
+    format!("event {what}").into()
+}
+
 /// A wait that is not asked for yet.
 pub(crate) struct NewSignal {
-    pub(crate) name: Box<str>,
+    pub(crate) source: Source,
     pub(crate) deadline: Option<Due>,
 }
 
 impl Request for NewSignal {
     fn into_family(self, now: Timestamp) -> Family {
         Family::Signal(Box::new(SignalWait {
-            name: self.name,
+            channel: self.source.channel(),
+            source: self.source,
             due: self.deadline.map(|due| due.from(now)),
             told: false,
             given: None,
@@ -79,36 +113,55 @@ impl Request for NewSignal {
 
 /// A wait that was asked for.
 pub(crate) struct SignalWait {
-    name: Box<str>,
+    channel: Box<str>,
+    source: Source,
     due: Option<Timestamp>,
     told: bool,
-    /// The signal that it was given, by its sequence.
+    /// What it was given, by its sequence.
     given: Option<u64>,
 }
 
 impl SignalWait {
-    /// Which signals it takes.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// Where it takes from.
+    pub(crate) fn channel(&self) -> &str {
+        &self.channel
     }
 
-    /// It is given the signal with this sequence.
+    /// Which events it takes, if it takes events.
+    pub(crate) fn subscription(&self) -> Option<&Arc<Subscription>> {
+        match &self.source {
+            Source::Signal(_) => None,
+            Source::Event(what) => Some(what),
+        }
+    }
+
+    pub(super) fn kind(&self) -> WaitKind {
+        match self.source {
+            Source::Signal(_) => WaitKind::Signal,
+            Source::Event(_) => WaitKind::Awaited,
+        }
+    }
+
+    /// It is given the signal or event with this sequence.
     pub(crate) fn give(&mut self, sequence: u64) {
         self.given = Some(sequence);
     }
 
-    /// The signal that it was given goes to another.
+    /// What it was given goes to another.
     pub(crate) fn take_back(&mut self) {
         self.given = None;
     }
 
-    /// The signal that it was given.
+    /// What it was given.
     pub(crate) fn given(&self) -> Option<u64> {
         self.given
     }
 
     pub(super) fn too_late(&self) -> Result<Bytes, Failure> {
-        let message = format!("no signal {:?} has come in time", self.name);
+        let message = match &self.source {
+            Source::Signal(name) => format!("no signal {name:?} has come in time"),
+            Source::Event(what) => format!("no event {what} has come in time"),
+        };
         Err(Failure::new(FailureKind::DeadlineExceeded, message))
     }
 
@@ -116,7 +169,11 @@ impl SignalWait {
         if let Some(due) = self.due
             && !std::mem::replace(&mut self.told, true)
         {
-            commands.push(Command::StartTimer { key: key.clone(), due });
+            commands.push(Command::StartTimer {
+                key: key.clone(),
+                due,
+                event: self.subscription().cloned(),
+            });
         }
     }
 
@@ -129,9 +186,16 @@ impl SignalWait {
     }
 
     pub(super) fn open_kind(&self) -> OpenKind {
-        OpenKind::Signal {
-            name: self.name.to_string(),
-            deadline: self.due,
+        let deadline = self.due;
+        match &self.source {
+            Source::Signal(name) => OpenKind::Signal {
+                name: name.to_string(),
+                deadline,
+            },
+            Source::Event(what) => OpenKind::Awaited {
+                what: what.clone(),
+                deadline,
+            },
         }
     }
 }

@@ -43,11 +43,11 @@ impl Wait {
         matches!(self.status, Status::Open)
     }
 
-    /// The signal that was given to it and that the workflow has not taken: its name, sequence and value.
+    /// The signal or event that was given to it and that the workflow has not taken: its channel, sequence and value.
     pub(crate) fn held_signal(&self) -> Option<(&str, u64, &Bytes)> {
         match (&self.family, &self.status) {
             (Family::Signal(signal), Status::Ready(answer)) => {
-                Some((signal.name(), signal.given()?, answer.as_ref().as_ref().ok()?))
+                Some((signal.channel(), signal.given()?, answer.as_ref().as_ref().ok()?))
             }
             _ => None,
         }
@@ -196,7 +196,7 @@ impl Waits {
         match kind {
             WaitKind::Step => self.open_steps = self.open_steps.strict_add_signed(change),
             WaitKind::Child | WaitKind::Detached => self.open_children = self.open_children.strict_add_signed(change),
-            WaitKind::Signal | WaitKind::Question => {
+            WaitKind::Signal | WaitKind::Awaited | WaitKind::Question => {
                 self.outside_changes += 1;
                 if change > 0 {
                     self.outside.insert(id);
