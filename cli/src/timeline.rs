@@ -138,6 +138,11 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
                 InboundKind::Resume { accept_unasked: true } => "resume, accepting what is no longer asked for".to_owned(),
                 InboundKind::Resume { .. } => "resume".to_owned(),
                 InboundKind::Signal { name, .. } => format!("signal {}: {value}", shortened(name)),
+                InboundKind::Event { what, place, .. } => format!(
+                    "event {} (sequence {}): {value}",
+                    shortened(&what.to_string()),
+                    place.sequence
+                ),
                 InboundKind::Answer { wait, reply, .. } => format!("{wait}: {}", replied(reply, &value)),
                 InboundKind::Withdrawn { wait } => format!("{wait} is no longer asked"),
             };

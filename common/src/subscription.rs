@@ -1,11 +1,11 @@
 //! Events that a run waits for: which they are, and where they are recorded.
 //!
 //! ```text
-//!   EVENTS ──the next one that matches──▶ in.event.<subscription>.<number>
+//!   EVENTS ──the next one that matches──▶ in.event.<subscription>.<event>
 //! ```
 //!
-//! All waits of a run for events of one name and correlation are one subscription. Its events are numbered in the order of their stream, from
-//! the start of the run on, and each is recorded once in the run, under its number.
+//! All waits of a run for events of one name and correlation are one subscription. Its events reach the run in the order of their stream, from
+//! the start of the run on, and each is recorded once in the run, under its identity, however often it was published.
 
 use std::fmt;
 
@@ -74,10 +74,10 @@ impl Subscription {
         self.event == event.name && self.matching.as_ref().is_none_or(|matching| matching.holds(event))
     }
 
-    /// The id under which a run records the event of that number.
-    pub fn slot(&self, number: u32) -> InboundId {
-        let key = StepKey::from_path(&self.to_string());
-        InboundId::new(&format!("event.{}.{number}", key.token())).expect("the token of a key is a token")
+    /// The id under which a run records the event of that [identity](Event::identity).
+    pub fn slot(&self, identity: &str) -> InboundId {
+        let (what, event) = (StepKey::from_path(&self.to_string()), StepKey::from_path(identity));
+        InboundId::new(&format!("event.{}.{}", what.token(), event.token())).expect("the tokens of keys are tokens")
     }
 }
 
@@ -145,11 +145,11 @@ mod tests {
     #[test]
     fn each_subscription_has_slots_of_its_own_whatever_its_values_hold() {
         let slots = [
-            paid("id", json!("a")).slot(1),
-            paid("id", json!("a")).slot(2),
-            paid("id", json!("a.1")).slot(1),
-            paid("id", json!("ä > *")).slot(1),
-            paid("id", json!("x".repeat(1_000))).slot(1),
+            paid("id", json!("a")).slot("|1"),
+            paid("id", json!("a")).slot("@1|a>b"),
+            paid("id", json!("a.1")).slot("|1"),
+            paid("id", json!("ä > *")).slot("|1"),
+            paid("id", json!("x".repeat(1_000))).slot("|1"),
         ];
         let told_apart: std::collections::BTreeSet<_> = slots.iter().map(InboundId::as_str).collect();
         assert_eq!(told_apart.len(), slots.len());

@@ -35,6 +35,8 @@ pub(crate) struct Metrics {
     pub orphaned: Counter<u64>,
     /// `everstep.orchestrator.replays_differing`: runs that have ended and were replayed otherwise.
     pub differing: Counter<u64>,
+    /// `everstep.orchestrator.events_heard`: events found for runs that wait for them.
+    pub heard: Counter<u64>,
     /// `everstep.orchestrator.partitions_owned`: partitions that this process drives.
     pub owned: Gauge<u64>,
     swept: Counter<u64>,
@@ -106,6 +108,10 @@ impl Metrics {
             differing: counter(
                 "everstep.orchestrator.replays_differing",
                 "runs that have ended and go another way when replayed",
+            ),
+            heard: counter(
+                "everstep.orchestrator.events_heard",
+                "events found for runs that wait for them",
             ),
             owned: gauge("everstep.orchestrator.partitions_owned", "partitions this process drives"),
             swept: meter

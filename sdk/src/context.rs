@@ -23,8 +23,8 @@ use crate::function::{Function, IntoFunction};
 use crate::session::Session;
 use crate::state::{RunState, full};
 use crate::waits::{
-    Approval, ApprovalFuture, ChildFuture, EmitFuture, Question, QuestionFuture, RunFuture, SignalFuture, SleepFuture, StepFuture,
-    encode,
+    Approval, ApprovalFuture, ChildFuture, EmitFuture, EventFuture, Matching, Question, QuestionFuture, RunFuture, SignalFuture,
+    SleepFuture, StepFuture, encode,
 };
 use crate::workflow::{IntoWorkflow, Workflow};
 
@@ -182,6 +182,31 @@ impl WorkflowContext {
     /// ```
     pub fn signal<T: DeserializeOwned>(&self, name: &str) -> SignalFuture<T> {
         SignalFuture::new(&self.core, name)
+    }
+
+    /// Waits for the next event of that name for which the correlation holds, published by anyone: another program, a webhook, or a workflow
+    /// with [`emit`](Self::emit).
+    ///
+    /// One that was published since the run began is found, however long ago; each is taken once, in the order of the stream. See
+    /// [`EventFuture`] for errors and limits.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Paid {
+    ///     order_id: String,
+    ///     cents: u64,
+    /// }
+    ///
+    /// #[workflow]
+    /// async fn checkout(ctx: WorkflowContext, order: String) -> Result<u64, WorkflowError> {
+    ///     let paid = ctx.wait_for_event::<Paid>("order.paid", matching("order_id", &order));
+    ///     Ok(paid.deadline(Duration::from_secs(3_600)).await?.data.cents)
+    /// }
+    /// ```
+    pub fn wait_for_event<T: DeserializeOwned>(&self, name: &str, matching: Matching) -> EventFuture<T> {
+        EventFuture::new(&self.core, name, matching)
     }
 
     /// Asks people something, and waits for the answer without holding a process.

@@ -56,8 +56,9 @@ pub use session::{Session, SessionState};
 pub use state::RunState;
 pub use telemetry::{Telemetry, TelemetryError};
 pub use waits::{
-    Answer, Approval, ApprovalFuture, ChildFuture, Choice, Deadline, Decision, DetachedFuture, EmitFuture, InputType, IntoRetries,
-    OnExpire, OnTimeout, Question, QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture, SleepFuture, StepFuture, Verdict,
+    Answer, Approval, ApprovalFuture, ChildFuture, Choice, Deadline, Decision, DetachedFuture, EmitFuture, EventFuture, InputType,
+    IntoRetries, Matching, OnExpire, OnTimeout, Question, QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture,
+    SleepFuture, StepFuture, Verdict, matching,
 };
 pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 

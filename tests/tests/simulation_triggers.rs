@@ -69,6 +69,45 @@ fn an_event_starts_its_runs_once_on_three_nodes() {
 }
 
 #[test]
+fn events_that_runs_wait_for_reach_each_once_though_anybody_dies_at_any_entry() {
+    for victim in ["orchestrator-1", "client-1"].map(|name| Victim::Process(name.to_owned())) {
+        at_every_entry(&Scenario::FOLLOWED, &victim);
+    }
+    at_every_entry(&Scenario::FOLLOWED, &Victim::Server);
+}
+
+#[test]
+fn events_that_runs_wait_for_reach_each_once_though_their_owner_dies_at_any_even_call() {
+    at_every_call(&Scenario::FOLLOWED, "orchestrator-1", 2, 0);
+}
+
+#[test]
+fn events_that_runs_wait_for_reach_each_once_though_their_owner_dies_at_any_odd_call() {
+    at_every_call(&Scenario::FOLLOWED, "orchestrator-1", 2, 1);
+}
+
+#[test]
+fn events_that_runs_wait_for_reach_each_once_though_answers_are_lost_and_on_three_nodes() {
+    for seed in seeds(6) {
+        let settings = Settings {
+            faults: Faults {
+                answer_lost: 0.05,
+                ..with_latency(seed).faults
+            },
+            ..with_latency(seed)
+        };
+        play(&Scenario::FOLLOWED, settings);
+    }
+    for seed in seeds(2) {
+        let settings = Settings {
+            nodes: Nodes::Three,
+            ..with_latency(seed)
+        };
+        play(&Scenario::FOLLOWED, settings);
+    }
+}
+
+#[test]
 fn an_event_waits_for_code_and_is_not_heard_by_who_listens_later() {
     play(&Scenario::UNHEARD, an_hour());
 }

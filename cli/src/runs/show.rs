@@ -143,10 +143,10 @@ impl Shown {
             field("waits for", &wait_text(wait))?;
         }
         for wait in &summary.waits {
-            if wait.kind == WaitedFor::Signal {
+            if matches!(wait.kind, WaitedFor::Signal | WaitedFor::Event) {
                 field(
                     "waits for",
-                    &format!("signal {}{}", shortened(&wait.text), until(wait.deadline)),
+                    &format!("{} {}{}", wait.kind, shortened(&wait.text), until(wait.deadline)),
                 )?;
             }
         }

@@ -417,7 +417,9 @@ impl Run {
                 None
             }
             // What is for a wait comes as an event of its own.
-            InboundKind::Signal { .. } | InboundKind::Event { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => None,
+            InboundKind::Signal { .. } | InboundKind::Event { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => {
+                None
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use super::clock::ServerClock;
 use super::closures::Closures;
 use super::cursor::{CursorRecord, Watermark, cursor_key};
 use super::effect::Performer;
+use super::events::Events;
 use super::inflight::InFlight;
 use super::io::Io;
 use super::queues::Queues;
@@ -243,6 +244,7 @@ impl TakenOver {
             stop,
             closures,
             told,
+            events: Default::default(),
             under_way: FuturesUnordered::new(),
             inbox: Default::default(),
         };
@@ -269,6 +271,7 @@ impl TakenOver {
             closures: Closures::new(starting.runtime.clone(), starting.store.clone(), results),
             sessions: Sessions::new(starting.runtime, starting.store.clone()),
             views: Vec::new(),
+            events: Events::default(),
             summaries: Summaries::new(Author { epoch: starting.epoch }),
             upkeep: Upkeep::new(starting.id, record, revision, &info, poison, now),
             polled: starting.polled,

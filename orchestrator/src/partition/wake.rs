@@ -26,7 +26,11 @@ impl Partition {
         }
         // The server's schedule fires as well, within a quarter of a second, and is acknowledged then: taking it back would cost more.
         while let Some((due, wake_up, attempt)) = self.wheel.pop_due(at) {
-            self.wake(&wake_up.run, wake_up.sort, wake_up.key, Scheduled { due, attempt });
+            let scheduled = Scheduled {
+                attempt,
+                ..Scheduled::at(due)
+            };
+            self.wake(&wake_up.run, wake_up.sort, wake_up.key, scheduled);
         }
     }
 
@@ -35,11 +39,8 @@ impl Partition {
             return self.fire_timer(run, key, scheduled.due);
         }
         let Some(live) = self.slots.live(run) else {
-            // Dropped from memory: reading it back arms or does what is due. One that stands still is read when it goes on.
-            if !self.slots.has_ended(run) && self.slots.parked(run).is_none() {
-                self.load_newest(run);
-            }
-            return;
+            // Dropped from memory: reading it back arms or does what is due.
+            return self.wake_unknown(run);
         };
         match sort {
             TimerSort::Retry => live.run.retry_due(&key, scheduled.attempt),
@@ -47,6 +48,18 @@ impl Partition {
             TimerSort::Sleep => {}
         }
         self.decide(run, None);
+    }
+
+    /// Reads a run back that is not in memory. One that stands still is read when it goes on.
+    fn wake_unknown(&mut self, run: &RunId) {
+        if !self.slots.has_ended(run) && self.slots.parked(run).is_none() {
+            self.load_newest(run);
+        }
+    }
+
+    /// Whether it is known what a wait for an event looks for, or that its run stands still, so that the schedule has done its work.
+    fn is_looked_for(&self, run: &RunId, key: &StepKey) -> bool {
+        self.events.has_deadline(run, key) || self.slots.parked(run).is_some()
     }
 
     /// The server's schedules have fired. They are acknowledged when what follows is on its way; a lost wake-up of a run that stays open is
@@ -76,6 +89,17 @@ impl Partition {
             }
             self.wheel.disarm(&run, sort, &key);
             match (sort, scheduled) {
+                (TimerSort::Sleep, Ok(scheduled)) if scheduled.of_event => {
+                    let ack = if self.is_looked_for(&run, &key) {
+                        self.fire_timer(&run, key, scheduled.due);
+                        Ack::Done
+                    } else {
+                        // Only the run itself can tell what it looks for.
+                        self.wake_unknown(&run);
+                        Ack::Retry(READ_BACK_WITHIN)
+                    };
+                    broker.ack(&delivery.ack, ack);
+                }
                 (TimerSort::Sleep, Ok(scheduled)) => self.fire_scheduled(run, key, scheduled.due, delivery),
                 (_, Ok(scheduled)) => {
                     self.wake(&run, sort, key, scheduled);

@@ -8,7 +8,10 @@ use everstep::trigger::Occurrence;
 use everstep::{ClientError, RunId};
 use everstep_common::event::{MESSAGE_ID, RefusedEvent};
 use everstep_common::ids::WorkflowName;
+use everstep_common::journal::RunOutcome;
+use everstep_common::payload::Payload;
 use everstep_common::ports::{Broker, Publish};
+use everstep_common::wire;
 use everstep_core::Definition;
 use everstep_orchestrator::Workflows;
 use futures::FutureExt;
@@ -90,8 +93,41 @@ pub async fn slow_report(ctx: WorkflowContext) -> Result<(), WorkflowError> {
     ctx.sleep(Duration::from_secs(150)).await
 }
 
+/// Waits for what happens to its order, in order and at once.
+#[workflow]
+pub async fn followed(ctx: WorkflowContext, order: u64) -> Result<Vec<u64>, WorkflowError> {
+    ctx.sleep(Duration::from_secs(2)).await?;
+    let first = ctx.wait_for_event::<Value>("parcel.moved", matching("order", &order)).await?;
+    let (second, any) = ctx
+        .parallel((
+            ctx.wait_for_event::<Value>("parcel.moved", matching("order", &order)),
+            ctx.wait_for_event::<Value>("parcel.moved", Matching::any()),
+        ))
+        .await?;
+    let lost = ctx
+        .wait_for_event::<Value>("parcel.lost", matching("order", &order))
+        .deadline(Duration::from_secs(5))
+        .await;
+    let is_lost = !lost.as_ref().is_err_and(WorkflowError::is_timed_out);
+    let raced = ctx
+        .race((
+            async {
+                let found = ctx.wait_for_event::<Value>("parcel.found", Matching::any()).await?;
+                Ok(found.data["step"].as_u64().unwrap_or_default())
+            },
+            async {
+                ctx.sleep(Duration::from_secs(1)).await?;
+                Ok(1_000)
+            },
+        ))
+        .await?;
+    let steps = [first, second, any].map(|event| event.data["step"].as_u64().unwrap_or_default());
+    Ok([&steps[..], &[u64::from(is_lost), raced]].concat())
+}
+
 fn event_definitions() -> Vec<Definition> {
     vec![
+        everstep::definition(followed, Default::default()),
         everstep::definition(placed, Default::default()),
         everstep::definition(charged, Default::default()),
         everstep::definition(paid, Default::default()),
@@ -116,6 +152,9 @@ fn with(mut workflows: Workflows, definitions: Vec<Definition>) -> Workflows {
     workflows
 }
 
+/// How many of them listen.
+const LISTENING: usize = 6;
+
 /// What listens to events.
 pub fn event_code() -> Workflows {
     with(Workflows::new(), event_definitions())
@@ -134,6 +173,8 @@ pub(super) fn all_code() -> Workflows {
 impl Scenario {
     /// Events of every sort, each published twice; whoever dies.
     pub const LISTENED: Self = scenario!(listened);
+    /// Runs that wait for events, early ones and late ones; whoever dies.
+    pub const FOLLOWED: Self = scenario!(followed_parcels);
     /// Events that are put together by the minute.
     pub const GATHERED: Self = scenario!(gathered);
     /// Events come while nobody has the code, and before anybody had it.
@@ -148,7 +189,7 @@ impl Scenario {
 
 async fn listened(world: World) {
     world.orchestrator("orchestrator-1", event_code);
-    world.listening(event_definitions().len()).await;
+    world.listening(LISTENING).await;
     for _ in 0..2 {
         world
             .publish("order.placed", json!({ "order": "o-1", "cents": 100 }), "one")
@@ -188,9 +229,49 @@ async fn listened(world: World) {
     }
 }
 
+async fn followed_parcels(world: World) {
+    world.orchestrator("orchestrator-1", event_code);
+    world.listening(LISTENING).await;
+    world
+        .publish("parcel.moved", json!({ "order": 1, "step": 0 }), "before the run")
+        .await;
+    world.pass(Duration::from_secs(1)).await;
+    let mut runs = Vec::new();
+    for order in [1_u64, 2] {
+        let key = format!("order {order}");
+        let start = async |client: &everstep::Client| Ok(client.start(followed, order).key(&key).await?.id().clone());
+        runs.push(world.asked(start).await);
+    }
+    for step in 1..=3_u64 {
+        for order in [2_u64, 1] {
+            for _ in 0..2 {
+                let id = format!("order {order} step {step}");
+                world
+                    .publish("parcel.moved", json!({ "order": order, "step": step }), &id)
+                    .await;
+            }
+        }
+        world.pass(Duration::from_secs(1)).await;
+    }
+    let value_of = |world: &World, run: &RunId| -> Option<Vec<u64>> {
+        let story = world.stories().into_iter().find(|story| story.run == *run)?;
+        match story.end()? {
+            RunOutcome::Completed(Payload::Inline(value)) => wire::decode_value(value).ok(),
+            other => panic!("{run} has ended otherwise: {other:?}"),
+        }
+    };
+    world
+        .until(|world| runs.iter().all(|run| value_of(world, run).is_some()))
+        .await;
+    for run in runs {
+        // Its own first and second, and the first of all, which was published for the second order; nothing lost, nothing found.
+        assert_eq!(value_of(&world, &run), Some(vec![1, 2, 1, 0, 1_000]));
+    }
+}
+
 async fn gathered(world: World) {
     world.orchestrator("orchestrator-1", event_code);
-    world.listening(event_definitions().len()).await;
+    world.listening(LISTENING).await;
     for number in 0..7 {
         for _ in 0..2 {
             world
@@ -213,7 +294,7 @@ async fn gathered(world: World) {
 async fn unheard(world: World) {
     world.publish("order.plain", json!({}), "before anybody listened").await;
     world.orchestrator("orchestrator-1", event_code);
-    world.listening(event_definitions().len()).await;
+    world.listening(LISTENING).await;
     world.kill("orchestrator-1");
     world.publish("order.plain", json!({}), "while nobody was there").await;
     // It routes what others listen to, and has no code for it.

@@ -14,8 +14,8 @@ use everstep_common::journal::AttemptError;
 use everstep_common::task::StepOptions;
 use futures::FutureExt;
 
-use super::kit::*;
 use super::events::of_order;
+use super::kit::*;
 use super::outside::{approval, plain};
 use crate::{Context, Decision, Definition, Due, EventBody, Mismatch, Parked, WaitError};
 

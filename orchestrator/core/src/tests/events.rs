@@ -14,6 +14,9 @@ use super::kit::*;
 use super::outside::in_seconds;
 use crate::{Command, Decision, Definition, EventBody, Record, WaitError};
 
+/// What a run says that emits an event without data.
+const EMITTED: &str = "emit sent(e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855) for emit.sent";
+
 /// Events of a name, and of an order if it is named: `paid:1`.
 pub(super) fn of_order(text: &str) -> Subscription {
     let (name, order) = text.split_once(':').map_or((text, None), |(name, order)| (name, Some(order)));
@@ -60,7 +63,7 @@ fn each_event_is_looked_for_behind_the_one_before() {
         &["await paid 1"],
         vec![
             (heard("paid", 7), &["await paid 2"]),
-            (heard("paid", 9), &["stop awaiting paid", "dispatch a"]),
+            (heard("paid", 9), &["dispatch a", "stop awaiting paid"]),
             (step("a", ""), &["completed 7 9"]),
         ],
     );
@@ -170,7 +173,10 @@ fn what_a_dropped_or_cancelled_wait_was_given_goes_to_the_next() {
     check(
         &code,
         &["dispatch gate", "await paid 1"],
-        vec![(step("gate", ""), &[]), (heard("paid", 3), &["stop awaiting paid", "completed 3"])],
+        vec![
+            (step("gate", ""), &[]),
+            (heard("paid", 3), &["stop awaiting paid", "completed 3"]),
+        ],
     );
     let unread = workflow(|ctx| async move {
         let mut first = ctx.event(of_order("paid"));
@@ -198,7 +204,13 @@ fn a_cancel_ends_the_wait_and_the_search() {
         &["timer event:paid at 1061", "await paid 1"],
         vec![
             (cancel(), &["close event:paid", "stop awaiting paid", "await sent 1"]),
-            (heard("sent", 3), &["stop awaiting sent", "completed (the wait was cancelled), 3"]),
+            (
+                heard("sent", 3),
+                &[
+                    "stop awaiting sent",
+                    "completed (cancelled with the run or branch that asked for it), 3",
+                ],
+            ),
         ],
     );
 }
@@ -238,7 +250,10 @@ fn edits_of_what_is_emitted_park_and_edits_of_what_is_waited_for_do_not() {
     check("a ~sent @paid:1 c d", ["go"; 5]);
     check("a ~sent c", ["go"; 5]);
     check("a ~sent @paid:2 c", ["go", "go", "go", "go", "unasked c"]);
-    check("a @paid:1 c", ["go", "go", "unasked emit.sent", "unasked emit.sent", "unasked emit.sent"]);
+    check(
+        "a @paid:1 c",
+        ["go", "go", "unasked emit.sent", "unasked emit.sent", "unasked emit.sent"],
+    );
     check(
         "a ~other @paid:1 c",
         ["go", "go", "unasked emit.sent", "unasked emit.sent", "unasked emit.sent c"],
@@ -258,7 +273,7 @@ fn an_emitted_event_that_is_dropped_or_cancelled_is_called_back_and_its_record_i
     });
     check(
         &code,
-        &["dispatch gate", "emit sent(sha256:e3b0c442) for emit.sent"],
+        &["dispatch gate", EMITTED],
         vec![
             (step("gate", ""), &["cancel closure emit.sent", "dispatch a"]),
             (emitted("emit.sent"), &[]),
@@ -268,8 +283,14 @@ fn an_emitted_event_that_is_dropped_or_cancelled_is_called_back_and_its_record_i
     let cancelled = workflow(|ctx| async move { done(&text(ctx.emit(of_order("sent").event, Bytes::new()).await)) });
     check(
         &cancelled,
-        &["emit sent(sha256:e3b0c442) for emit.sent"],
-        vec![(cancel(), &["cancel closure emit.sent", "completed (the wait was cancelled)"])],
+        &[EMITTED],
+        vec![(
+            cancel(),
+            &[
+                "cancel closure emit.sent",
+                "completed (cancelled with the run or branch that asked for it)",
+            ],
+        )],
     );
 }
 

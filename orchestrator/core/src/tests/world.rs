@@ -511,7 +511,7 @@ fn name(body: &EventBody) -> String {
         EventBody::In(inbound) => format!("in.{:?}", inbound.kind),
         EventBody::About(key, Record::Withdrawn) => format!("in.answer.{}", key.token()),
         EventBody::About(_, Record::Answer(answered)) => format!("in.{}", answered.id),
-        EventBody::Event(what, place, _) => format!("in.{}", what.slot(place.sequence as u32)),
+        EventBody::Event(what, place, _) => format!("in.{}", what.slot(&place.sequence.to_string())),
         EventBody::Signal(_, value) => format!("in.signal-{value:?}"),
         EventBody::End => "end".to_owned(),
     }
