@@ -97,6 +97,9 @@ pub struct TriggeredRun {
     /// W3C trace context of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// When the event was stored that starts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Timestamp>,
 }
 
 impl Store {
@@ -170,6 +173,7 @@ impl Store {
             tags: new.tags.clone(),
             traceparent: new.traceparent.clone(),
             continues: None,
+            listens_from: new.event,
         };
         match self.create(&run, EntryKey::Start, &Entry::Start(start)).await {
             Ok(Created::Ours { .. }) => Ok((run, true)),
@@ -278,6 +282,7 @@ impl TriggeredRun {
             input,
             tags,
             traceparent: event.traceparent.clone(),
+            event: Some(event.time),
         }
     }
 }
@@ -298,6 +303,7 @@ impl ScheduleRecord {
             input: encoded(&value)?,
             tags: tags.map(|(name, value)| (name.to_owned(), value)).into(),
             traceparent: None,
+            event: None,
         })
     }
 }

@@ -192,8 +192,16 @@ pub fn check_all(triggers: &[Trigger]) -> Result<(), String> {
         ));
     }
     let mut names = std::collections::BTreeSet::new();
-    for trigger in triggers {
+    for (place, trigger) in triggers.iter().enumerate() {
         trigger.check()?;
+        if let Trigger::Event(event) = trigger
+            && triggers[..place].contains(trigger)
+        {
+            return Err(format!(
+                "two triggers listen to {:?} in the same way; an event starts a workflow once however many triggers it has",
+                event.event
+            ));
+        }
         if let Trigger::Cron(cron) = trigger
             && !names.insert(&cron.name)
         {

@@ -198,6 +198,7 @@ fn started(definition: &Definition) -> Run {
         tags: Default::default(),
         traceparent: None,
         continues: None,
+        listens_from: None,
     };
     run.apply(Event {
         sequence: 1,

@@ -145,7 +145,7 @@ pub enum Command {
         number: u32,
         /// The one before it.
         after: Option<EventPlace>,
-        /// When the run began: what was stored before is none of them.
+        /// What was stored before this, when the run began, is none of them.
         since: Timestamp,
     },
     /// No further event of the subscription is waited for.

@@ -386,6 +386,7 @@ impl Run {
     }
 
     fn begin(&mut self, start: Box<Start>, input: Bytes) -> Option<Aftermath> {
+        self.shared.change(|state| state.begin(start.listens_from));
         self.shared.start.set(start).expect("a run begins once");
         let context = Context::new(self.shared.clone());
         match guarded(|| (self.definition.factory)(context, input)) {

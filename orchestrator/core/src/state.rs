@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
 use std::task::Waker;
+use std::time::Duration;
 
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::RunId;
@@ -56,8 +57,8 @@ pub(crate) struct State {
     mailbox: Mailbox,
     /// Which events are waited for.
     subscriptions: Subscriptions,
-    /// When the run began.
-    began: Timestamp,
+    /// From when on events count.
+    listens_from: Timestamp,
     /// Which code it goes by.
     markers: Markers,
     /// What can be undone.
@@ -100,7 +101,7 @@ impl State {
             kept: Kept::default(),
             mailbox: Mailbox::default(),
             subscriptions: Subscriptions::default(),
-            began: Timestamp::MIN,
+            listens_from: Timestamp::MIN,
             markers: Markers::default(),
             done: Done::default(),
             grants: BTreeMap::new(),
@@ -111,6 +112,12 @@ impl State {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.time
+    }
+
+    /// The run begins: events count from then on, or from right behind the one that started it.
+    pub(crate) fn begin(&mut self, behind: Option<Timestamp>) {
+        let behind = behind.and_then(|event| event.checked_add(Duration::from_nanos(1)).ok());
+        self.listens_from = behind.unwrap_or(self.time);
     }
 
     pub(crate) fn is_replaying(&self) -> bool {
@@ -167,9 +174,6 @@ impl State {
 
     /// The next entry is being applied.
     pub(crate) fn turn(&mut self, sequence: u64, time: Timestamp) {
-        if self.sequence == 0 {
-            self.began = time;
-        }
         self.sequence = sequence;
         self.time = self.time.max(time);
     }
@@ -501,7 +505,7 @@ impl State {
         }
         let (mailbox, waits) = (&mut self.mailbox, &self.waits);
         let is_wanted = |channel: &str| mailbox.is_short_of(channel, waits);
-        self.subscriptions.commands(self.began, is_wanted, &mut commands);
+        self.subscriptions.commands(self.listens_from, is_wanted, &mut commands);
         commands
     }
 }

@@ -112,6 +112,12 @@ impl Performer {
             // It is purged, and what followed it with it.
             return Ok(());
         };
+        let known = journal.iter().take_while(|entry| !matches!(entry.entry, Entry::End(_)));
+        // Events that came after all that the run knew when it decided to go on are for its successor.
+        let start = Start {
+            listens_from: known.last().map(|entry| entry.time),
+            ..start
+        };
         let successor = self.successor(run, start, next).await?;
         self.put(&next.run, EntryKey::Start, &Entry::Start(successor)).await?;
         if let Some(word) = asked_to_end(&journal) {
@@ -157,6 +163,7 @@ impl Performer {
             tags: spec.tags.clone(),
             traceparent: self.trace.child(&span, trace),
             continues: None,
+            listens_from: None,
         };
         let stands = self.put(&child, EntryKey::Start, &Entry::Start(start)).await?;
         if let Stands::Theirs(earlier) = &stands {

@@ -21,9 +21,10 @@ mod windows;
 use std::time::Duration;
 
 use everstep_common::ids::{Partition, ProcessId};
-use everstep_common::store::Store;
+use everstep_common::store::{Store, TriggerError, TriggeredRun};
 use tokio::sync::watch;
 
+use crate::metrics::metrics;
 use crate::workflows::Workflows;
 
 /// The partition whose owner routes.
@@ -95,6 +96,18 @@ async fn route_while_told(store: &Store, mut routes: watch::Receiver<bool>) {
             () = router::route(store) => {}
         }
     }
+}
+
+/// Starts a run, once however often it is asked for; whether it was started now.
+async fn start(store: &Store, new: &TriggeredRun) -> Result<bool, TriggerError> {
+    let (run, started) = store.start_once(new).await?;
+    if started {
+        metrics().triggered.add(1, &[]);
+        tracing::debug!(%run, workflow = %new.workflow, key = new.key, "started by a trigger");
+    } else {
+        metrics().repeated.add(1, &[]);
+    }
+    Ok(started)
 }
 
 /// Says what went wrong when it begins and now and then while it goes on.

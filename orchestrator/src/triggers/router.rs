@@ -27,7 +27,8 @@ use serde::{Deserialize, Serialize};
 use super::schedules::Schedules;
 use super::server_time::ServerTime;
 use super::windows;
-use super::{Complaint, PAUSE};
+use super::{Complaint, PAUSE, start};
+use crate::metrics::metrics;
 
 /// Events that are taken up together: their registrations are read once.
 const EVENTS_AT_ONCE: usize = 256;
@@ -199,6 +200,7 @@ impl<'a> Router<'a> {
         for message in &messages {
             work.extend(self.of_message(message, &registrations));
         }
+        self.count(&messages, work.len());
         let store = self.store;
         stream::iter(work.into_iter().map(Ok))
             .try_for_each_concurrent(STARTS_AT_ONCE, |work| perform(store, work))
@@ -206,6 +208,14 @@ impl<'a> Router<'a> {
         self.cursor.sequence = sequence;
         self.revision = put(store, &self.cursor, self.revision).await?;
         Ok(())
+    }
+
+    fn count(&self, messages: &[Message], matched: usize) {
+        metrics().seen.add(messages.len() as u64, &[]);
+        metrics().matched.add(matched as u64, &[]);
+        let oldest = messages.iter().map(|message| message.time).min();
+        let lag = oldest.map_or(0.0, |oldest| self.now().duration_since(oldest).as_secs_f64());
+        metrics().event_lag.record(lag.max(0.0), &[]);
     }
 
     /// What follows from one message, for each workflow that listens.
@@ -382,7 +392,7 @@ async fn perform(store: &Store, work: Work) -> Result<(), Stop> {
                 )
                 .await
             }
-            started => Ok(started?),
+            started => Ok(started.map(drop)?),
         },
         Work::Later { run, at } => schedule_start(store, &run, at).await,
         Work::Window(member) => Ok(windows::join(store, &member).await?),
@@ -398,16 +408,9 @@ async fn refuse(store: &Store, refused: RefusedEvent) -> Result<(), Stop> {
         sequence,
         reason,
     } = &refused;
+    metrics().events_refused.add(1, &[]);
     tracing::warn!(%workflow, event, sequence, reason, "an event could not start a workflow that listens to it");
     Ok(store.refuse_event(&refused).await?)
-}
-
-async fn start(store: &Store, new: &TriggeredRun) -> Result<(), TriggerError> {
-    let (run, started) = store.start_once(new).await?;
-    if started {
-        tracing::debug!(%run, workflow = %new.workflow, key = new.key, "started by a trigger");
-    }
-    Ok(())
 }
 
 /// Has the server remind us of the start. It may be fired and asked for again: the start is made once all the same.
@@ -438,7 +441,7 @@ pub(super) async fn remind(store: &Store, key: &str, body: bytes::Bytes, at: Tim
 
 async fn start_delayed(store: &Store, delivery: &Delivery) -> Result<(), Stop> {
     match wire::decode::<TriggeredRun>(&delivery.payload) {
-        Ok(run) => Ok(start(store, &run).await?),
+        Ok(run) => Ok(start(store, &run).await.map(drop)?),
         Err(error) => {
             tracing::error!(subject = delivery.subject, %error, "a delayed start is unreadable; it is dropped");
             Ok(())
@@ -477,4 +480,26 @@ async fn listen_again(store: &Store, registrations: Vec<Kept<Registration>>, las
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use everstep_common::ids::hex;
+
+    use super::*;
+
+    #[test]
+    fn cursors_once_written_are_read_for_ever() {
+        let cursor = Cursor {
+            sequence: 70_000,
+            created: Some("2026-02-03T04:05:06.000000789Z".parse().unwrap()),
+            takeovers: 3,
+        };
+        let bytes = wire::encode(&cursor).unwrap();
+        assert_eq!(
+            hex(&bytes),
+            "0183a873657175656e6365ce00011170a763726561746564be323032362d30322d30335430343a30353a30362e3030303030303738395aa974616b656f7665727303"
+        );
+        assert_eq!(wire::decode::<Cursor>(&bytes).unwrap(), cursor);
+    }
 }

@@ -18,6 +18,9 @@ use everstep_common::trigger::registration::{ScheduleRecord, schedule_key};
 use everstep_common::trigger::{Misfire, Overlap};
 use jiff::{SignedDuration, Timestamp};
 
+use super::start;
+use crate::metrics::metrics;
+
 /// A time that is looked at so much later or less was not missed.
 const ON_TIME: SignedDuration = SignedDuration::from_secs(30);
 
@@ -82,8 +85,11 @@ impl Schedules {
                 .put_schedule(&record, standing.as_ref().map_or(0, |kept| kept.revision))
                 .await
             {
-                Ok(_)
-                | Err(TriggerError::Write {
+                Ok(_) => {
+                    let before = standing.as_ref().map_or(0, |kept| kept.value.skipped);
+                    metrics().missed.add(record.skipped.saturating_sub(before), &[]);
+                }
+                Err(TriggerError::Write {
                     source: PutError::Conflict,
                     ..
                 }) => {}
@@ -223,7 +229,7 @@ fn run_of(store: &Store, record: &ScheduleRecord, time: Timestamp) -> RunId {
 async fn start_pending(store: &Store, record: &ScheduleRecord) -> Result<(), TriggerError> {
     for time in &record.pending {
         match record.run_at(*time) {
-            Ok(run) => drop(store.start_once(&run).await?),
+            Ok(run) => metrics().fired.add(u64::from(start(store, &run).await?), &[]),
             Err(error) => tracing::error!(schedule = record.id(), %time, %error, "a schedule cannot start its run"),
         }
     }

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::router::remind;
+use super::start;
 
 /// How long after its end a window is closed: the clocks of a cluster's nodes, whose time stamps are compared, differ by less.
 const GRACE: Duration = Duration::from_secs(1);
@@ -137,6 +138,7 @@ impl Window {
             input,
             tags: tags.map(|(name, value)| (name.to_owned(), value)).into(),
             traceparent: None,
+            event: None,
         })
     }
 }
@@ -191,7 +193,7 @@ pub(super) async fn close(store: &Store, due: &Delivery) -> Result<(), TriggerEr
         .collect();
     members.sort_by_key(|member| member.sequence);
     for run in window.runs(members)? {
-        store.start_once(&run).await?;
+        start(store, &run).await?;
     }
     Ok(())
 }

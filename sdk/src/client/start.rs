@@ -118,6 +118,7 @@ impl<T> StartRun<T> {
             tags: request.tags,
             traceparent: telemetry::traceparent(),
             continues: None,
+            listens_from: None,
         };
         // Subscribed before the start is sent, so that the end cannot be missed.
         let handle = RunHandle::now(client.clone(), run.clone()).await;

@@ -63,7 +63,8 @@ impl Matching {
 
 /// A wait for the next event of a name and correlation; made by `ctx.wait_for_event::<T>("name", matching("path", value))`.
 ///
-/// Events count from the start of the run on, also those that were published before the wait was reached: they are looked up in the stream.
+/// Events count from the start of the run on, also those that were published before the wait was reached: they are looked up in the stream. For
+/// a run that was started by an event they count from right behind that one, however much later it was started.
 /// All waits of a run for one name and correlation take its events one after another, in the order of the stream, and each event once. One
 /// that was given to a wait which is dropped, or cancelled with its block, before it has returned goes to the next. Waits of the same name
 /// with another correlation have events of their own: an event that fits both answers both.
@@ -77,8 +78,8 @@ impl Matching {
 ///
 /// # Limits
 ///
-/// Events are kept for as long as their stream keeps them, a week unless it was provisioned otherwise; what has aged out before anybody
-/// waited is not found. Bodies that are not JSON are passed over.
+/// The stream keeps events for seven days: what is older when the wait is reached, or when an orchestrator comes back after an outage, is not
+/// found. Bodies that are not JSON are passed over. A run that continues another one looks back to when that one decided to go on.
 ///
 /// ```
 /// use everstep::prelude::*;

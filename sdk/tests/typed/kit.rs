@@ -312,6 +312,7 @@ fn start(workflow: WorkflowName, input: &Bytes) -> Start {
         tags: Default::default(),
         traceparent: None,
         continues: None,
+        listens_from: None,
     }
 }
 

@@ -229,12 +229,7 @@ pub fn hundred_cents() -> u64 {
 ///
 /// If [`LEDGER_VARIABLE`] does not hold an address.
 pub fn application() -> App {
-    let address = std::env::var(LEDGER_VARIABLE)
-        .expect("the address of the ledger")
-        .parse()
-        .expect("an address");
-    App::new()
-        .resource(LedgerAt(address))
+    with_ledger(App::new())
         .workflow(order)
         .workflow(refund)
         .workflow(consignment)
@@ -261,4 +256,13 @@ pub fn application() -> App {
         .function(fulfil_order)
         .function(research_customer)
         .function(reach_out)
+}
+
+/// The ledger that the environment names, for the functions above.
+pub(super) fn with_ledger(app: App) -> App {
+    let address = std::env::var(LEDGER_VARIABLE)
+        .expect("the address of the ledger")
+        .parse()
+        .expect("an address");
+    app.resource(LedgerAt(address))
 }

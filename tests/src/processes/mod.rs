@@ -3,6 +3,7 @@
 mod app;
 mod fleet;
 mod ledger;
+mod triggered;
 
 pub use app::{
     LEDGER_VARIABLE, application, blockade, bulk_order, charge_placed, confirm_charged, consignment, frozen, hundred_cents,
@@ -10,6 +11,7 @@ pub use app::{
 };
 pub use fleet::{Fleet, Seed, Victim};
 pub use ledger::Ledger;
+pub use triggered::{Moved, delivery, every_second, triggered_application};
 
 use std::time::Duration;
 

@@ -140,6 +140,7 @@ pub fn start() -> Entry {
         tags: BTreeMap::new(),
         traceparent: None,
         continues: None,
+        listens_from: None,
     })
 }
 

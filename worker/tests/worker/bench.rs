@@ -90,6 +90,7 @@ impl Bench {
             tags: Default::default(),
             traceparent: None,
             continues: None,
+            listens_from: None,
         };
         owner
             .create(&run, EntryKey::Start, &Entry::Start(start))

@@ -27,6 +27,7 @@ pub(super) fn starts() -> Vec<Sample> {
         tags: BTreeMap::new(),
         traceparent: None,
         continues: None,
+        listens_from: None,
     };
     let most = Start {
         version: Some(3),
@@ -44,8 +45,13 @@ pub(super) fn starts() -> Vec<Sample> {
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         ..least.clone()
     };
+    let triggered = Start {
+        listens_from: Some(time()),
+        ..least.clone()
+    };
     vec![
         entry!("start.minimal", "start", Entry::Start(least)),
+        entry!("start.triggered", "start", Entry::Start(triggered)),
         entry!("start.full", "start", Entry::Start(most)),
     ]
 }

@@ -6,6 +6,7 @@ mod entries;
 mod outside;
 mod records;
 mod relatives;
+mod triggers;
 
 use std::fmt::Debug;
 
@@ -49,6 +50,8 @@ pub fn samples() -> Vec<Sample> {
     all.extend(records::sessions());
     all.extend(records::views());
     all.extend(relatives::children());
+    all.extend(triggers::triggers());
+    all.extend(triggers::heard());
     all
 }
 

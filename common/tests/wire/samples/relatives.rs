@@ -24,6 +24,7 @@ pub(super) fn children() -> Vec<Sample> {
             tags: BTreeMap::new(),
             traceparent: None,
             continues,
+            listens_from: None,
         })
     };
     let parent = |detached, depth| Parent {

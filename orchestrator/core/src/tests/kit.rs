@@ -210,6 +210,7 @@ pub(super) fn start(input: &'static [u8]) -> EventBody {
         tags: Default::default(),
         traceparent: None,
         continues: None,
+        listens_from: None,
     };
     EventBody::Start(Box::new(start), Bytes::from_static(input))
 }
