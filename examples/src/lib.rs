@@ -1,5 +1,6 @@
 //! Example workflows of Everstep, each a module that a test can kill at any moment.
 
+pub mod account;
 pub mod approval;
 pub mod bulk;
 pub mod dashboard;

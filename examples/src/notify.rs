@@ -33,3 +33,8 @@ pub async fn notify_workflow(ctx: WorkflowContext, user_id: String) -> Result<St
     let user = ctx.step(fetch_user, user_id).await?;
     ctx.step(send_email, (user, "Welcome!".to_owned())).await
 }
+
+/// The application.
+pub fn app() -> App {
+    App::new().workflow(notify_workflow).function(fetch_user).function(send_email)
+}

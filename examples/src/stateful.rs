@@ -28,3 +28,8 @@ pub async fn stateful_workflow(ctx: WorkflowContext, user_id: String) -> Result<
     ctx.state().set("phase", "counted")?;
     Ok(Visits { user_id, visits })
 }
+
+/// The application: `everstep run stateful_workflow --input '"ada"' --session ada`.
+pub fn app() -> App {
+    App::new().workflow(stateful_workflow)
+}

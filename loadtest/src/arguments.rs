@@ -5,7 +5,7 @@ use everstep_common::topology;
 
 use crate::harness::{Output, Server};
 use crate::roles::Role;
-use crate::scenarios::{chain, crash, fanout, floor, latency, local, sleepers, throughput};
+use crate::scenarios::{batch, chain, crash, fanout, floor, latency, local, sleepers, throughput};
 
 /// Measures Everstep, or the bare JetStream loop it is compared to.
 #[derive(Debug, Parser)]
@@ -83,6 +83,8 @@ pub enum Scenario {
     Local(throughput::Size),
     /// One run with many steps at once.
     Fanout(fanout::Settings),
+    /// One batch of many items, in turn with `throughput`.
+    Batch(batch::Settings),
     /// Many runs that sleep.
     Sleepers(sleepers::Settings),
     /// A process killed again and again under load.
@@ -101,6 +103,7 @@ impl Scenario {
             Self::Throughput(settings) => throughput::run(&settings, &server, &output).await,
             Self::Local(size) => local::run(&size, &server, &output).await,
             Self::Fanout(settings) => fanout::run(&settings, &server, &output).await,
+            Self::Batch(settings) => batch::run(&settings, &server, &output).await,
             Self::Sleepers(settings) => sleepers::run(&settings, &server, &output).await,
             Self::Crash(settings) => crash::run(&settings, &mut server, &output).await,
         }

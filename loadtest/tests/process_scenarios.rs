@@ -81,6 +81,7 @@ fn one_run_at_a_time_local_steps_and_wide_runs_are_measured() {
     measured("latency", &["--runs", "5"]);
     measured("chain", &["--runs", "2", "--steps", "3"]);
     measured("local", &["--runs", "10", "--concurrency", "5"]);
+    assert_eq!(measured("batch", &["--items", "100", "--rounds", "1"])["steps"], 100);
     assert_eq!(measured("fanout", &["--runs", "1", "--width", "50"])["steps"], 50);
 }
 

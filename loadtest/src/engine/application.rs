@@ -15,6 +15,7 @@ pub fn application(ledger: Option<Ledger>) -> App {
         .workflow(chain)
         .workflow(local)
         .workflow(fanout)
+        .workflow(batch)
         .workflow(sleeper)
         .workflow(orders)
         .function(increment)
@@ -56,6 +57,16 @@ pub async fn local(ctx: WorkflowContext, steps: u64) -> Result<u64, WorkflowErro
 pub async fn fanout(ctx: WorkflowContext, width: u64) -> Result<u64, WorkflowError> {
     let steps = (0..width).map(|_| ctx.step(increment, 0));
     Ok(try_join_all(steps).await?.iter().sum())
+}
+
+/// How many items of a batch are under way at once: as many as `throughput` has runs by default.
+pub const BATCH_CONCURRENCY: usize = 500;
+
+/// A batch of so many items; returns how many were completed.
+#[workflow]
+pub async fn batch(ctx: WorkflowContext, items: u64) -> Result<u64, WorkflowError> {
+    let result = ctx.batch(increment, 0..items).max_concurrency(BATCH_CONCURRENCY).await?;
+    Ok(result.stats.completed as u64)
 }
 
 /// Sleeps; returns for how many seconds.

@@ -25,6 +25,8 @@ pub enum Workflow {
     Local,
     /// Steps all at once.
     Fanout,
+    /// A batch, so many items at a time.
+    Batch,
     /// A sleep.
     Sleeper,
     /// Bookings in the ledger. Started under a key, and again until the start is acknowledged.
@@ -59,7 +61,7 @@ impl Load {
     pub fn steps(&self) -> u64 {
         match self.workflow {
             Workflow::Sleeper => 1,
-            Workflow::Chain | Workflow::Local | Workflow::Fanout | Workflow::Orders => self.size,
+            Workflow::Chain | Workflow::Local | Workflow::Fanout | Workflow::Batch | Workflow::Orders => self.size,
         }
     }
 }
@@ -107,6 +109,7 @@ async fn run(client: &Client, Load { workflow, size, .. }: Load, number: u64) ->
         Workflow::Chain => client.start(application::chain, size).await?,
         Workflow::Local => client.start(application::local, size).await?,
         Workflow::Fanout => client.start(application::fanout, size).await?,
+        Workflow::Batch => client.start(application::batch, size).await?,
         Workflow::Sleeper => client.start(application::sleeper, size).await?,
         Workflow::Orders => return order(client, Order { number, bookings: size }).await?.result().await,
     };

@@ -4,11 +4,12 @@
 
 mod application;
 pub mod load;
+pub mod memory;
 pub mod roles;
 
 use std::sync::Arc;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use everstep::Prefix;
 use everstep_common::ports::Broker;
 use everstep_common::store::Deployment;
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 use self::load::{Found, Load};
 use self::roles::Part;
-use crate::harness::report::{Usages, Work};
+use crate::harness::report::{Usages, Work, round};
 use crate::harness::usage::Usage;
 use crate::harness::{Output, Process, Report, Server};
 use crate::roles::Role;
@@ -121,6 +122,12 @@ impl Engine {
             client: None,
         };
         Ok(now.and(&self.spent))
+    }
+
+    /// The orchestrator's resident memory now, in MiB.
+    pub fn orchestrator_rss_mib(&self, server: &Server) -> anyhow::Result<f64> {
+        let usage = self.usages(server)?.orchestrator;
+        Ok(round(usage.context("the orchestrator runs")?.rss_mib(), 2))
     }
 
     /// SIGKILL for the orchestrator.

@@ -1,5 +1,6 @@
 //! The scenarios, a file each.
 
+pub mod batch;
 pub mod chain;
 pub mod crash;
 pub mod fanout;

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::engine::load::{Load, Workflow};
+use crate::engine::memory::Memory;
 use crate::engine::{Engine, SLOTS};
 use crate::harness::report::round;
 use crate::harness::{Latencies, Output, Server};
@@ -36,16 +37,16 @@ pub async fn run(settings: &Settings, server: &Server, output: &Output) -> anyho
     engine.warm_up().await?;
     // Before the load, for the server may be too busy afterwards to take a new connection's requests in time.
     let broker = server.connect().await?;
-    let rss_before = orchestrator_rss(&engine, server)?;
+    let rss_before = engine.orchestrator_rss_mib(server)?;
     let load = Load {
         workflow: Workflow::Sleeper,
         size: settings.seconds,
         runs: settings.runs,
         concurrency: settings.runs,
     };
-    let mut memory = Memory::default();
+    let mut memory = Memory::until(Instant::now() + Duration::from_secs(settings.seconds));
     let measured = engine.measure("sleepers", load, server, output);
-    let mut report = memory.watch(&engine, server, settings, measured).await?;
+    let mut report = memory.watch(&engine, server, measured).await?;
     let ended = Instant::now();
     let woken = Woken::read_in_time(&engine, &*broker, Duration::from_secs(settings.seconds)).await?;
     let readable = ended.elapsed();
@@ -55,54 +56,11 @@ pub async fn run(settings: &Settings, server: &Server, output: &Output) -> anyho
         .with("early", woken.early)
         .with("journal_read_s", round(readable.as_secs_f64(), 3))
         .with("orchestrator_rss_before_mb", rss_before)
-        .with("orchestrator_rss_asleep_mb", memory.asleep_mib)
+        .with("orchestrator_rss_asleep_mb", memory.early_mib)
         .with("orchestrator_rss_peak_mb", memory.peak_mib)
-        .with("orchestrator_rss_after_mb", orchestrator_rss(&engine, server)?);
+        .with("orchestrator_rss_after_mb", engine.orchestrator_rss_mib(server)?);
     output.print(&report)?;
     engine.end().await
-}
-
-fn orchestrator_rss(engine: &Engine, server: &Server) -> anyhow::Result<f64> {
-    let usage = engine.usages(server)?.orchestrator;
-    Ok(round(usage.context("the orchestrator runs")?.rss_mib(), 2))
-}
-
-/// What the orchestrator's memory was while the load went on.
-#[derive(Debug, Default)]
-struct Memory {
-    /// At the last look before the first run can have woken.
-    asleep_mib: f64,
-    /// At most.
-    peak_mib: f64,
-}
-
-/// How often the orchestrator's memory is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-impl Memory {
-    async fn watch<T>(
-        &mut self,
-        engine: &Engine,
-        server: &Server,
-        settings: &Settings,
-        load: impl Future<Output = anyhow::Result<T>>,
-    ) -> anyhow::Result<T> {
-        let mut load = std::pin::pin!(load);
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        let first_wakes = Instant::now() + Duration::from_secs(settings.seconds);
-        loop {
-            tokio::select! {
-                done = &mut load => return done,
-                now = looks.tick() => {
-                    let mib = orchestrator_rss(engine, server)?;
-                    self.peak_mib = self.peak_mib.max(mib);
-                    if now < first_wakes {
-                        self.asleep_mib = mib;
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// How long the server may take to come to itself after the load.

@@ -73,7 +73,7 @@ pub async fn run(settings: &Settings, server: &Server, output: &Output) -> anyho
 }
 
 /// The round with the median ratio (of two in the middle, the worse), and the ratios of all.
-fn summary(mut rounds: Vec<(f64, Report)>) -> Option<Report> {
+pub(super) fn summary(mut rounds: Vec<(f64, Report)>) -> Option<Report> {
     let ratios: Vec<f64> = rounds.iter().map(|(ratio, _)| *ratio).collect();
     let ratio = median(ratios.iter().copied())?;
     rounds.sort_by(|(one, _), (other, _)| one.total_cmp(other));

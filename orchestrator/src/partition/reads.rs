@@ -65,8 +65,11 @@ impl Reads {
 }
 
 impl Partition {
-    /// Begins to read what is asked for.
+    /// Begins to read what is asked for; once the partition stops, that is the successor's to ask.
     pub(super) fn read_back(&mut self) {
+        if self.stopping {
+            return;
+        }
         while let Some(group) = self.reads.next() {
             let store = self.store.clone();
             self.io.begin(Box::pin(async move { Input::Read(read(&store, group).await) }));

@@ -14,7 +14,7 @@ use super::effect::{Effect, Scheduled};
 use super::io::Input;
 use super::upkeep::ScanReason;
 
-/// How long a schedule that fires while a run is being read back after a rollback waits before it is looked at again.
+/// How long a schedule that fires waits before it is looked at again while only its run, which is being read back, can tell what it means.
 const READ_BACK_WITHIN: Duration = Duration::from_secs(1);
 
 impl Partition {
@@ -57,9 +57,18 @@ impl Partition {
         }
     }
 
-    /// Whether it is known what a wait for an event looks for, or that its run stands still, so that the schedule has done its work.
-    fn is_looked_for(&self, run: &RunId, key: &StepKey) -> bool {
-        self.events.has_deadline(run, key) || self.slots.parked(run).is_some()
+    /// The deadline of a wait for an event has come, and only the run can tell what it looks for.
+    fn fire_event_deadline(&mut self, run: &RunId, key: StepKey, due: Timestamp) -> Ack {
+        if self.events.has_deadline(run, &key) {
+            self.fire_timer(run, key, due);
+            Ack::Done
+        } else if self.slots.parked(run).is_some() {
+            // It is due at once when the run goes on.
+            Ack::Done
+        } else {
+            self.wake_unknown(run);
+            Ack::Retry(READ_BACK_WITHIN)
+        }
     }
 
     /// The server's schedules have fired. They are acknowledged when what follows is on its way; a lost wake-up of a run that stays open is
@@ -90,14 +99,7 @@ impl Partition {
             self.wheel.disarm(&run, sort, &key);
             match (sort, scheduled) {
                 (TimerSort::Sleep, Ok(scheduled)) if scheduled.of_event => {
-                    let ack = if self.is_looked_for(&run, &key) {
-                        self.fire_timer(&run, key, scheduled.due);
-                        Ack::Done
-                    } else {
-                        // Only the run itself can tell what it looks for.
-                        self.wake_unknown(&run);
-                        Ack::Retry(READ_BACK_WITHIN)
-                    };
+                    let ack = self.fire_event_deadline(&run, key, scheduled.due);
                     broker.ack(&delivery.ack, ack);
                 }
                 (TimerSort::Sleep, Ok(scheduled)) => self.fire_scheduled(run, key, scheduled.due, delivery),

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use everstep_common::ports::{
-    AckToken, Broker, Clock, Delivery, Expect, Followed, GetLast, Message, Publish, PublishError, Puller, ReadError, Snapshot,
-    Stored, TopologyError,
+    AckToken, Broker, Clock, Delivery, Expect, Followed, GetLast, Message, Publish, PublishError, PullError, Puller, ReadError,
+    Snapshot, Stored, TopologyError,
 };
 use everstep_common::topology::{ConsumerSpec, Discard, Retention, Storage, StreamSpec};
 use futures::future::BoxFuture;
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt};
 
 /// How long anything may take that is said to happen, on a busy machine.
 pub(super) const SOON: Duration = Duration::from_secs(20);
+
+/// How many publishes are under way together, where there are many.
+const AT_A_TIME: usize = 100;
 
 /// How long nothing must come to be said not to come.
 pub(super) const A_WHILE: Duration = Duration::from_millis(700);
@@ -160,6 +163,7 @@ impl Harness {
         Ok(Queue {
             stream: stream.to_owned(),
             puller: self.broker.pull(stream, consumer).await?,
+            clock: self.server.clock(),
         })
     }
 }
@@ -176,6 +180,18 @@ impl Harness {
             }
         }
         bail!("storing {} was never acknowledged", message.subject)
+    }
+
+    /// Publishes all, some at a time: a disk that takes milliseconds for a sync would not store thousands within one answer's time.
+    /// The greatest sequence.
+    pub async fn publish_all(&self, messages: impl IntoIterator<Item = Publish>) -> anyhow::Result<u64> {
+        let publishes = messages.into_iter().map(|message| self.broker.publish(message));
+        let mut stored = stream::iter(publishes).buffered(AT_A_TIME);
+        let mut last = 0;
+        while let Some(stored) = stored.next().await {
+            last = last.max(stored?.sequence);
+        }
+        Ok(last)
     }
 
     /// Publishes one on each subject, bodies `0`, `1` and so on; the last sequence.
@@ -272,12 +288,26 @@ pub struct Queue {
     pub stream: String,
     /// The worker.
     pub puller: Box<dyn Puller>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Queue {
+    /// Pulls, again and again while nobody serves the consumer: in a cluster, one that was just made has no leader for a moment.
+    pub async fn next(&mut self, count: usize, wait: Duration) -> Result<Vec<Delivery>, PullError> {
+        let begun = self.clock.now();
+        loop {
+            match self.puller.next(count, wait).await {
+                Err(PullError::Unavailable(_)) if self.clock.now().since(begun) < SOON => {
+                    self.clock.sleep(Duration::from_millis(50)).await
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     /// Exactly one delivery, soon.
     pub async fn one(&mut self) -> anyhow::Result<Delivery> {
-        let mut deliveries = self.puller.next(1, SOON).await?;
+        let mut deliveries = self.next(1, SOON).await?;
         deliveries.pop().context("no task came")
     }
 
@@ -285,7 +315,7 @@ impl Queue {
     pub async fn some(&mut self, count: usize) -> anyhow::Result<Vec<Delivery>> {
         let mut all = Vec::new();
         while all.len() < count {
-            let deliveries = self.puller.next(count - all.len(), SOON).await?;
+            let deliveries = self.next(count - all.len(), SOON).await?;
             ensure!(!deliveries.is_empty(), "only {} of {count} tasks came", all.len());
             all.extend(deliveries);
         }
@@ -294,7 +324,7 @@ impl Queue {
 
     /// No delivery for that long.
     pub async fn none_for(&mut self, duration: Duration) -> anyhow::Result<()> {
-        let deliveries = self.puller.next(10, duration).await?;
+        let deliveries = self.next(10, duration).await?;
         ensure!(deliveries.is_empty(), "wanted no task, got {deliveries:?}");
         Ok(())
     }

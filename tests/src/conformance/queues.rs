@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::ensure;
 use everstep_common::ports::{Ack, Delivery, PullError, ReadError, TopologyError};
 use everstep_common::topology::ConsumerSpec;
-use futures::future::join_all;
 
 use super::harness::{A_WHILE, Harness, Nodes, Queue, SOON, consumer_of, refused};
 
@@ -153,8 +152,8 @@ async fn the_ack_of_a_former_holder_takes_the_task_from_the_present_one(h: &Harn
 
 async fn thousands_of_unanswered_tasks_stall_nothing(h: &Harness) -> anyhow::Result<()> {
     let mut queue = h.make_queue("q", LONG_WAIT).await?;
-    let stored = join_all((0..2_500).map(|number| h.broker.publish(h.create(&format!("q.task.{number}"), "")))).await;
-    ensure!(stored.iter().all(Result::is_ok));
+    h.publish_all((0..2_500).map(|number| h.create(&format!("q.task.{number}"), "")))
+        .await?;
     let mut sequences: Vec<u64> = queue.some(2_500).await?.iter().map(|delivery| delivery.sequence).collect();
     sequences.sort_unstable();
     ensure!(sequences == (1..=2_500).collect::<Vec<u64>>());
@@ -175,7 +174,7 @@ async fn a_pull_that_waits_is_told_when_its_consumer_goes(h: &Harness) -> anyhow
     let mut queue = h.make_queue("q", LONG_WAIT).await?;
     queue.none_for(A_WHILE).await?;
     h.broker.delete_consumer(&queue.stream, "workers").await?;
-    let result = h.soon("the answer", queue.puller.next(1, SOON)).await?;
+    let result = h.soon("the answer", queue.next(1, SOON)).await?;
     ensure!(matches!(result, Err(PullError::Gone)), "{result:?}");
     Ok(())
 }
@@ -183,8 +182,8 @@ async fn a_pull_that_waits_is_told_when_its_consumer_goes(h: &Harness) -> anyhow
 async fn each_task_comes_to_one_of_several_workers(h: &Harness) -> anyhow::Result<()> {
     let mut one = h.make_queue("q", LONG_WAIT).await?;
     let mut other = h.bind(&one.stream, "workers").await?;
-    let stored = join_all((0..100).map(|number| h.broker.publish(h.create(&format!("q.task.{number}"), "")))).await;
-    ensure!(stored.iter().all(Result::is_ok));
+    h.publish_all((0..100).map(|number| h.create(&format!("q.task.{number}"), "")))
+        .await?;
     let (left, right) = futures::join!(one.some(50), other.some(50));
     let mut sequences: Vec<u64> = left?.iter().chain(&right?).map(|delivery| delivery.sequence).collect();
     sequences.sort_unstable();
@@ -205,7 +204,7 @@ async fn a_pull_brings_no_more_than_asked_and_waits_no_longer(h: &Harness) -> an
         .await?;
     let mut sequences = Vec::new();
     while sequences.len() < 5 {
-        let deliveries = queue.puller.next(2, SOON).await?;
+        let deliveries = queue.next(2, SOON).await?;
         ensure!((1..=2).contains(&deliveries.len()), "{} came", deliveries.len());
         sequences.extend(deliveries.iter().map(|delivery| delivery.sequence));
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use anyhow::{Context, ensure};
 use everstep_common::ports::{Broker, GetLast, Message, ReadError};
 use futures::StreamExt;
-use futures::future::join_all;
 
 use super::harness::{Harness, Nodes, bodies, sequences};
 
@@ -98,14 +97,10 @@ async fn an_answer_as_of_a_position_holds_what_was_acknowledged_there(h: &Harnes
 
 async fn a_thousand_subjects_are_read_at_once_and_more_are_too_many(h: &Harness) -> anyhow::Result<()> {
     let stream = h.make(h.write_once("s")).await?;
-    let stored = join_all((0..1_000).map(|number| h.broker.publish(h.create(&format!("s.{number}"), "")))).await;
-    let last = stored
-        .into_iter()
-        .map(|result| Ok(result?.sequence))
-        .collect::<anyhow::Result<Vec<u64>>>()?
-        .into_iter()
-        .max();
-    let snapshot = h.read(&stream, &["s.*"], last).await?;
+    let last = h
+        .publish_all((0..1_000).map(|number| h.create(&format!("s.{number}"), "")))
+        .await?;
+    let snapshot = h.read(&stream, &["s.*"], Some(last)).await?;
     ensure!(sequences(&snapshot.messages) == (1..=1_000).collect::<Vec<u64>>());
     let one_more = h.store(h.create("s.one-more", "")).await?;
     for leader in [false, true] {
@@ -213,8 +208,8 @@ async fn a_scan_of_everything_ends_before_what_was_purged(h: &Harness) -> anyhow
 
 async fn a_scan_is_as_long_as_the_stream(h: &Harness) -> anyhow::Result<()> {
     let stream = h.make(h.plain("s")).await?;
-    let stored = join_all((0..3_000).map(|number| h.broker.publish(h.message(&format!("s.{}", number % 7), "")))).await;
-    ensure!(stored.iter().all(Result::is_ok));
+    h.publish_all((0..3_000).map(|number| h.message(&format!("s.{}", number % 7), "")))
+        .await?;
     ensure!(scan(&*h.broker, &stream, ">", None).await? == (1..=3_000).collect::<Vec<u64>>());
     Ok(())
 }

@@ -99,9 +99,9 @@ async fn schedules_of_one_moment_all_fire(h: &Harness) -> anyhow::Result<()> {
     let at = in_milliseconds(h, 2_000);
     let publishes = (0..300).map(|number| {
         let (schedule, target) = (format!("s.timer.{number}"), format!("s.fired.{number}"));
-        h.broker.publish(scheduled(h, &schedule, at, &target).create_only())
+        scheduled(h, &schedule, at, &target).create_only()
     });
-    ensure!(futures::future::join_all(publishes).await.iter().all(Result::is_ok));
+    h.publish_all(publishes).await?;
     let all_fired = || async {
         let messages = h.scan(&stream).await?;
         let fired: Vec<&Message> = messages

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 
 use everstep::App;
 use everstep::prelude::*;
-use everstep_examples::approval::{approval_workflow, fulfil_order, prepare_order_summary};
-use everstep_examples::onboarding::{onboard_customer, reach_out, research_customer};
 
+use super::examples::with_examples;
 use super::ledger::book;
 
 /// Names the ledger's address to the application's processes.
@@ -229,14 +228,14 @@ pub fn hundred_cents() -> u64 {
 ///
 /// If [`LEDGER_VARIABLE`] does not hold an address.
 pub fn application() -> App {
-    with_ledger(App::new())
+    let address = ledger_address();
+    with_examples(App::new(), address)
+        .resource(LedgerAt(address))
         .workflow(order)
         .workflow(refund)
         .workflow(consignment)
         .workflow(bulk_order)
         .workflow(reviewed_order)
-        .workflow(approval_workflow)
-        .workflow(onboard_customer)
         .workflow(misbehave)
         .workflow(plunge)
         .workflow(visit)
@@ -252,17 +251,14 @@ pub fn application() -> App {
         .function(block)
         .function(charge)
         .function(confirm)
-        .function(prepare_order_summary)
-        .function(fulfil_order)
-        .function(research_customer)
-        .function(reach_out)
 }
 
 /// The ledger that the environment names, for the functions above.
 pub(super) fn with_ledger(app: App) -> App {
-    let address = std::env::var(LEDGER_VARIABLE)
-        .expect("the address of the ledger")
-        .parse()
-        .expect("an address");
-    app.resource(LedgerAt(address))
+    app.resource(LedgerAt(ledger_address()))
+}
+
+fn ledger_address() -> SocketAddr {
+    let address = std::env::var(LEDGER_VARIABLE).expect("the address of the ledger");
+    address.parse().expect("an address")
 }

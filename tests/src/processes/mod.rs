@@ -1,6 +1,7 @@
 //! Real processes on a real server, to be killed: an application, its ledger, and the means to wait for what they do.
 
 mod app;
+mod examples;
 mod fleet;
 mod ledger;
 mod triggered;
@@ -9,6 +10,7 @@ pub use app::{
     LEDGER_VARIABLE, application, blockade, bulk_order, charge_placed, confirm_charged, consignment, frozen, hundred_cents,
     misbehave, order, plunge, refund, reviewed_order, unpaid_trip, visit,
 };
+pub use examples::soon_followed_up;
 pub use fleet::{Fleet, Seed, Victim};
 pub use ledger::Ledger;
 pub use triggered::{Moved, delivery, every_second, triggered_application};

@@ -29,8 +29,13 @@ impl Ledger {
 
     /// An execution asks for an effect, named so that no two steps share it.
     pub fn effect(&self, ctx: &FunctionContext, effect: &str) {
-        let key = ctx.idempotency_key().to_owned();
-        self.lock().effects.entry(effect.to_owned()).or_default().insert(key);
+        self.effect_under(ctx.idempotency_key(), effect);
+    }
+
+    /// The same for those that know the key alone.
+    pub fn effect_under(&self, key: &str, effect: &str) {
+        let mut books = self.lock();
+        books.effects.entry(effect.to_owned()).or_default().insert(key.to_owned());
     }
 
     /// The effects and under how many keys each happened.

@@ -16,7 +16,7 @@ use futures::future::join_all;
 
 use super::clients::Said;
 use super::disasters::Dice;
-use super::examples::{self, example_approval, example_onboarding};
+use super::examples::{self, example_approval, example_onboarding, example_steps};
 use super::outside_blocks::{self, answers_in_branches, cancelled_while_asking, handed_on, lost_questions};
 use super::scenarios::{Scenario, expect_completed, scenario, usual};
 use super::shop::square;
@@ -43,6 +43,7 @@ pub fn outside_scenarios() -> Vec<Scenario> {
         scenario!(lost_questions),
         scenario!(handed_on),
         scenario!(cancelled_while_asking),
+        scenario!(example_steps),
         scenario!(example_approval),
         scenario!(example_onboarding),
     ]

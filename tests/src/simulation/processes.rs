@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::crashes::Crash;
+use super::examples;
 use super::shop::{self, FunctionClock};
 use super::world::World;
 
@@ -193,6 +194,7 @@ impl World {
         let mut resources = Resources::new();
         resources.insert(self.0.ledger.clone());
         resources.insert(FunctionClock(clock.clone()));
+        resources.insert(examples::payments(&self.0.ledger));
         let (store, driver) = Store::new(Arc::new(broker), clock, self.deployment().clone());
         drop(self.0.runtime.spawn(driver));
         let options = WorkerOptions {
