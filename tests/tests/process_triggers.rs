@@ -12,6 +12,9 @@ use serde_json::json;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
 
+/// The workflows of the application that listen: two of its own, and two examples.
+const LISTENING: usize = 4;
+
 /// Orders placed in each test.
 const ORDERS: usize = 60;
 
@@ -20,7 +23,7 @@ const KILLS: usize = 6;
 
 async fn listening(client: &Client) {
     until("the workflows to listen", async || {
-        client.listeners().await.is_ok_and(|listeners| listeners.len() == 2)
+        client.listeners().await.is_ok_and(|listeners| listeners.len() == LISTENING)
     })
     .await;
 }

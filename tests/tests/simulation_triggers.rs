@@ -108,6 +108,27 @@ fn events_that_runs_wait_for_reach_each_once_though_answers_are_lost_and_on_thre
 }
 
 #[test]
+fn no_wait_misses_an_event_that_came_in_time_though_its_deadline_passed_while_nobody_was_there() {
+    play(&Scenario::OVERDUE, an_hour());
+    at_every_entry(&Scenario::OVERDUE, &Victim::Process("orchestrator-2".to_owned()));
+}
+
+#[test]
+fn runs_that_were_dropped_from_memory_are_woken_by_their_events_and_deadlines() {
+    let settings = Settings {
+        live_runs_max: 4,
+        ..an_hour()
+    };
+    play(&Scenario::PATIENT, settings);
+}
+
+#[test]
+fn a_run_that_goes_on_in_others_hears_of_each_event_once() {
+    play(&Scenario::HOPPING, an_hour());
+    at_every_entry(&Scenario::HOPPING, &Victim::Process("orchestrator-1".to_owned()));
+}
+
+#[test]
 fn an_event_waits_for_code_and_is_not_heard_by_who_listens_later() {
     play(&Scenario::UNHEARD, an_hour());
 }
