@@ -128,7 +128,7 @@ pub async fn followed(ctx: WorkflowContext, order: u64) -> Result<Vec<u64>, Work
 
 /// Waits for a minute for its parcel to be found.
 #[workflow]
-pub async fn patient(ctx: WorkflowContext, order: u64) -> Result<bool, WorkflowError> {
+pub async fn awaiting_parcel(ctx: WorkflowContext, order: u64) -> Result<bool, WorkflowError> {
     let found = ctx.wait_for_event::<Value>("parcel.found", matching("order", &order));
     match found.deadline(Duration::from_secs(60)).await {
         Ok(_) => Ok(true),
@@ -150,7 +150,7 @@ pub async fn hop_by_hop(ctx: WorkflowContext, seen: Vec<u64>) -> Result<Vec<u64>
 
 fn event_definitions() -> Vec<Definition> {
     vec![
-        everstep::definition(patient, Default::default()),
+        everstep::definition(awaiting_parcel, Default::default()),
         everstep::definition(hop_by_hop, Default::default()),
         everstep::definition(followed, Default::default()),
         everstep::definition(placed, Default::default()),
@@ -308,7 +308,7 @@ impl World {
         let mut runs = Vec::new();
         for order in orders {
             let key = format!("order {order}");
-            let start = async |client: &everstep::Client| Ok(client.start(patient, order).key(&key).await?.id().clone());
+            let start = async |client: &everstep::Client| Ok(client.start(awaiting_parcel, order).key(&key).await?.id().clone());
             runs.push(self.asked(start).await);
         }
         let waits = |world: &World, run: &RunId| {
