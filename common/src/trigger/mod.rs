@@ -319,7 +319,7 @@ impl Input {
     fn check(&self) -> Result<(), String> {
         match self {
             Self::Path(path) => Path::parse(path).map(drop),
-            Self::Fixed(json) => fixed(json).map(drop).map_err(|error| error.to_string()),
+            Self::Fixed(json) => read_fixed(json).map(drop),
             Self::Data | Self::Nothing => Ok(()),
         }
     }
@@ -327,7 +327,11 @@ impl Input {
 
 /// JSON that stands in a trigger itself.
 pub(crate) fn fixed(json: &str) -> Result<Value, NoRun> {
-    serde_json::from_str(json).map_err(|error| NoRun::Trigger(format!("its input is not JSON: {error}")))
+    read_fixed(json).map_err(NoRun::Trigger)
+}
+
+fn read_fixed(json: &str) -> Result<Value, String> {
+    serde_json::from_str(json).map_err(|error| format!("its input is not JSON: {error}"))
 }
 
 /// A value as the input of a run.
