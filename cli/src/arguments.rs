@@ -117,6 +117,8 @@ pub(crate) enum Runs {
     Resume(Resume),
     /// Send a run a signal
     Signal(Signal),
+    /// Ask a run to do something, and print its answer
+    Update(Update),
     /// Answer what a run asks
     Answer(Answer),
     /// Approve what a run asks to be approved
@@ -285,6 +287,26 @@ pub(crate) struct Signal {
     /// The same id and value are the same signal, however often it is sent; a new one without it
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub id: Option<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    #[command(flatten)]
+    pub which: Which,
+    /// The update's name
+    pub name: String,
+    /// What is asked for, as JSON; `-` reads it from standard input
+    #[arg(long, default_value = "null")]
+    pub value: String,
+    /// The same key, name and value are the same update, done once and with one answer; a new one without it
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub key: Option<String>,
+    /// How long to wait for the answer, such as 30s or 5m; a minute without it
+    #[arg(long, value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -67,6 +67,7 @@ async fn perform(cli: Cli) -> Result<ExitCode, Problem> {
         Verb::Runs(Runs::Terminate(arguments)) => runs::terminate(&global, arguments).await,
         Verb::Runs(Runs::Resume(arguments)) => runs::resume(&global, arguments).await,
         Verb::Runs(Runs::Signal(arguments)) => runs::answer::signal(&global, arguments).await,
+        Verb::Runs(Runs::Update(arguments)) => runs::answer::update(&global, arguments).await,
         Verb::Runs(Runs::Answer(arguments)) => runs::answer::answer(&global, arguments).await,
         Verb::Runs(Runs::Approve(arguments)) => runs::answer::decide(&global, arguments, true).await,
         Verb::Runs(Runs::Reject(arguments)) => runs::answer::decide(&global, arguments, false).await,

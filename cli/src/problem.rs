@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use everstep::{ClientError, RunError};
+use everstep::{ClientError, RunError, UpdateError};
 use everstep_common::store::DeploymentError;
 
 /// The exit codes, which scripts may rely on.
@@ -113,7 +113,8 @@ impl From<ClientError> for Problem {
             | ClientError::Expired { .. }
             | ClientError::Withdrawn { .. }
             | ClientError::Refused { .. }
-            | ClientError::SignalConflict { .. } => Self::of(Exit::Conflict, &error),
+            | ClientError::SignalConflict { .. }
+            | ClientError::UpdateConflict { .. } => Self::of(Exit::Conflict, &error),
             ClientError::Misfit { .. } | ClientError::Name { .. } => Self::of(Exit::Usage, &error),
             ClientError::Unavailable { .. } => Self::of(Exit::TimedOut, &error).hint("`everstep doctor` looks for what is wrong"),
             ClientError::Deployment(DeploymentError::Missing { .. }) => Self::of(Exit::NotFound, &error),
@@ -124,6 +125,22 @@ impl From<ClientError> for Problem {
             | ClientError::Read(_)
             | ClientError::List(_)
             | ClientError::Payload(_) => Self::of(Exit::Failed, &error).hint("`everstep doctor` looks for what is wrong"),
+            _ => Self::of(Exit::Failed, &error),
+        }
+    }
+}
+
+impl From<UpdateError> for Problem {
+    fn from(error: UpdateError) -> Self {
+        match error {
+            UpdateError::Client(error) => error.into(),
+            UpdateError::Rejected { .. } => Self::of(Exit::Conflict, &error),
+            UpdateError::Ended { ref run } => {
+                Self::of(Exit::Conflict, &error).hint(format_args!("`everstep runs show {run}` tells how"))
+            }
+            UpdateError::TimedOut { ref key, .. } => Self::of(Exit::TimedOut, &error).hint(format_args!(
+                "the same command with `--key {key}` waits for the answer to this very update"
+            )),
             _ => Self::of(Exit::Failed, &error),
         }
     }

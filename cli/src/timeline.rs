@@ -124,6 +124,7 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
             LocalKind::Patch => "was further already, and goes by the code of before".to_owned(),
             LocalKind::Version => format!("pinned to version {value}"),
             LocalKind::Question => format!("asks {value}"),
+            LocalKind::Update => format!("answers {value}"),
         },
         (_, Entry::Try(failed)) => format!("✗ {}: {}", attempt_error(failed.error), shortened(&failed.message)),
         (EntryKey::Begun(_, _, delivery), _) if *delivery > 1 => format!("delivery {delivery}: an earlier one went silent"),
@@ -143,6 +144,7 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
                     shortened(&what.to_string()),
                     place.sequence
                 ),
+                InboundKind::Update { name, .. } => format!("update {}: {value}", shortened(name)),
                 InboundKind::Answer { wait, reply, .. } => format!("{wait}: {}", replied(reply, &value)),
                 InboundKind::Withdrawn { wait } => format!("{wait} is no longer asked"),
             };

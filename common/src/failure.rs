@@ -44,6 +44,8 @@ pub enum FailureKind {
     Workflow,
     /// The run was rolled back, and something could not be undone.
     RollbackFailed,
+    /// The workflow refused an update, and did nothing of it.
+    Rejected,
     /// A kind written by a newer version.
     Other,
 }
@@ -63,7 +65,7 @@ impl Failure {
     }
 }
 
-const KINDS: [(FailureKind, &str); 12] = [
+const KINDS: [(FailureKind, &str); 13] = [
     (FailureKind::Fatal, "fatal"),
     (FailureKind::Exhausted, "exhausted"),
     (FailureKind::DeadlineExceeded, "deadline_exceeded"),
@@ -75,6 +77,7 @@ const KINDS: [(FailureKind, &str); 12] = [
     (FailureKind::Invalid, "invalid"),
     (FailureKind::Workflow, "workflow"),
     (FailureKind::RollbackFailed, "rollback_failed"),
+    (FailureKind::Rejected, "rejected"),
     (FailureKind::Other, "other"),
 ];
 
@@ -110,6 +113,7 @@ impl fmt::Display for FailureKind {
             Self::Invalid => "invalid value",
             Self::Workflow => "workflow error",
             Self::RollbackFailed => "rollback incomplete",
+            Self::Rejected => "rejected",
             Self::Other => "failure",
         })
     }

@@ -19,6 +19,7 @@
 //! | child run, parent | run started by a run |
 //! | continue-as-new | a run ends, and its workflow goes on in a successor with a journal of its own; all of them are a chain |
 //! | signal | a message to a run from outside; kept until a wait takes it |
+//! | update | a request to a run that its workflow answers; request and answer are recorded |
 //! | question, approval | what a run asks people; an approval is bound to the hash of what they were shown |
 //! | task queue, task | where workers pull; one attempt to make |
 //! | lease | a time-bound right to drive a partition, renewed by heartbeat |
@@ -55,5 +56,6 @@ pub mod task;
 pub mod topology;
 pub mod trace;
 pub mod trigger;
+pub mod update;
 pub mod view;
 pub mod wire;

@@ -38,7 +38,14 @@ pub const CHAIN_RUNS_MAX: usize = 10_000;
 /// Signals of one run that wait for somebody to take them: what arrives faster than it is taken is held in memory.
 pub const SIGNALS_UNREAD_MAX: usize = 2_000;
 
-/// Characters in the name of a workflow, function, step or queue.
+/// Updates of one run that nobody has taken: what comes beyond that is rejected at once, for somebody waits for each of them.
+/// A run whose journal holds such a rejection depends on this number.
+pub const UPDATES_UNREAD_MAX: usize = 1_000;
+
+/// How long a caller waits for the answer to an update unless it says otherwise.
+pub const UPDATE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Characters in the name of a workflow, function, step or queue, and in the caller's key of an update.
 pub const NAME_CHARS_MAX: usize = 128;
 
 /// Bytes of a step key after escaping; longer ones end in their digest. A subject over 4 KB closes the connection (tried), and on

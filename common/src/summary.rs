@@ -44,14 +44,14 @@ pub const WAITS_MAX: usize = 20;
 /// Characters of a question in a summary.
 pub const WAIT_TEXT_CHARS_MAX: usize = 200;
 
-/// A signal or an answer that a run waits for.
+/// A signal, an update or an answer that a run waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitSummary {
     /// Its key, by which a question is answered.
     pub key: StepKey,
     /// What it is.
     pub kind: WaitedFor,
-    /// The signal's name, or what the question says, cut.
+    /// The name of the signal or update, or what the question says, cut.
     pub text: String,
     /// Since when.
     pub since: Timestamp,
@@ -72,6 +72,8 @@ pub enum WaitedFor {
     Approval,
     /// An event.
     Event,
+    /// An update.
+    Update,
 }
 
 impl fmt::Display for WaitedFor {
@@ -81,6 +83,7 @@ impl fmt::Display for WaitedFor {
             Self::Question => "answer to",
             Self::Approval => "approval",
             Self::Event => "event",
+            Self::Update => "update",
         })
     }
 }

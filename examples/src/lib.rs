@@ -13,5 +13,6 @@ pub mod order;
 pub mod payment;
 pub mod report;
 pub mod stateful;
+pub mod table;
 pub mod trip;
 pub mod welcome;

@@ -24,7 +24,7 @@ use crate::session::Session;
 use crate::state::{RunState, full};
 use crate::waits::{
     Approval, ApprovalFuture, ChildFuture, EmitFuture, EventFuture, Matching, Question, QuestionFuture, RunFuture, SignalFuture,
-    SleepFuture, StepFuture, encode,
+    SleepFuture, StepFuture, UpdateFuture, encode,
 };
 use crate::workflow::{IntoWorkflow, Workflow};
 
@@ -207,6 +207,27 @@ impl WorkflowContext {
     /// ```
     pub fn wait_for_event<T: DeserializeOwned>(&self, name: &str, matching: Matching) -> EventFuture<T> {
         EventFuture::new(&self.core, name, matching)
+    }
+
+    /// Waits for the next update of that name: a request whose caller waits for the answer. [`Client::update`](crate::Client::update) and
+    /// `everstep runs update` send one.
+    ///
+    /// Request and answer are recorded, so that whoever dies meanwhile the update is done once and has one answer. See [`UpdateFuture`] for
+    /// validation, errors and limits, and [`UpdateFuture::serve`] for answering all of them beside other work.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn seat(ctx: WorkflowContext) -> Result<u32, WorkflowError> {
+    ///     let book = ctx.update::<u32, String>("book").await?;
+    ///     let row = *book.input();
+    ///     book.reply(&format!("row {row} is yours"))?;
+    ///     Ok(row)
+    /// }
+    /// ```
+    pub fn update<In: DeserializeOwned, Out>(&self, name: &str) -> UpdateFuture<In, Out> {
+        UpdateFuture::new(&self.core, name)
     }
 
     /// Asks people something, and waits for the answer without holding a process.

@@ -43,7 +43,7 @@ pub use everstep_worker::{FunctionContext, StepError};
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
 pub use client::{
     ChildRun, Client, ClientError, ListFilter, ListedRun, Listener, OpenQuestion, PublishEvent, Respondent, RunError, RunHandle,
-    ScheduleEntry, SessionEntry, StartRun,
+    ScheduleEntry, SessionEntry, StartRun, UpdateError, UpdateRun,
 };
 pub use combine::{
     BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
@@ -58,7 +58,7 @@ pub use telemetry::{Telemetry, TelemetryError};
 pub use waits::{
     Answer, Approval, ApprovalFuture, ChildFuture, Choice, Deadline, Decision, DetachedFuture, EmitFuture, EventFuture, InputType,
     IntoRetries, Matching, OnExpire, OnTimeout, Question, QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture,
-    SleepFuture, StepFuture, Verdict, matching,
+    SleepFuture, StepFuture, Update, UpdateFuture, Verdict, matching,
 };
 pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 
@@ -86,6 +86,8 @@ mod guide {
     mod compensation {}
     #[doc = include_str!("../../docs/guide/signals.md")]
     mod signals {}
+    #[doc = include_str!("../../docs/guide/updates.md")]
+    mod updates {}
     #[doc = include_str!("../../docs/guide/questions.md")]
     mod questions {}
     #[doc = include_str!("../../docs/guide/approvals.md")]

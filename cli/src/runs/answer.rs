@@ -1,4 +1,4 @@
-//! `everstep runs signal`, `answer`, `approve` and `reject`: what people and programs say to a run.
+//! `everstep runs signal`, `update`, `answer`, `approve` and `reject`: what people and programs say to a run.
 
 use std::process::ExitCode;
 
@@ -6,8 +6,9 @@ use everstep::{PayloadHash, Respondent, RunId};
 use serde_json::Value;
 
 use super::{done, would};
-use crate::arguments::{Answer, Approve, Global, Signal, Who};
+use crate::arguments::{Answer, Approve, Global, Signal, Update, Who};
 use crate::connection::{Connection, open};
+use crate::output;
 use crate::problem::{Exit, Problem};
 use crate::run::read_text;
 
@@ -34,6 +35,28 @@ pub(crate) async fn signal(global: &Global, arguments: Signal) -> Result<ExitCod
     let id = arguments.id.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
     connection.client.signal(&run, &arguments.name, &id, &value).await?;
     done(global, &run, "signal")
+}
+
+/// Asks a run to do something, and prints its answer.
+pub(crate) async fn update(global: &Global, arguments: Update) -> Result<ExitCode, Problem> {
+    let text = read_text(&arguments.value)?;
+    let value: Value = serde_json::from_str(&text)
+        .map_err(|error| Problem::new(Exit::Usage, format_args!("the value of the update is not JSON: {error}")))?;
+    let connection = open(global).await?;
+    let run = connection.find_run(&arguments.which.run).await?;
+    if arguments.dry_run {
+        return would(global, &connection, &run, "update").await;
+    }
+    let mut update = connection.client.update::<_, Value>(&run, &arguments.name, &value);
+    if let Some(key) = arguments.key {
+        update = update.key(key);
+    }
+    if let Some(timeout) = arguments.timeout {
+        update = update.deadline(timeout);
+    }
+    let answer = update.await?;
+    output::line(answer)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Answers a question.

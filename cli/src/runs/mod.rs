@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod family;
 pub(crate) mod list;
 pub(crate) mod show;
+mod updates;
 mod waits;
 
 use std::process::ExitCode;

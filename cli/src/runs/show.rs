@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::family::{self, Child, goes_on_in, start_of};
+use super::updates::{self, Update};
 use super::waits::{self, Wait};
 use crate::arguments::{Global, Which};
 use crate::connection::{Connection, open};
@@ -18,6 +19,9 @@ use crate::timeline::Line;
 
 /// Children that are listed with a run.
 const CHILDREN_SHOWN_MAX: usize = 20;
+
+/// Unanswered updates that are listed with a run.
+const UPDATES_SHOWN_MAX: usize = 20;
 
 /// Everything that is shown of a run.
 struct Shown {
@@ -30,6 +34,7 @@ struct Shown {
     lines: Vec<Line>,
     waits: Vec<Wait>,
     questions: Vec<OpenQuestion>,
+    updates: Vec<Update>,
     /// What its owner tells of it; nothing if it is over, stands still, or nobody answers.
     inside: Option<Inside>,
 }
@@ -83,6 +88,7 @@ async fn gather(connection: &Connection, run: RunId) -> Result<Shown, Problem> {
         lines,
         waits,
         questions,
+        updates: updates::of_run(&journal),
         inside,
     })
 }
@@ -103,6 +109,7 @@ impl Shown {
             "children": self.children,
             "waits": self.waits,
             "questions": self.questions,
+            "updates": self.updates,
             "journal": self.lines,
         })
     }
@@ -143,13 +150,14 @@ impl Shown {
             field("waits for", &wait_text(wait))?;
         }
         for wait in &summary.waits {
-            if matches!(wait.kind, WaitedFor::Signal | WaitedFor::Event) {
+            if let WaitedFor::Signal | WaitedFor::Update | WaitedFor::Event = wait.kind {
                 field(
                     "waits for",
                     &format!("{} {}{}", wait.kind, shortened(&wait.text), until(wait.deadline)),
                 )?;
             }
         }
+        self.print_updates(field)?;
         for question in &self.questions {
             print_question(question)?;
         }
@@ -157,6 +165,24 @@ impl Shown {
         self.print_timeline()?;
         self.hint();
         Ok(())
+    }
+
+    /// Those that somebody waits for; what was answered is in the timeline.
+    fn print_updates(&self, field: impl Fn(&str, &str) -> std::io::Result<()>) -> std::io::Result<()> {
+        let unanswered: Vec<_> = self.updates.iter().filter(|update| update.answered.is_none()).collect();
+        let standing = if self.summary.status.is_final() {
+            "never answered"
+        } else {
+            "not answered"
+        };
+        for update in unanswered.iter().take(UPDATES_SHOWN_MAX) {
+            let text = format!("{} ({}), {standing}, since {}", update.name, update.key, moment(update.asked));
+            field("update", &shortened(&text))?;
+        }
+        match unanswered.len().checked_sub(UPDATES_SHOWN_MAX) {
+            None | Some(0) => Ok(()),
+            Some(more) => field("updates", &format!("{more} more")),
+        }
     }
 
     fn print_family(&self, field: impl Fn(&str, &str) -> std::io::Result<()>) -> std::io::Result<()> {

@@ -75,10 +75,10 @@ pub(crate) async fn of_run(connection: &Connection, run: &RunId, journal: &[Jour
     Ok(waits)
 }
 
-/// Whether the timer of that key is the deadline of a question or a signal, which are told by themselves.
+/// Whether the timer of that key is the deadline of a question, a signal or an update, which are told by themselves.
 fn is_deadline(key: &str, journal: &[JournalEntry]) -> bool {
-    let is_signal = key.rsplit('/').next().is_some_and(|name| name.starts_with("signal:"));
-    is_signal
+    let last = key.rsplit('/').next().unwrap_or(key);
+    ["signal:", "update:"].iter().any(|prefix| last.starts_with(prefix))
         || journal
             .iter()
             .any(|entry| entry.key == EntryKey::Local(StepKey::from_path(key)))

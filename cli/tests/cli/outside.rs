@@ -1,4 +1,4 @@
-//! Signals, answers and approvals, by the command, on a real server.
+//! Signals, updates, answers and approvals, by the command, on a real server.
 
 use serde_json::{Value, json};
 
@@ -133,4 +133,48 @@ async fn questions_of_one_name_in_two_branches_are_answered_by_their_full_names(
     assert_eq!(answer("parallel/1/which", "tweed").await.code, 0);
     assert_eq!(world.result(&run).await, json!(["bowler", "tweed"]));
     refused(&answer("which", "tweed").await, 2, "parallel/0/which, parallel/1/which");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_is_answered_once_under_its_key_and_shown() {
+    let world = World::start().await;
+    let _application = world.application().await;
+    let run = world.run(&["run", "guest", "--input", "null"]).await.line();
+    let invite = async |name: &str, key: &str| {
+        let arguments = ["runs", "update", &run, "invite", "--value", name, "--key", key];
+        world.run(&arguments).await
+    };
+    refused(&invite("\"eve\"", "1").await, 4, "rejected the update: not eve");
+    refused(&invite("7", "2").await, 4, "update `invite` is not of its type");
+    assert_eq!(invite("\"ada\"", "3").await.line(), "3");
+    assert_eq!(invite("\"ada\"", "3").await.line(), "3", "the same again is fine");
+    refused(&invite("\"bob\"", "3").await, 4, "another update was sent");
+
+    let late = ["runs", "update", &run, "invite", "--key", "4", "--timeout", "1s"];
+    refused(&world.run(&late).await, 5, "asking again with key \"4\" is safe");
+    let shown = world.run(&["runs", "show", &run, "--json"]).await.json();
+    let verdicts: Vec<_> = shown["updates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|update| (update["key"].as_str().unwrap(), update["verdict"].as_str()))
+        .collect();
+    let expected = [
+        ("1", Some("rejected")),
+        ("2", Some("rejected")),
+        ("3", Some("done")),
+        ("4", None),
+    ];
+    assert_eq!(verdicts, expected);
+    let plain = world.run(&["runs", "show", &run]).await.output;
+    assert!(plain.contains("invite (4), not answered"), "{plain}");
+    assert!(
+        plain.contains("update invite: \"ada\"") && plain.contains("answers 3"),
+        "{plain}"
+    );
+
+    assert_eq!(world.run(&["runs", "signal", &run, "go"]).await.code, 0);
+    assert_eq!(world.result(&run).await, json!("ada"));
+    assert_eq!(invite("\"ada\"", "3").await.line(), "3", "also when the run is over");
+    refused(&world.run(&late).await, 4, "ended without answering the update");
 }

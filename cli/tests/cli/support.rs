@@ -36,6 +36,18 @@ async fn paid(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
     ctx.signal::<u64>("paid").await
 }
 
+/// Takes one name, of a friend, and never one for whom it waits in vain.
+#[workflow]
+async fn guest(ctx: WorkflowContext) -> Result<String, WorkflowError> {
+    let invite = ctx.update::<String, usize>("invite");
+    let is_friend = |name: &String| if name == "eve" { Err("not eve") } else { Ok(()) };
+    let invite = invite.validate(is_friend).await?;
+    let name = invite.input().clone();
+    invite.reply(&name.len())?;
+    ctx.signal::<()>("go").await?;
+    Ok(name)
+}
+
 /// Asks two people at once, under one name in two branches.
 #[workflow]
 async fn outfit(ctx: WorkflowContext) -> Result<Vec<String>, WorkflowError> {
@@ -174,6 +186,7 @@ pub(crate) fn application() -> App {
         .function(research_customer)
         .function(reach_out)
         .workflow(paid)
+        .workflow(guest)
         .workflow(outfit)
 }
 

@@ -226,6 +226,8 @@ pub enum LocalKind {
     Patch,
     /// Which version of its workflow the run is pinned to, if it was started without one.
     Version,
+    /// What the workflow answered to an update; the key is [`answer_key`](crate::update::answer_key).
+    Update,
 }
 
 /// A timer fired.
@@ -277,6 +279,13 @@ pub enum InboundKind {
         place: EventPlace,
         /// The [`Event`](crate::event::Event).
         value: Payload,
+    },
+    /// A request that the workflow is to answer; its id is [`update_slot`](crate::update::update_slot).
+    Update {
+        /// The name under which the workflow takes it.
+        name: String,
+        /// What is asked for.
+        input: Payload,
     },
     /// A reply to a question; its id is [`Question::slot`](crate::question::Question::slot).
     Answer {
@@ -388,6 +397,7 @@ impl Entry {
                 kind:
                     InboundKind::Signal { value, .. }
                     | InboundKind::Event { value, .. }
+                    | InboundKind::Update { input: value, .. }
                     | InboundKind::Answer {
                         reply: Reply::Value(value),
                         ..

@@ -193,7 +193,7 @@ pub enum Command {
         /// What is asked.
         question: Box<Question>,
     },
-    /// A wait for a signal or an answer is over: take back what is left of it.
+    /// A wait for a signal, an update or an answer is over: take back what is left of it.
     CloseWait {
         /// The wait.
         key: StepKey,
@@ -201,6 +201,13 @@ pub enum Command {
         deadline: bool,
         /// It is a question that nobody asks any more: say so where its answer would stand, so that none is taken.
         withdraw: bool,
+    },
+    /// The workflow has answered an update: create the `local` entry by which its caller learns of it.
+    RecordAnswer {
+        /// Under which key.
+        key: StepKey,
+        /// What it answered.
+        answer: Result<Bytes, Failure>,
     },
     /// Nobody waits for the closure, the operation on the session or the event any more.
     CancelLocal {
@@ -274,6 +281,7 @@ impl Command {
             | Self::RecordMarker { key, .. }
             | Self::AskUser { key, .. }
             | Self::CloseWait { key, .. }
+            | Self::RecordAnswer { key, .. }
             | Self::Record { key, .. } => Some(key),
             Self::Await { .. } | Self::StopAwaiting { .. } | Self::End { .. } => None,
         }
@@ -324,6 +332,11 @@ impl fmt::Display for Command {
             Self::AskUser { key, question } => write!(f, "ask {key}: {question:?}"),
             Self::CloseWait { key, withdraw: true, .. } => write!(f, "withdraw {key}"),
             Self::CloseWait { key, .. } => write!(f, "close {key}"),
+            Self::RecordAnswer { key, answer: Ok(value) } => write!(f, "answer {key}: {}", InputDigest::of(value)),
+            Self::RecordAnswer {
+                key,
+                answer: Err(failure),
+            } => write!(f, "answer {key}: {failure}"),
             Self::Record { key, failure, .. } => write!(f, "record {key}: {failure}"),
             Self::RecordMarker { key, value, .. } => write!(f, "mark {key}: {value:?}"),
             Self::End {

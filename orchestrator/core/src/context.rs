@@ -25,10 +25,11 @@ use crate::rollback;
 use crate::scope::{EMIT_PREFIX, EVENT_PREFIX, SIGNAL_PREFIX};
 use crate::shared::Shared;
 use crate::state::State;
-use crate::waits::{Ask, NewEmit, NewLocal, NewQuestion, NewSession, NewSignal, NewStep, NewTimer, Source};
+use crate::waits::{Address, Ask, LetterSort, NewEmit, NewLocal, NewQuestion, NewSession, NewSignal, NewStep, NewTimer};
 use crate::within::{Domain, Scoped};
 use crate::{
-    Asked, Block, Child, Closure, DeadlineError, Due, Emit, Local, RolledBack, Session, SessionRequest, Shield, Signal, Step, Timer,
+    Asked, Block, Child, Closure, DeadlineError, Due, Emit, Local, NextUpdate, RolledBack, Session, SessionRequest, Shield, Signal,
+    Step, Timer,
 };
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
@@ -124,7 +125,8 @@ impl Context {
     /// The next signal of that name that no other wait takes, whether it has come or is yet to come.
     pub fn signal(&self, name: &str) -> Signal {
         let request = NewSignal {
-            source: Source::Signal(name.into()),
+            address: Address::new(LetterSort::Signal, name),
+            what: None,
             deadline: None,
         };
         Signal(Ask::new(self.0.clone(), &format!("{SIGNAL_PREFIX}{name}"), request))
@@ -136,7 +138,8 @@ impl Context {
         let name = format!("{EVENT_PREFIX}{}", what.event);
         let refused = what.matching.as_ref().and_then(|matching| matching.check().err());
         let request = NewSignal {
-            source: Source::Event(Arc::new(what)),
+            address: Address::new(LetterSort::Event, what.to_string()),
+            what: Some(Arc::new(what)),
             deadline: None,
         };
         let mut ask = Ask::new(self.0.clone(), &name, request);
@@ -144,6 +147,11 @@ impl Context {
             ask.refuse(Failure::new(FailureKind::Invalid, reason));
         }
         Signal(ask)
+    }
+
+    /// The next update of that name that no other wait takes, whether it has come or is yet to come. Whoever takes it answers it.
+    pub fn update(&self, name: &str) -> NextUpdate {
+        NextUpdate::new(self.0.clone(), name)
     }
 
     /// A question to people, by whose name they answer it. Its deadline is set by [`Asked::deadline`].

@@ -11,6 +11,7 @@ use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::question::Reply;
 use everstep_common::subscription::{EventPlace, Subscription};
+use everstep_common::update::update_key;
 use everstep_common::wire;
 use jiff::Timestamp;
 
@@ -38,6 +39,15 @@ pub enum EventBody {
     Signal(Box<str>, Bytes),
     /// The next event of a subscription reached the run.
     Event(Box<Subscription>, EventPlace, Bytes),
+    /// A request that the workflow is to answer reached the run from outside.
+    Update {
+        /// The caller's key for it, from which follows where its answer is recorded.
+        key: StepKey,
+        /// Under which name the workflow takes it.
+        name: Box<str>,
+        /// What is asked for.
+        input: Bytes,
+    },
     /// The run ended, or is purged: nothing that follows counts.
     End,
 }
@@ -193,6 +203,18 @@ fn from_outside(id: &InboundId, inbound: Inbound, stored: Option<Bytes>) -> Opti
             place,
             value: payload,
         } => EventBody::Event(Box::new(what), place, value(&payload, stored)?),
+        InboundKind::Update {
+            ref name,
+            input: ref payload,
+        } => match update_key(id) {
+            Some(key) => EventBody::Update {
+                key,
+                name: name.as_str().into(),
+                input: value(payload, stored)?,
+            },
+            // Written by hand: there is no place for its answer, so nobody waits for one.
+            None => EventBody::In(inbound),
+        },
         InboundKind::Withdrawn { wait } => EventBody::About(wait, Record::Withdrawn),
         InboundKind::Answer { wait, reply, groups } => {
             let answered = Answered {

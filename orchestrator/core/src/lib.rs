@@ -7,7 +7,7 @@
 //! One [`Run`] is one execution of a workflow in memory. It is given the entries of its journal one at a time, in stream
 //! order ([`Run::apply`]), polls the workflow's future to quiescence after each, and at the head of the journal says what is
 //! to be done ([`Run::decide`]). The workflow sees the run through its [`Context`]; what the context gives out are plain
-//! futures ([`Step`], [`Timer`], [`Local`], [`Session`], [`Signal`], [`Asked`], [`Child`]), so every combinator of the `futures` crate that polls in a
+//! futures ([`Step`], [`Timer`], [`Local`], [`Session`], [`Signal`], [`NextUpdate`], [`Asked`], [`Child`]), so every combinator of the `futures` crate that polls in a
 //! fixed order works.
 //!
 //! *Architecture invariant:* nothing here reads a clock, draws a random number, spawns, logs, or knows of tokio or NATS. A run
@@ -50,5 +50,8 @@ pub use limits::Limits;
 pub use parked::{AskedKey, Mismatch, Parked, RecordedKey, TooMany, WaitKind};
 pub use rollback::{RolledBack, Undo};
 pub use run::{OpenKind, OpenWait, Run};
-pub use waits::{Asked, Child, ChildSpec, Closure, Due, Emit, Local, Session, SessionChange, SessionRequest, Signal, Step, Timer};
+pub use waits::{
+    Asked, Child, ChildSpec, Closure, Due, Emit, Local, NextUpdate, Session, SessionChange, SessionRequest, Signal, Step, Timer,
+    Update,
+};
 pub use within::Scoped;

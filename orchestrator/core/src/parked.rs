@@ -8,6 +8,7 @@ use everstep_common::digest::InputDigest;
 use everstep_common::ids::{FunctionName, WorkflowName};
 use everstep_common::key::StepKey;
 use everstep_common::question::PayloadHash;
+use everstep_common::update::UpdateVerdict;
 
 /// How many keys of a long list are printed.
 const KEYS_SHOWN: usize = 10;
@@ -140,6 +141,17 @@ pub enum Mismatch {
         /// The entry.
         sequence: u64,
     },
+    /// The same update, done by one and refused by the other.
+    Verdict {
+        /// The key of the answer.
+        key: StepKey,
+        /// What the caller was told.
+        recorded: UpdateVerdict,
+        /// What the code answers.
+        asked: UpdateVerdict,
+        /// The entry.
+        sequence: u64,
+    },
     /// The journal holds what the code, having seen all of it, never asked for.
     Unasked {
         /// What it holds, in the order recorded.
@@ -160,6 +172,10 @@ pub enum WaitKind {
     Closure,
     /// A wait for a signal.
     Signal,
+    /// A wait for an update.
+    Update,
+    /// An answer to an update.
+    Reply,
     /// A question to people.
     Question,
     /// An operation on a value of the session.
@@ -353,6 +369,15 @@ impl fmt::Display for Mismatch {
                 "under key {key} people were asked to approve what has the hash {recorded} (entry {sequence}), and the code asks for the \
                  approval of what has the hash {asked}",
             ),
+            Self::Verdict {
+                key,
+                recorded,
+                asked,
+                sequence,
+            } => format!(
+                "under key {key} the journal holds that an update was {recorded}, which its caller was told (entry {sequence}), and by the \
+                 code it is {asked}",
+            ),
             Self::Kind {
                 key,
                 recorded,
@@ -404,6 +429,8 @@ impl fmt::Display for WaitKind {
             Self::Timer => "timer",
             Self::Closure => "closure",
             Self::Signal => "signal",
+            Self::Update => "update",
+            Self::Reply => "answer to an update",
             Self::Question => "question",
             Self::Session => "session operation",
             Self::Event => "event",

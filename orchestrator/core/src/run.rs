@@ -31,7 +31,7 @@ use crate::parked::{Parked, TooMany};
 use crate::root::Root;
 use crate::shared::Shared;
 use crate::state::{DomainId, State};
-use crate::waits::Wait;
+use crate::waits::{Address, Letter, LetterSort, Wait};
 use crate::{Command, Context, Decision, Definition, Event, EventBody, Limits, RunEnd, WorkflowFailure};
 
 /// What is said of a run that returns that it is cancelled, and is not.
@@ -115,6 +115,13 @@ pub enum OpenKind {
     Awaited {
         /// Which.
         what: Arc<Subscription>,
+        /// When it is no longer waited for.
+        deadline: Option<Timestamp>,
+    },
+    /// An update.
+    Update {
+        /// Its name.
+        name: String,
         /// When it is no longer waited for.
         deadline: Option<Timestamp>,
     },
@@ -215,14 +222,13 @@ impl Run {
         }
         let mut commands = match self.stage {
             // Nothing that the workflow still wanted is done.
-            Stage::Returned {
-                outcome: RunEnd::Terminated(_),
-                ..
-            } => Vec::new(),
+            _ if self.is_terminated() => Vec::new(),
             Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.change(State::commands),
             _ => Vec::new(),
         };
-        if self.shared.with(State::is_holding) {
+        // Whoever learns that the run has ended learns that what it had not answered by then it never will.
+        let has_to_answer = !self.is_terminated() && self.shared.with(State::has_unrecorded_replies);
+        if has_to_answer || self.shared.with(State::is_holding) {
             return Decision::Go(commands);
         }
         if let Stage::Returned {
@@ -270,7 +276,7 @@ impl Run {
         self.shared.with(|state| state.open_waits().map(OpenWait::of).collect())
     }
 
-    /// What of that somebody outside is to answer: signals and questions, in the order asked.
+    /// What of that somebody outside is to answer: signals, updates and questions, in the order asked.
     pub fn waits_outside(&self) -> Vec<OpenWait> {
         self.shared.with(|state| state.waits_outside().map(OpenWait::of).collect())
     }
@@ -338,10 +344,10 @@ impl Run {
         matches!(self.stage, Stage::Ended)
     }
 
-    /// How many signals are kept, and the sequences of those that were given to waits.
+    /// How many signals and updates are kept, and the sequences of those that were given to waits.
     #[cfg(test)]
-    pub(crate) fn signals(&self) -> (usize, Vec<u64>) {
-        self.shared.with(|state| (state.kept_signals(), state.given_signals()))
+    pub(crate) fn letters(&self) -> (usize, Vec<u64>) {
+        self.shared.with(|state| (state.kept_letters(), state.given_letters()))
     }
 
     /// How many domains there are, its own included.
@@ -365,7 +371,12 @@ impl Run {
             (EventBody::Start(..), _) | (_, Stage::New) => None,
             (EventBody::About(key, record), _) => Some(self.shared.change(|state| state.record(key, record))),
             (EventBody::In(inbound), _) => self.inbound(inbound),
-            (EventBody::Signal(name, value), _) => Some(self.shared.change(|state| state.signal(&name, value))),
+            (EventBody::Signal(name, value), _) => {
+                let letter = Letter { value, update: None };
+                let address = Address::new(LetterSort::Signal, name);
+                Some(self.shared.change(|state| state.deliver(&address, letter)))
+            }
+            (EventBody::Update { key, name, input }, _) => Some(self.shared.change(|state| state.update(key, name, input))),
             (EventBody::Event(what, place, value), _) => Some(self.shared.change(|state| state.hear(*what, place, value))),
         }
     }
@@ -418,9 +429,11 @@ impl Run {
                 None
             }
             // What is for a wait comes as an event of its own.
-            InboundKind::Signal { .. } | InboundKind::Event { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => {
-                None
-            }
+            InboundKind::Signal { .. }
+            | InboundKind::Update { .. }
+            | InboundKind::Event { .. }
+            | InboundKind::Answer { .. }
+            | InboundKind::Withdrawn { .. } => None,
         }
     }
 
@@ -487,15 +500,23 @@ impl Run {
         }
     }
 
+    /// Whether it was ended from outside, and its workflow not asked.
+    fn is_terminated(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Returned {
+                outcome: RunEnd::Terminated(_),
+                ..
+            }
+        )
+    }
+
     /// Why nothing may be done for the run as it stands.
     fn obstacle(&self) -> Option<Parked> {
         match &self.stage {
             Stage::New | Stage::Ended => return None,
             Stage::Parked(parked) => return Some(parked.clone()),
-            Stage::Returned {
-                outcome: RunEnd::Terminated(_),
-                ..
-            } => return None,
+            _ if self.is_terminated() => return None,
             Stage::Running(_) | Stage::Returned { .. } => {}
         }
         if self.root.is_foreign() {

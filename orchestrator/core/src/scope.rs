@@ -20,6 +20,8 @@ pub(crate) const EVENT_PREFIX: &str = "event:";
 
 /// The same for events that are emitted.
 pub(crate) const EMIT_PREFIX: &str = "emit.";
+/// The same for updates.
+pub(crate) const UPDATE_PREFIX: &str = "update:";
 
 /// One scope of a run: its path, and what has been used of it.
 pub(crate) struct Scope {
@@ -128,12 +130,12 @@ impl KeySeed {
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
-    let prefixes = [SIGNAL_PREFIX, EVENT_PREFIX, EMIT_PREFIX];
+    let prefixes = [SIGNAL_PREFIX, UPDATE_PREFIX, EVENT_PREFIX, EMIT_PREFIX];
     let own = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
     let characters = own.chars().count();
     if characters == 0 || characters > NAME_CHARS_MAX {
         let message = format!(
-            "the name of a step, timer, closure, signal or question has 1 to {NAME_CHARS_MAX} characters, and this one has {characters}"
+            "the name of a step, timer, closure, signal, update or question has 1 to {NAME_CHARS_MAX} characters, and this one has {characters}"
         );
         return Err(Failure::new(FailureKind::Invalid, message));
     }

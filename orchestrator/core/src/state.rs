@@ -10,6 +10,7 @@ mod mailbox;
 mod markers;
 mod signals;
 mod subscriptions;
+mod updates;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -26,7 +27,7 @@ use jiff::Timestamp;
 use crate::aftermath::Aftermath;
 use crate::event::Record;
 use crate::parked::{AskedKey, Mismatch, Parked, TooMany, WaitKind};
-use crate::waits::{Answer, Family, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
+use crate::waits::{Address, Answer, Family, LetterSort, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
 use crate::{Command, Limits, WaitError};
 
 pub(crate) use domains::DomainId;
@@ -63,6 +64,8 @@ pub(crate) struct State {
     markers: Markers,
     /// What can be undone.
     done: Done,
+    /// Updates that were answered and whose answer is not recorded.
+    unrecorded_replies: usize,
     /// What was there before it was asked for, by sequence; granted one at a time.
     grants: BTreeMap<u64, Grant>,
     /// Found while the workflow was polled; the first one counts.
@@ -75,8 +78,8 @@ pub(crate) struct State {
 enum Grant {
     /// A recorded answer, to its wait.
     Recorded(WaitId, Answer),
-    /// A signal or an event of that channel, to the first wait there then.
-    Signal(Box<str>),
+    /// What is next at that address, to the first wait for it then.
+    Letter(Address),
 }
 
 /// Why an ask is not taken.
@@ -104,6 +107,7 @@ impl State {
             listens_from: Timestamp::MIN,
             markers: Markers::default(),
             done: Done::default(),
+            unrecorded_replies: 0,
             grants: BTreeMap::new(),
             trouble: None,
             fingerprint: DefaultHasher::new(),
@@ -213,13 +217,13 @@ impl State {
             }
         }
         if let Family::Signal(signal) = &self.waits[id].family {
-            let channel: Box<str> = signal.channel().into();
+            let address = signal.address().clone();
             if let Some(what) = signal.subscription() {
-                channel.hash(&mut self.fingerprint);
-                self.subscriptions.ask(&channel, what);
+                address.name.hash(&mut self.fingerprint);
+                self.subscriptions.ask(what);
             }
-            self.mailbox.await_one(&channel, id);
-            self.grant_signal(channel);
+            self.mailbox.await_one(&address, id);
+            self.grant_letter(address);
         }
         id
     }
@@ -264,7 +268,10 @@ impl State {
             }
             Ok(Received::Decided(result)) => Some(result.map_err(WaitError::Failed)),
             Ok(Received::Over) => {
-                wait.recorded = true;
+                let was_recorded = mem::replace(&mut wait.recorded, true);
+                if wait.family.kind() == WaitKind::Reply && !was_recorded {
+                    self.unrecorded_replies -= 1;
+                }
                 None
             }
             Err(difference) => {
@@ -297,9 +304,9 @@ impl State {
     pub(crate) fn grant_next(&mut self) -> Option<Aftermath> {
         match self.grants.pop_first()?.1 {
             Grant::Recorded(id, answer) => Some(self.answer(id, answer)),
-            Grant::Signal(name) => {
-                let given = self.give(&name);
-                self.grant_signal(name);
+            Grant::Letter(address) => {
+                let given = self.give(&address);
+                self.grant_letter(address);
                 Some(given)
             }
         }
@@ -361,8 +368,8 @@ impl State {
         }
     }
 
-    /// Every open wait of the domain brings that it is cancelled, and every later one. So does one that holds a signal which the workflow
-    /// has not taken: the signal goes to the next wait for it.
+    /// Every open wait of the domain brings that it is cancelled, and every later one. So does one that holds a signal or update
+    /// which the workflow has not taken: it goes to the next wait.
     pub(crate) fn cancel(&mut self, domain: DomainId) -> Aftermath {
         if self.closed {
             return Aftermath::default();
@@ -504,7 +511,7 @@ impl State {
             }
         }
         let (mailbox, waits) = (&mut self.mailbox, &self.waits);
-        let is_wanted = |channel: &str| mailbox.is_short_of(channel, waits);
+        let is_wanted = |name: &str| mailbox.is_short_of(&Address::new(LetterSort::Event, name), waits);
         self.subscriptions.commands(self.listens_from, is_wanted, &mut commands);
         commands
     }

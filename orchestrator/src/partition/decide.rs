@@ -183,6 +183,15 @@ impl Partition {
                 );
             }
             Command::CancelLocal { key } => self.cancel_closure(run, &key),
+            Command::RecordAnswer { key, answer } => {
+                let record = Effect::RecordLocal {
+                    run: run.clone(),
+                    key,
+                    kind: LocalKind::Update,
+                    result: answer,
+                };
+                self.perform(origin.clone(), record);
+            }
             Command::CancelStep {
                 key,
                 function,

@@ -39,7 +39,7 @@ pub(crate) enum Effect {
     Dispatch { queue: QueueName, task: Task, input: Bytes },
     /// Create an entry as it stands.
     Create { run: RunId, key: EntryKey, entry: Entry },
-    /// Create a `local` entry: a closure's result, or a question.
+    /// Create a `local` entry: a closure's result, a question, or the answer to an update.
     RecordLocal {
         run: RunId,
         key: StepKey,

@@ -38,9 +38,11 @@ impl Partition {
             // Where its code is, it may be cleaning up by now; the word is kept for when that goes on.
             InboundKind::Cancel if seen && lacks_code => self.watermark.release(sequence),
             // It stands in the journal for when the run goes on.
-            InboundKind::Signal { .. } | InboundKind::Event { .. } | InboundKind::Answer { .. } | InboundKind::Withdrawn { .. } => {
-                self.watermark.release(sequence)
-            }
+            InboundKind::Signal { .. }
+            | InboundKind::Update { .. }
+            | InboundKind::Event { .. }
+            | InboundKind::Answer { .. }
+            | InboundKind::Withdrawn { .. } => self.watermark.release(sequence),
             InboundKind::Cancel | InboundKind::Terminate => {
                 // Nothing else brings the word again, so a successor must find it where the feed begins.
                 self.watermark.pin(sequence);

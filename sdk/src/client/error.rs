@@ -83,6 +83,14 @@ pub enum ClientError {
         /// The id.
         id: String,
     },
+    /// Another update was sent to the run under this key.
+    #[error("another update was sent to run {run} under the key {key:?}")]
+    UpdateConflict {
+        /// The run.
+        run: RunId,
+        /// The key.
+        key: String,
+    },
     /// A name is empty or too long.
     #[error("the name or {what} has 1 to 128 characters, and this one has {characters}")]
     Name {
@@ -215,6 +223,45 @@ pub enum ClientError {
     /// The list of runs could not be read.
     #[error("reading the list of runs")]
     List(#[source] ports::ReadError),
+}
+
+/// Why an update brought no answer of the type expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// The workflow refused it and did nothing of it: its validation said no, or the input is not of the type it takes.
+    #[error("run {run} rejected the update: {reason}")]
+    Rejected {
+        /// The run.
+        run: RunId,
+        /// Why.
+        reason: String,
+    },
+    /// The workflow took it, and something of it may be done, but it did not come to its end.
+    #[error("run {run} failed to do the update: {failure}")]
+    Failed {
+        /// The run.
+        run: RunId,
+        /// How.
+        failure: Failure,
+    },
+    /// The run ended and had not answered; it never will.
+    #[error("run {run} ended without answering the update")]
+    Ended {
+        /// The run.
+        run: RunId,
+    },
+    /// There is no answer yet. The update stays with the run: asking again with the same key brings the answer, and does nothing twice.
+    #[error("no answer within {} s; asking again with key {key:?} is safe", after.as_secs_f32())]
+    TimedOut {
+        /// The key to ask again with.
+        key: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The update could not be sent, or its answer not be had.
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }
 
 /// Why a run brought no result.

@@ -17,6 +17,7 @@ mod signal;
 mod standing;
 mod start;
 mod tail;
+mod update;
 mod value;
 mod view;
 
@@ -31,7 +32,7 @@ use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
 use futures::future::{Either, select};
 
 pub use children::ChildRun;
-pub use error::{ClientError, RunError};
+pub use error::{ClientError, RunError, UpdateError};
 pub use event::{Listener, PublishEvent};
 pub use list::{ListFilter, ListedRun};
 pub use questions::{OpenQuestion, Respondent};
@@ -39,6 +40,7 @@ pub use result::RunHandle;
 pub use schedule::ScheduleEntry;
 pub use session::SessionEntry;
 pub use start::StartRun;
+pub use update::UpdateRun;
 
 use crate::workflow::IntoWorkflow;
 

@@ -37,22 +37,29 @@ impl Client {
             by: None,
             reason: None,
         });
-        // Looked for first: a run may have ended by the very signal whose acknowledgement was lost.
+        match self.say(run, key, &entry).await? {
+            Some(sequence) => self.must_end_after(run, sequence).await,
+            None => {
+                let (run, id) = (run.clone(), id.to_owned());
+                Err(ClientError::SignalConflict { run, id })
+            }
+        }
+    }
+
+    /// Writes once what is said under the caller's own id. Where it stands; nothing if something else was said under the id.
+    pub(super) async fn say(&self, run: &RunId, key: EntryKey, entry: &Entry) -> Result<Option<u64>, ClientError> {
+        // Looked for first: a run may have ended by the very word whose acknowledgement was lost.
         let earlier = match self.entry(run, &key).await? {
             Some(earlier) => earlier,
             None => {
                 self.must_be_open(run).await?;
-                match self.create(run, key, &entry).await? {
-                    Created::Ours { sequence } => return self.must_end_after(run, sequence).await,
+                match self.create(run, key, entry).await? {
+                    Created::Ours { sequence } => return Ok(Some(sequence)),
                     Created::Theirs(earlier) => self.store.decode_entry(run, *earlier)?,
                 }
             }
         };
-        if earlier.entry != entry {
-            let (run, id) = (run.clone(), id.to_owned());
-            return Err(ClientError::SignalConflict { run, id });
-        }
-        self.must_end_after(run, earlier.sequence).await
+        Ok((earlier.entry == *entry).then_some(earlier.sequence))
     }
 }
 
@@ -62,7 +69,7 @@ fn inbound_id(id: &str) -> Result<InboundId, ClientError> {
     Ok(InboundId::new(StepKey::from_path(id).token()).expect("a key is a token"))
 }
 
-fn named(what: &'static str, name: &str) -> Result<(), ClientError> {
+pub(super) fn named(what: &'static str, name: &str) -> Result<(), ClientError> {
     let characters = name.chars().count();
     if (1..=NAME_CHARS_MAX).contains(&characters) {
         return Ok(());

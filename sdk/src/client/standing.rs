@@ -116,6 +116,7 @@ fn reached(standings: &mut [Standing], entry: &JournalEntry, inbound: &Inbound) 
         | InboundKind::Terminate
         | InboundKind::Resume { .. }
         | InboundKind::Signal { .. }
+        | InboundKind::Update { .. }
         | InboundKind::Event { .. } => {}
     }
 }

@@ -29,7 +29,7 @@ use super::{ACKNOWLEDGED_WITHIN, Client, ClientError};
 const LOOKS_MAX: u32 = 14;
 
 /// How often the stored end is looked for: about as long as a server has to answer, for a replica that far behind is broken.
-const LOOKS_FOR_END_MAX: u32 = 66;
+pub(super) const LOOKS_FOR_END_MAX: u32 = 66;
 
 impl Client {
     /// Every entry of a run's journal, those to come included; ends with the run. A run that does not exist yet is waited for.
@@ -37,7 +37,7 @@ impl Client {
         let (client, run) = (self.clone(), run.clone());
         let begin = async move {
             let tail = Tail {
-                hints: hints(&client.store, &run).await,
+                hints: hints(&client.store, &run, &client.store.names().run_filter(&run)).await,
                 client,
                 run,
                 ready: VecDeque::new(),
@@ -52,7 +52,7 @@ impl Client {
 }
 
 /// A reason to read.
-enum Hint {
+pub(super) enum Hint {
     /// Somebody writes this subject.
     Attempt(String),
     /// The end is stored.
@@ -108,11 +108,11 @@ struct Tail {
     ended: bool,
 }
 
-/// What is worth a read, from now on.
-async fn hints(store: &Store, run: &RunId) -> BoxStream<'static, Hint> {
+/// What is worth a read of the entries whose subjects the filter covers, or of the end, from now on.
+pub(super) async fn hints(store: &Store, run: &RunId, filter: &str) -> BoxStream<'static, Hint> {
     let (broker, names) = (store.broker(), store.names());
     let doubts = doubts(store).map(|()| Hint::Doubt);
-    let attempts = broker.subscribe(&names.run_filter(run)).await;
+    let attempts = broker.subscribe(filter).await;
     let done = broker.subscribe(&names.done(run)).await;
     let attempts = attempts.map(|message| Hint::Attempt(message.subject));
     let done = done.map(|_| Hint::Ended);
@@ -175,7 +175,8 @@ impl Tail {
     /// The subscriptions ended, which they do with the connection only; meanwhile anything may have come.
     async fn subscribe_again(&mut self) {
         self.client.store.clock().sleep(Backoff::MAX).await;
-        self.hints = hints(&self.client.store, &self.run).await;
+        let store = &self.client.store;
+        self.hints = hints(store, &self.run, &store.names().run_filter(&self.run)).await;
         self.open.note(Hint::Doubt);
     }
 

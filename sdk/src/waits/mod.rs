@@ -16,6 +16,7 @@ mod session;
 mod signal;
 mod sleep;
 mod step;
+mod update;
 
 use std::any::type_name;
 use std::fmt;
@@ -37,6 +38,7 @@ pub use session::SessionFuture;
 pub use signal::SignalFuture;
 pub use sleep::SleepFuture;
 pub use step::{IntoRetries, StepFuture};
+pub use update::{Update, UpdateFuture};
 
 use crate::error::WorkflowError;
 

@@ -14,6 +14,7 @@ use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::question::{Question, Reply, answer_slot};
 use everstep_common::task::StepOptions;
+use everstep_common::update::answer_key;
 use everstep_common::view::RunView;
 use everstep_common::wire::{decode_value, encode_value};
 use everstep_core::{
@@ -109,6 +110,40 @@ impl Driven {
 
     pub(crate) fn signal(&mut self, name: &str, value: impl Serialize) {
         self.apply(EventBody::Signal(name.into(), encode_value(&value).unwrap()));
+    }
+
+    pub(crate) fn update(&mut self, update: &str, name: &str, input: impl Serialize) {
+        self.apply(EventBody::Update {
+            key: key(update),
+            name: name.into(),
+            input: encode_value(&input).unwrap(),
+        });
+    }
+
+    /// What the workflow answered to the update with that key.
+    pub(crate) fn answer_to<T: DeserializeOwned>(&self, update: &str) -> Result<T, Failure> {
+        self.answered(update).clone().map(|value| decode_value(&value).unwrap())
+    }
+
+    /// Records what the workflow answered to the update with that key.
+    pub(crate) fn answer_recorded(&mut self, update: &str) {
+        let record = Record::Local(LocalKind::Update, self.answered(update).clone());
+        self.apply(EventBody::About(answer_key(&key(update)), record));
+    }
+
+    fn answered(&self, update: &str) -> &Result<Bytes, Failure> {
+        let place = answer_key(&key(update));
+        let mut answers = self.commands.iter().filter_map(|command| match command {
+            Command::RecordAnswer { key, answer } if *key == place => Some(answer),
+            _ => None,
+        });
+        let answer = answers.next();
+        assert!(
+            answers.next().is_none(),
+            "update {update} is answered twice: {:?}",
+            self.lines()
+        );
+        answer.unwrap_or_else(|| panic!("update {update} is not answered: {:?}", self.lines()))
     }
 
     /// Records the question that was asked under this key, as people then see it.

@@ -6,6 +6,7 @@ mod kit;
 mod outside;
 mod rollback;
 mod sessions;
+mod updates;
 
 use std::collections::BTreeMap;
 

@@ -217,6 +217,27 @@ pub async fn reviewed_order(ctx: WorkflowContext, cents: u64) -> Result<u64, Wor
     ctx.step(confirm, charged + paid + thanks.value.len() as u64).await
 }
 
+/// An account into which others pay by updates, each of them a charge, until it is closed: the sum.
+#[workflow]
+pub async fn paid_into(ctx: WorkflowContext) -> Result<u64, WorkflowError> {
+    let mut sum = 0;
+    loop {
+        let pays = ctx.update::<u64, u64>("pay");
+        let is_worth_it = |cents: &u64| if *cents >= 10 { Ok(()) } else { Err("less than ten cents") };
+        select! {
+            pay = pays.validate(is_worth_it) => {
+                let pay = pay?;
+                sum += ctx.step(charge, *pay.input()).await?;
+                pay.reply(&sum)?;
+            }
+            close = ctx.signal::<u64>("close") => {
+                close?;
+                return Ok(sum);
+            }
+        }
+    }
+}
+
 /// What an `order` of 100 cents returns.
 pub fn hundred_cents() -> u64 {
     300
@@ -236,6 +257,7 @@ pub fn application() -> App {
         .workflow(consignment)
         .workflow(bulk_order)
         .workflow(reviewed_order)
+        .workflow(paid_into)
         .workflow(misbehave)
         .workflow(plunge)
         .workflow(visit)

@@ -8,7 +8,7 @@ mod triggered;
 
 pub use app::{
     LEDGER_VARIABLE, application, blockade, bulk_order, charge_placed, confirm_charged, consignment, frozen, hundred_cents,
-    misbehave, order, plunge, refund, reviewed_order, unpaid_trip, visit,
+    misbehave, order, paid_into, plunge, refund, reviewed_order, unpaid_trip, visit,
 };
 pub use examples::soon_followed_up;
 pub use fleet::{Fleet, Seed, Victim};

@@ -8,6 +8,7 @@ use everstep_common::journal::RunOutcome;
 use everstep_common::payload::Payload;
 use everstep_common::wire;
 use everstep_core::Definition;
+use futures::FutureExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 

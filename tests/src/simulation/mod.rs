@@ -6,7 +6,7 @@
 //!                │       └── a process that dies is started again under a new name, as a supervisor does
 //!                ├── MemoryServer: JetStream with seeded faults, crash points at each call of the port
 //!                └── Ledger: what the functions did to the outside world
-//! scenarios, trials, owners, keeping, hot_path, waking, sessions, blocks, outside, children, triggers, awaited ── what is run, and what must come of it
+//! scenarios, trials, owners, keeping, hot_path, waking, sessions, blocks, outside, updates, children, triggers, awaited ── what is run, and what must come of it
 //! crashes ── where a process dies
 //! properties ── P1 to P7, checked on what the server holds in the end
 //! ```
@@ -37,6 +37,7 @@ mod steps;
 mod story;
 mod trials;
 mod triggers;
+mod updates;
 mod versions;
 mod waking;
 mod world;
@@ -53,6 +54,7 @@ pub use rollback::rollback_scenarios;
 pub use scenarios::{Scenario, scenarios};
 pub use steps::step_scenarios;
 pub use story::{Story, seeds};
+pub use updates::update_scenarios;
 pub use versions::{edit_scenarios, version_scenarios};
 pub use waking::FIT;
 pub use world::{Settings, World};

@@ -395,6 +395,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         .into_iter()
         .chain(blocks::definitions())
         .chain(super::outside::definitions())
+        .chain(super::updates::definitions())
         .chain(super::children::definitions())
         .chain(steps::definitions())
         .chain(rollback::definitions())
@@ -425,6 +426,7 @@ pub fn functions() -> Functions {
     let more = blocks::handlers()
         .into_iter()
         .chain(super::examples::handlers())
+        .chain(super::updates::handlers())
         .chain(super::children::handlers())
         .chain(steps::handlers())
         .chain(rollback::handlers());

@@ -9,7 +9,6 @@ use everstep::{ClientError, RunId};
 use everstep_common::event::{MESSAGE_ID, RefusedEvent};
 use everstep_common::ids::WorkflowName;
 use everstep_common::ports::{Broker, Publish};
-use everstep_common::wire;
 use everstep_core::Definition;
 use everstep_orchestrator::Workflows;
 use futures::FutureExt;

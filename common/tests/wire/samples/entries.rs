@@ -90,6 +90,7 @@ pub(super) fn outcomes() -> Vec<Sample> {
         ("cancelled", FailureKind::Cancelled),
         ("terminated", FailureKind::Terminated),
         ("invalid", FailureKind::Invalid),
+        ("rejected", FailureKind::Rejected),
         ("workflow", FailureKind::Workflow),
         ("rollback_failed", FailureKind::RollbackFailed),
         ("other", FailureKind::Other),

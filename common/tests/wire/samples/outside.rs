@@ -1,5 +1,6 @@
-//! Words from outside a run: signals, answers, and the questions that ask for them.
+//! Words from outside a run: signals, updates, answers, and the questions that ask for them.
 
+use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::journal::{Entry, Inbound, InboundKind, Local, LocalKind, StepResult};
 use everstep_common::key::StepKey;
 use everstep_common::question::{Choice, InputType, PayloadHash, Question, Reply, Terms};
@@ -18,6 +19,16 @@ pub(super) fn outside() -> Vec<Sample> {
     let signal = |value| InboundKind::Signal {
         name: "größe".into(),
         value,
+    };
+    let update = |input| InboundKind::Update {
+        name: "set_address".into(),
+        input,
+    };
+    let answered = |result| {
+        Entry::Local(Local {
+            kind: LocalKind::Update,
+            result,
+        })
     };
     let answer = |reply, groups: &[&str]| InboundKind::Answer {
         wait: StepKey::from_path("left/approve"),
@@ -63,6 +74,17 @@ pub(super) fn outside() -> Vec<Sample> {
             "in.answer.reject",
             "in.answer.left=2Fapprove",
             inbound(answer(Reply::Reject(hash), &[]), Some("too much"))
+        ),
+        entry!("in.update", "in.update.form-1", inbound(update(inline()), None)),
+        entry!("in.update_stored", "in.update.form-1", inbound(update(stored("in")), None)),
+        entry!("local.update", "local.answer=3Aform-1", answered(StepResult::Value(inline()))),
+        entry!(
+            "local.update_rejected",
+            "local.answer=3Aform-1",
+            answered(StepResult::Failure(Failure::new(
+                FailureKind::Rejected,
+                "an address has a street"
+            )))
         ),
         entry!("in.withdrawn", "in.answer.left=2Fapprove", inbound(withdrawn, None)),
         entry!("local.question", "local.approve", local),

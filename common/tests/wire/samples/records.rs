@@ -85,6 +85,10 @@ pub(super) fn records() -> Vec<Sample> {
         ],
         ..summary(RunStatus::Running)
     };
+    let listening = RunSummary {
+        waits: vec![wait(WaitedFor::Update, Some(time()))],
+        ..summary(RunStatus::Running)
+    };
     let parked = RunSummary {
         version: Some(3),
         reason: Some("step charge is no longer asked for".into()),
@@ -101,6 +105,7 @@ pub(super) fn records() -> Vec<Sample> {
         value("summary.running", summary(RunStatus::Running)),
         value("summary.parked", parked),
         value("summary.waiting", waiting),
+        value("summary.listening", listening),
         value("summary.completed", summary(RunStatus::Completed)),
         value("summary.failed", summary(RunStatus::Failed)),
         value("summary.cancelled", summary(RunStatus::Cancelled)),

@@ -1,76 +1,88 @@
-//! Signals and events that have come and are not taken, and the waits for them, by channel.
+//! Signals, updates and events that have come and are not taken, and the waits for them, by address.
 //!
-//! Between two quiescent states never both of one channel: what is kept is given to the waits in the order stored, to each that was asked first.
+//! Between two quiescent states never both of one address: what is kept is given to the waits in the order stored, to each that was asked first.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use bytes::Bytes;
-
-use crate::waits::{WaitId, Waits};
+use crate::waits::{Address, Letter, LetterSort, WaitId, Waits};
 
 #[derive(Default)]
 pub(super) struct Mailbox {
-    by_name: HashMap<Box<str>, Channel>,
-    /// Signals kept, of all names.
-    kept: usize,
+    channels: HashMap<Address, Channel>,
+    /// Signals and events kept, of all names.
+    signals: usize,
+    /// Updates kept, of all names.
+    updates: usize,
 }
 
-/// One name.
+/// One address.
 #[derive(Default)]
 struct Channel {
     /// What has come and is not taken, by sequence.
-    kept: BTreeMap<u64, Bytes>,
+    kept: BTreeMap<u64, Letter>,
     /// Waits in the order asked; those that are over are dropped when they are met.
     waiting: VecDeque<WaitId>,
 }
 
 impl Mailbox {
-    /// A signal has come, or comes back.
-    pub(super) fn keep(&mut self, name: &str, sequence: u64, value: Bytes) {
-        if self.channel(name).kept.insert(sequence, value).is_none() {
-            self.kept += 1;
+    /// Something has come, or comes back.
+    pub(super) fn keep(&mut self, address: &Address, sequence: u64, letter: Letter) {
+        if self.channel(address).kept.insert(sequence, letter).is_none() {
+            *self.count(address.sort) += 1;
         }
     }
 
-    /// Somebody waits for signals of the name.
-    pub(super) fn await_one(&mut self, name: &str, wait: WaitId) {
-        self.channel(name).waiting.push_back(wait);
+    /// Somebody waits for what comes to the address.
+    pub(super) fn await_one(&mut self, address: &Address, wait: WaitId) {
+        self.channel(address).waiting.push_back(wait);
     }
 
-    /// The sequence of the signal that is given next, if somebody waits for it.
-    pub(super) fn next(&mut self, name: &str, waits: &Waits) -> Option<u64> {
-        let channel = self.by_name.get_mut(name)?;
+    /// The sequence of what is given next, if somebody waits for it.
+    pub(super) fn next(&mut self, address: &Address, waits: &Waits) -> Option<u64> {
+        let channel = self.channels.get_mut(address)?;
         channel.first_waiting(waits)?;
         channel.kept.first_key_value().map(|(sequence, _)| *sequence)
     }
 
     /// Whether somebody waits there and nothing has come for them.
-    pub(super) fn is_short_of(&mut self, name: &str, waits: &Waits) -> bool {
-        let channel = self.by_name.get_mut(name);
+    pub(super) fn is_short_of(&mut self, address: &Address, waits: &Waits) -> bool {
+        let channel = self.channels.get_mut(address);
         channel.is_some_and(|channel| channel.kept.is_empty() && channel.first_waiting(waits).is_some())
     }
 
-    /// Takes the next signal, and the wait that it is for.
-    pub(super) fn take(&mut self, name: &str, waits: &Waits) -> Option<(WaitId, u64, Bytes)> {
-        let channel = self.by_name.get_mut(name)?;
+    /// Takes what is next, and the wait that it is for.
+    pub(super) fn take(&mut self, address: &Address, waits: &Waits) -> Option<(WaitId, u64, Letter)> {
+        let channel = self.channels.get_mut(address)?;
         let wait = channel.first_waiting(waits)?;
-        let (sequence, value) = channel.kept.pop_first()?;
+        let (sequence, letter) = channel.kept.pop_first()?;
         channel.waiting.pop_front();
-        self.kept -= 1;
-        Some((wait, sequence, value))
+        *self.count(address.sort) -= 1;
+        Some((wait, sequence, letter))
     }
 
-    /// How many are kept.
-    pub(super) fn kept(&self) -> usize {
-        self.kept
+    /// How many signals are kept.
+    pub(super) fn signals(&self) -> usize {
+        self.signals
     }
 
-    fn channel(&mut self, name: &str) -> &mut Channel {
-        // Most signals are of a name that is there already.
-        if !self.by_name.contains_key(name) {
-            self.by_name.insert(name.into(), Channel::default());
+    /// How many updates are kept.
+    pub(super) fn updates(&self) -> usize {
+        self.updates
+    }
+
+    fn count(&mut self, sort: LetterSort) -> &mut usize {
+        match sort {
+            LetterSort::Signal | LetterSort::Event => &mut self.signals,
+            LetterSort::Update => &mut self.updates,
         }
-        self.by_name.get_mut(name).expect("it is there by now")
+    }
+
+    fn channel(&mut self, address: &Address) -> &mut Channel {
+        // Most of what comes is for an address that is there already.
+        if !self.channels.contains_key(address) {
+            self.channels.insert(address.clone(), Channel::default());
+        }
+        self.channels.get_mut(address).expect("it is there by now")
     }
 }
 

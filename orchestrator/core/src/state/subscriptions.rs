@@ -14,10 +14,10 @@ use jiff::Timestamp;
 
 use crate::Command;
 
-/// The subscriptions of a run.
+/// The subscriptions of a run, by their text, which is the name of their address.
 #[derive(Default)]
 pub(super) struct Subscriptions {
-    by_channel: BTreeMap<Box<str>, Subscribed>,
+    by_name: BTreeMap<Box<str>, Subscribed>,
     /// Those of which something else may be wanted than was said.
     touched: BTreeSet<Box<str>>,
 }
@@ -34,31 +34,33 @@ struct Subscribed {
 
 impl Subscriptions {
     /// There is a wait for them.
-    pub(super) fn ask(&mut self, channel: &str, what: &Arc<Subscription>) {
-        self.subscribed(channel, || what.clone());
-        self.touched.insert(channel.into());
+    pub(super) fn ask(&mut self, what: &Arc<Subscription>) {
+        let name: Box<str> = what.to_string().into();
+        self.subscribed(&name, || what.clone());
+        self.touched.insert(name);
     }
 
     /// The next of them has come.
-    pub(super) fn heard(&mut self, channel: &str, what: Subscription, place: EventPlace) {
-        let subscribed = self.subscribed(channel, || Arc::new(what));
+    pub(super) fn heard(&mut self, what: Subscription, place: EventPlace) {
+        let name: Box<str> = what.to_string().into();
+        let subscribed = self.subscribed(&name, || Arc::new(what));
         subscribed.heard += 1;
         subscribed.last = Some(place);
-        self.touched.insert(channel.into());
+        self.touched.insert(name);
     }
 
-    /// Something changed for the waits of the channel, if it is one of events.
-    pub(super) fn touch(&mut self, channel: &str) {
-        if self.by_channel.contains_key(channel) {
-            self.touched.insert(channel.into());
+    /// Something changed for its waits.
+    pub(super) fn touch(&mut self, name: &str) {
+        if self.by_name.contains_key(name) {
+            self.touched.insert(name.into());
         }
     }
 
     /// What is to be looked for now and was not said, or was and is not any more.
     pub(super) fn commands(&mut self, since: Timestamp, mut is_wanted: impl FnMut(&str) -> bool, commands: &mut Vec<Command>) {
-        for channel in std::mem::take(&mut self.touched) {
-            let subscribed = self.by_channel.get_mut(&channel).expect("only those are touched");
-            let wanted = is_wanted(&channel).then_some(subscribed.heard + 1);
+        for name in std::mem::take(&mut self.touched) {
+            let subscribed = self.by_name.get_mut(&name).expect("only those are touched");
+            let wanted = is_wanted(&name).then_some(subscribed.heard + 1);
             let told = std::mem::replace(&mut subscribed.told, wanted);
             match wanted {
                 Some(number) if told != wanted => commands.push(Command::Await {
@@ -75,8 +77,8 @@ impl Subscriptions {
         }
     }
 
-    fn subscribed(&mut self, channel: &str, what: impl FnOnce() -> Arc<Subscription>) -> &mut Subscribed {
-        self.by_channel.entry(channel.into()).or_insert_with(|| Subscribed {
+    fn subscribed(&mut self, name: &str, what: impl FnOnce() -> Arc<Subscription>) -> &mut Subscribed {
+        self.by_name.entry(name.into()).or_insert_with(|| Subscribed {
             what: what(),
             heard: 0,
             last: None,

@@ -1,8 +1,9 @@
 //! What changed code does to runs that are under way: the matrix of edits, with the exact class of each at each point.
 //!
 //! A workflow is a line of text, a sequence of steps (`b`), steps with another input (`b:2`), another function (`b=f`), sleeps (`sleep`, or
-//! `sleep9` for a longer one), closures (`#l`; `#l@b` under the key b), children (`^p`; `^^p` is detached), signals (`!s`), events (`@e`, `@e:1` by their order, `~e` emitted), questions (`?q`; `?q:2` the approval of something),
-//! and any of these at once (`b|c`). Edits of signals and questions are in `outside_edits`.
+//! `sleep9` for a longer one), closures (`#l`; `#l@b` under the key b), children (`^p`; `^^p` is detached), signals (`!s`), updates (`@u`), events (`+e`, `+e:1` by their order, `~e` emitted), questions (`?q`; `?q:2` the approval of something),
+//! and any of these at once (`b|c`). Edits of signals and questions are in `outside_edits`, of updates in
+//! `updates`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,11 +61,14 @@ async fn obey_alone(ctx: &Context, word: &str) -> Result<(), WaitError> {
     if let Some(name) = word.strip_prefix('!') {
         return ctx.signal(name).await.map(drop);
     }
-    if let Some(name) = word.strip_prefix('@') {
+    if let Some(name) = word.strip_prefix('+') {
         return ctx.event(of_order(name)).await.map(drop);
     }
     if let Some(name) = word.strip_prefix('~') {
         return ctx.emit(of_order(name).event, Bytes::new()).await.map(drop);
+    }
+    if let Some(word) = word.strip_prefix('@') {
+        return super::updates::take(ctx, word).await;
     }
     if let Some(name) = word.strip_prefix('?') {
         let (name, of) = name.split_once(':').unwrap_or((name, ""));
@@ -104,6 +108,7 @@ pub(super) fn class(decision: Decision) -> String {
         Mismatch::Workflow { key, .. } => format!("workflow {key}"),
         Mismatch::Kind { key, .. } => format!("kind {key}"),
         Mismatch::Approval { key, .. } => format!("approval {key}"),
+        Mismatch::Verdict { key, .. } => format!("verdict {key}"),
         Mismatch::Unasked { recorded, .. } => {
             let keys: Vec<_> = recorded.iter().map(|recorded| recorded.key.to_string()).collect();
             format!("unasked {}", keys.join(" "))

@@ -246,19 +246,19 @@ fn edits_of_what_is_emitted_park_and_edits_of_what_is_waited_for_do_not() {
             assert_eq!(class(driven.run.decide()), *expected, "{edited:?} at entry {entries}");
         }
     };
-    check("a ~sent @paid:1 c", ["go"; 5]);
-    check("a ~sent @paid:1 c d", ["go"; 5]);
+    check("a ~sent +paid:1 c", ["go"; 5]);
+    check("a ~sent +paid:1 c d", ["go"; 5]);
     check("a ~sent c", ["go"; 5]);
-    check("a ~sent @paid:2 c", ["go", "go", "go", "go", "unasked c"]);
+    check("a ~sent +paid:2 c", ["go", "go", "go", "go", "unasked c"]);
     check(
-        "a @paid:1 c",
+        "a +paid:1 c",
         ["go", "go", "unasked emit.sent", "unasked emit.sent", "unasked emit.sent"],
     );
     check(
-        "a ~other @paid:1 c",
+        "a ~other +paid:1 c",
         ["go", "go", "unasked emit.sent", "unasked emit.sent", "unasked emit.sent c"],
     );
-    check("@paid:1 a ~sent c", ["go", "unasked a", "unasked a emit.sent", "go", "go"]);
+    check("+paid:1 a ~sent c", ["go", "unasked a", "unasked a emit.sent", "go", "go"]);
 }
 
 #[test]

@@ -25,4 +25,5 @@ mod sessions;
 mod steps;
 mod timeouts;
 mod turns;
+mod updates;
 mod world;

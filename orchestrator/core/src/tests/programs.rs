@@ -25,7 +25,7 @@ use futures::stream::{self, FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
 
 use super::kit::{Dice, Returned, function, mix, workflow_of};
-use crate::{Collected, Context, DeadlineError, Definition, Due, SessionRequest, Undo, WaitError, WorkflowFailure};
+use crate::{Collected, Context, DeadlineError, Definition, Due, SessionRequest, Undo, Update, WaitError, WorkflowFailure};
 
 /// A piece of a program.
 #[derive(Debug)]
@@ -43,6 +43,10 @@ pub(super) enum Node {
     Event(u64, Option<u64>),
     /// A question to so many people, with a deadline or without.
     Ask(u32, Option<u64>),
+    /// An update of one of three names, with a deadline or without, answered as soon as it is taken.
+    Update(u64, Option<u64>),
+    /// An update that is answered when the rest is done, if ever.
+    Served(u64, Box<Node>),
     /// A signal that is asked for first, and looked at when the rest is done.
     Unread(u64, Box<Node>),
     Sequence(Vec<Node>),
@@ -98,7 +102,8 @@ pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
         5 if dice.one_in(2) => Node::Fail,
         5 if dice.one_in(2) => Node::Undoable(dice.next() % 4),
         5 => Node::Step(4),
-        6 if dice.one_in(2) => Node::Event(dice.next() % 3, deadline(dice)),
+        6 if dice.one_in(3) => Node::Event(dice.next() % 3, deadline(dice)),
+        6 if dice.one_in(2) => Node::Update(dice.next() % 3, deadline(dice)),
         6 => Node::Signal(dice.next() % 3, deadline(dice)),
         7 => Node::Ask(1 + dice.below(3) as u32, deadline(dice)),
         8 => Node::Sequence(several(dice, depth)),
@@ -129,6 +134,7 @@ pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
             window: 1 + dice.below(4),
             tolerated: dice.below(4),
         },
+        26 if dice.one_in(2) => Node::Served(dice.next() % 3, Box::new(draw(dice, depth - 1))),
         26 => Node::Unread(dice.next() % 3, Box::new(draw(dice, depth - 1))),
         27 if dice.one_in(3) => Node::Rollback,
         27 => Node::Undoable(dice.next() % 4),
@@ -182,7 +188,7 @@ struct Machine {
 
 type Seen = Result<u64, WaitError>;
 
-/// The names of the signals.
+/// The names of signals and updates.
 pub(super) const SIGNALS: [&str; 3] = ["paid", "sent", "seen"];
 
 /// Events of one name: all of them, and by what they are about.
@@ -194,6 +200,11 @@ fn subscription(which: u64) -> Subscription {
             value: which.into(),
         }),
     }
+}
+
+/// The answer tells what was seen, so that its digest does. Only in a journal that no honest world writes does it find its place taken.
+fn answer(update: Update, seen: u64) {
+    let _ = update.answer(Ok(Bytes::copy_from_slice(&seen.to_be_bytes())));
 }
 
 /// What somebody outside said, or that nobody did in time.
@@ -249,6 +260,8 @@ impl Machine {
             Node::Child(detached) => self.child(*detached, seen).boxed_local(),
             Node::Signal(name, deadline) => self.signal(*name, *deadline, seen).boxed_local(),
             Node::Event(which, deadline) => self.event(*which, *deadline, seen).boxed_local(),
+            Node::Update(name, deadline) => self.update(*name, *deadline, seen).boxed_local(),
+            Node::Served(name, node) => self.served(*name, node, seen).boxed_local(),
             Node::Ask(people, deadline) => self.ask(*people, *deadline, seen).boxed_local(),
             Node::Unread(name, node) => self.unread(*name, node, seen).boxed_local(),
             Node::Chance => async move { Ok(self.chance(seen)) }.boxed_local(),
@@ -368,6 +381,37 @@ impl Machine {
             event = event.deadline(Due::After(Duration::from_millis(milliseconds)));
         }
         outside(seen, event.await)
+    }
+
+    async fn update(&self, name: u64, deadline: Option<u64>, seen: u64) -> Seen {
+        let mut next = self.ctx.update(SIGNALS[name as usize]);
+        if let Some(milliseconds) = deadline {
+            next = next.deadline(Due::After(Duration::from_millis(milliseconds)));
+        }
+        loop {
+            let update = match (&mut next).await {
+                Ok(update) => update,
+                Err(error) => return outside(seen, Err(error)),
+            };
+            let input = update.input().clone();
+            // One in three is refused, as validation would.
+            if !number(&input).is_multiple_of(3) {
+                answer(update, seen);
+                return outside(seen, Ok(input));
+            }
+            let _ = update.answer(Err(Failure::new(FailureKind::Rejected, "one in three")));
+            next.again();
+        }
+    }
+
+    async fn served(&self, name: u64, node: &Node, seen: u64) -> Seen {
+        let update = match self.ctx.update(SIGNALS[name as usize]).await {
+            Ok(update) => update,
+            Err(error) => return outside(seen, Err(error)),
+        };
+        let seen = self.run(node, and(seen, number(update.input()))).await?;
+        answer(update, seen);
+        Ok(seen)
     }
 
     async fn unread(&self, name: u64, node: &Node, seen: u64) -> Seen {

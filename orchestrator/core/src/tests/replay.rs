@@ -1,5 +1,6 @@
 //! Property: whatever the program, and whatever happens to it, replaying a journal gives the same commands, entry by entry; and
-//! a run that is loaded at any entry has exactly those commands to perform that are still open. Meanwhile no signal and no event is lost or doubled.
+//! a run that is loaded at any entry has exactly those commands to perform that are still open. Meanwhile no signal, update or event is lost or
+//! doubled, and no update is answered twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -47,7 +48,8 @@ fn random_programs_replay_from_every_prefix() {
 }
 
 /// What the programs must have made the core say between them.
-const EVERY_COMMAND: [&str; 22] = [
+const EVERY_COMMAND: [&str; 23] = [
+    "answer",
     "ask",
     "await",
     "cancel child",
@@ -91,7 +93,7 @@ fn check(definition: &Definition, story: &Story) -> Result<(), String> {
         run.apply(event.clone());
         let said = said(&mut run, event.sequence)?;
         compare(story, event.sequence, &said)?;
-        account_for_signals(&run, &story.journal[..=place])?;
+        account_for_letters(&run, &story.journal[..=place])?;
         open.follow(event, said);
         check_reload(definition, &story.journal[..=place], &open)?;
     }
@@ -102,20 +104,27 @@ fn check(definition: &Definition, story: &Story) -> Result<(), String> {
     }
 }
 
-/// Each signal and event is kept for waits to come, or is with exactly one wait.
-fn account_for_signals(run: &Run, journal: &[Event]) -> Result<(), String> {
-    let (kept, mut given) = run.signals();
+/// Each signal, update and event is kept for waits to come, or is with exactly one wait.
+fn account_for_letters(run: &Run, journal: &[Event]) -> Result<(), String> {
+    let (kept, mut given) = run.letters();
     let found = kept + given.len();
     given.sort_unstable();
     given.dedup();
     let sent = journal
         .iter()
-        .filter(|event| matches!(event.body, EventBody::Signal(..) | EventBody::Event(..)))
+        .filter(|event| {
+            matches!(
+                event.body,
+                EventBody::Signal(..) | EventBody::Update { .. } | EventBody::Event(..)
+            )
+        })
         .count();
     if sent == kept + given.len() && sent == found {
         return Ok(());
     }
-    Err(format!("{sent} signals were sent, {kept} are kept and {given:?} are given"))
+    Err(format!(
+        "{sent} signals and updates were sent, {kept} are kept and {given:?} are given"
+    ))
 }
 
 fn said(run: &mut Run, sequence: u64) -> Result<Vec<Command>, String> {

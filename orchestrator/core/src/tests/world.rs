@@ -55,7 +55,7 @@ struct World<'a> {
     replayed: bool,
     /// Entries were applied since the last decision.
     undecided: bool,
-    /// Signals sent so far.
+    /// Signals and updates sent so far.
     signals: u64,
 }
 
@@ -205,7 +205,20 @@ impl World<'_> {
             let name = SIGNALS[self.dice.below(SIGNALS.len())];
             self.send(name);
         }
+        if self.dice.one_in(12) {
+            let name = SIGNALS[self.dice.below(SIGNALS.len())];
+            self.request(name);
+        }
         Ok(())
+    }
+
+    fn request(&mut self, name: &str) {
+        self.signals += 1;
+        self.coming.push(Coming::Entry(EventBody::Update {
+            key: StepKey::from_path(&format!("update {}", self.signals)),
+            name: name.into(),
+            input: Bytes::copy_from_slice(&self.signals.to_be_bytes()),
+        }));
     }
 
     fn send(&mut self, name: &str) {
@@ -219,12 +232,11 @@ impl World<'_> {
         if !self.coming.is_empty() {
             return;
         }
-        let waited_for = self.run.waits().into_iter().find_map(|wait| match wait.kind {
-            OpenKind::Signal { name, .. } => Some(name),
-            _ => None,
-        });
-        if let Some(name) = waited_for {
-            self.send(&name);
+        let mut kinds = self.run.waits().into_iter().map(|wait| wait.kind);
+        match kinds.find(|kind| matches!(kind, OpenKind::Signal { .. } | OpenKind::Update { .. })) {
+            Some(OpenKind::Signal { name, .. }) => self.send(&name),
+            Some(OpenKind::Update { name, .. }) => self.request(&name),
+            _ => {}
         }
     }
 
@@ -412,6 +424,7 @@ impl World<'_> {
                     result: Err(failure),
                 },
             )),
+            Command::RecordAnswer { key, answer } => Some(EventBody::About(key, Record::Local(LocalKind::Update, answer))),
             Command::RecordMarker { key, kind, value } => Some(EventBody::About(key, Record::Local(kind, Ok(value)))),
             Command::End { .. } => Some(EventBody::End),
             _ => None,
@@ -423,7 +436,7 @@ impl Coming {
     fn is_from_outside(&self) -> bool {
         matches!(
             self,
-            Self::Entry(EventBody::Signal(..) | EventBody::About(_, Record::Answer(_)))
+            Self::Entry(EventBody::Signal(..) | EventBody::Update { .. } | EventBody::About(_, Record::Answer(_)))
         )
     }
 
@@ -513,6 +526,7 @@ fn name(body: &EventBody) -> String {
         EventBody::About(_, Record::Answer(answered)) => format!("in.{}", answered.id),
         EventBody::Event(what, place, _) => format!("in.{}", what.slot(&place.sequence.to_string())),
         EventBody::Signal(_, value) => format!("in.signal-{value:?}"),
+        EventBody::Update { key, .. } => format!("in.{key}"),
         EventBody::End => "end".to_owned(),
     }
 }

@@ -85,12 +85,17 @@ impl<R> Ask<R> {
         }
     }
 
+    /// Which wait it is, once it is asked for.
+    pub(crate) fn id(&self) -> Option<WaitId> {
+        match self.stage {
+            Stage::Waiting(id) | Stage::Done(Some(id)) => Some(id),
+            Stage::New(..) | Stage::Refused(_) | Stage::Done(None) => None,
+        }
+    }
+
     /// How many attempts it has had; 0 if it was not asked for.
     pub(crate) fn attempts(&self) -> u32 {
-        match &self.stage {
-            Stage::Waiting(id) | Stage::Done(Some(id)) => self.shared.with(|state| state.attempts_of(*id)),
-            Stage::New(..) | Stage::Refused(_) | Stage::Done(None) => 0,
-        }
+        self.id().map_or(0, |id| self.shared.with(|state| state.attempts_of(id)))
     }
 
     /// Whether it has answered; polled again it stays pending.

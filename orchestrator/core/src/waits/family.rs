@@ -7,6 +7,7 @@ use everstep_common::ids::{FunctionName, RunId};
 use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 use everstep_common::question::PayloadHash;
+use everstep_common::update::UpdateVerdict;
 use jiff::Timestamp;
 
 use super::Answer;
@@ -18,6 +19,7 @@ use super::questions::QuestionWait;
 use super::sessions::SessionWait;
 use super::signals::SignalWait;
 use super::timers::TimerWait;
+use super::updates::ReplyWait;
 use crate::event::Record;
 use crate::parked::{Mismatch, WaitKind};
 use crate::{Closure, Command, OpenKind};
@@ -32,6 +34,7 @@ pub(crate) enum Family {
     Child(Box<ChildWait>),
     Signal(Box<SignalWait>),
     Question(Box<QuestionWait>),
+    Reply(Box<ReplyWait>),
     /// Its outcome is recorded, and nothing else is ever compared with it. Small, since runs keep all they ever asked for.
     Settled(WaitKind),
 }
@@ -83,6 +86,10 @@ pub(crate) enum Difference {
         recorded: PayloadHash,
         asked: PayloadHash,
     },
+    Verdict {
+        recorded: UpdateVerdict,
+        asked: UpdateVerdict,
+    },
 }
 
 impl Family {
@@ -96,6 +103,7 @@ impl Family {
             Self::Child(child) => child.kind(),
             Self::Signal(signal) => signal.kind(),
             Self::Question(_) => WaitKind::Question,
+            Self::Reply(_) => WaitKind::Reply,
             Self::Settled(kind) => *kind,
         }
     }
@@ -166,6 +174,7 @@ impl Family {
             (Self::Question(question), Record::Withdrawn) => Ok(question.withdrawn()),
             (Self::Question(question), Record::Timer) => Ok(Received::Answer(question.too_late(key))),
             (Self::Signal(signal), Record::Timer) => Ok(Received::Answer(signal.too_late())),
+            (Self::Reply(reply), Record::Local(LocalKind::Update, recorded)) => reply.recorded(&recorded),
             // Whoever writes what is no answer moves nobody by it.
             (_, Record::Answer(_) | Record::Withdrawn) => Ok(Received::Nothing),
             (Self::Settled(kind), record) if record.kind() == *kind => Ok(Received::Nothing),
@@ -187,7 +196,7 @@ impl Family {
             Self::Child(child) => child.commands(key, commands),
             Self::Signal(signal) => signal.commands(key, commands),
             Self::Question(question) => question.commands(key, commands),
-            Self::Settled(_) => {}
+            Self::Reply(_) | Self::Settled(_) => {}
         }
     }
 
@@ -200,6 +209,7 @@ impl Family {
             Self::Child(child) => child.cancel(key),
             Self::Signal(signal) => signal.close(key),
             Self::Question(question) => question.close(key),
+            Self::Reply(reply) => reply.command(key),
             Self::Settled(_) => None,
         }
     }
@@ -260,7 +270,7 @@ impl Family {
             Self::Child(child) => child.open_kind(),
             Self::Signal(signal) => signal.open_kind(),
             Self::Question(question) => question.open_kind(),
-            Self::Settled(_) => unreachable!("what is settled is not open"),
+            Self::Reply(_) | Self::Settled(_) => unreachable!("what is settled is not open"),
         }
     }
 }
@@ -273,6 +283,7 @@ impl Record {
             Self::Local(LocalKind::Question, _) | Self::Answer(_) | Self::Withdrawn => WaitKind::Question,
             Self::Local(LocalKind::Session, _) => WaitKind::Session,
             Self::Local(LocalKind::Emit, _) => WaitKind::Event,
+            Self::Local(LocalKind::Update, _) => WaitKind::Reply,
             Self::Local(LocalKind::Patch | LocalKind::Version, _) => WaitKind::Marker,
             Self::Timer => WaitKind::Timer,
             Self::Child(child) if child.detached => WaitKind::Detached,
@@ -322,6 +333,12 @@ impl Difference {
                 sequence,
             },
             Self::Approval { recorded, asked } => Mismatch::Approval {
+                key,
+                recorded,
+                asked,
+                sequence,
+            },
+            Self::Verdict { recorded, asked } => Mismatch::Verdict {
                 key,
                 recorded,
                 asked,

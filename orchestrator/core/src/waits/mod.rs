@@ -5,7 +5,7 @@
 //!                            │ └──its domain is cancelled──▶ Ready (a child ends first)
 //!                            └──dropped──▶ Abandoned
 //!
-//!   a signal that a wait was given and did not take goes back to the mailbox when the wait is cancelled or dropped
+//!   a signal or update that a wait was given and did not take goes back to the mailbox when the wait is cancelled or dropped
 //! ```
 
 mod alarms;
@@ -21,6 +21,7 @@ mod signals;
 mod steps;
 mod table;
 mod timers;
+mod updates;
 mod verdicts;
 
 pub(crate) use ask::Ask;
@@ -36,12 +37,14 @@ pub(crate) use questions::NewQuestion;
 pub(crate) use sessions::NewSession;
 pub use sessions::{Session, SessionChange, SessionRequest};
 pub use signals::Signal;
-pub(crate) use signals::{NewSignal, Source, event_channel, signal_channel};
+pub(crate) use signals::{Address, Letter, LetterSort, NewSignal};
 pub(crate) use steps::NewStep;
 pub use steps::Step;
 pub(crate) use table::{Status, Wait, WaitId, Waits};
 pub(crate) use timers::NewTimer;
 pub use timers::{Due, Timer};
+pub(crate) use updates::ReplyWait;
+pub use updates::{NextUpdate, Update};
 
 use bytes::Bytes;
 

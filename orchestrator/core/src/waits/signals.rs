@@ -1,15 +1,15 @@
-//! Waits for what reaches a run from outside: signals by their name, and events of a subscription, each for whichever wait takes it.
+//! Signals, updates and events: what reaches a run from outside under a name, for whichever wait takes it.
 //!
 //! ```text
-//!   asked ──▶ StartTimer (if it has a deadline) ──the next of its channel──▶ answered ──▶ CloseWait
+//!   asked ──▶ StartTimer (if it has a deadline) ──a signal of the name──▶ answered ──▶ CloseWait
 //!     │            ├──`timer` entry──▶ answered: too late
 //!     │            └──dropped──▶ CloseWait
-//!     └─ one of its channel is kept already ──▶ answered
+//!     └─ a signal of the name is kept already ──▶ answered
 //! ```
 //!
-//! What has come is kept by channel in the order stored, waits by channel in the order asked; the mailbox of [`crate::state`] brings them
-//! together. Of a signal and the deadline of its wait the one with the lower sequence counts. Events do not come by themselves as signals do:
-//! the shell looks for them as long as a wait has none, see [`crate::state`].
+//! They are kept by address in the order stored, waits by address in the order asked; the mailbox of [`crate::state`] brings them together.
+//! Of a signal and the deadline of its wait the one with the lower sequence counts. An update differs in one thing: whoever takes it answers
+//! it ([`super::updates`]). An event does not come by itself: the shell looks for it as long as a wait has none, see [`crate::state`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -64,46 +64,59 @@ impl FusedFuture for Signal {
     }
 }
 
-/// Where what a wait takes comes from.
-#[derive(Clone)]
-pub(crate) enum Source {
-    /// Whoever sends signals of that name.
-    Signal(Box<str>),
-    /// The stream of events.
-    Event(Arc<Subscription>),
+/// What a wait takes: what comes of one sort under one name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Address {
+    pub(crate) sort: LetterSort,
+    pub(crate) name: Box<str>,
 }
 
-impl Source {
-    /// What is kept for waits of this source is kept under this.
-    pub(crate) fn channel(&self) -> Box<str> {
+/// The sorts of what comes under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum LetterSort {
+    Signal,
+    Update,
+    /// The events of a subscription, which is the name.
+    Event,
+}
+
+/// Something that has come under a name.
+#[derive(Clone)]
+pub(crate) struct Letter {
+    pub(crate) value: Bytes,
+    /// The key of an update, by which it is answered.
+    pub(crate) update: Option<StepKey>,
+}
+
+impl Address {
+    pub(crate) fn new(sort: LetterSort, name: impl Into<Box<str>>) -> Self {
+        Self { sort, name: name.into() }
+    }
+}
+
+impl LetterSort {
+    fn noun(self) -> &'static str {
         match self {
-            Self::Signal(name) => signal_channel(name),
-            Self::Event(what) => event_channel(what),
+            Self::Signal => "signal",
+            Self::Update => "update",
+            Self::Event => "event",
         }
     }
 }
 
-/// The channel of the signals of a name.
-pub(crate) fn signal_channel(name: &str) -> Box<str> {
-    format!("signal {name}").into()
-}
-
-/// The channel of the events of a subscription.
-pub(crate) fn event_channel(what: &Subscription) -> Box<str> {
-    format!("event {what}").into()
-}
-
 /// A wait that is not asked for yet.
 pub(crate) struct NewSignal {
-    pub(crate) source: Source,
+    pub(crate) address: Address,
+    /// Which events, if it takes events.
+    pub(crate) what: Option<Arc<Subscription>>,
     pub(crate) deadline: Option<Due>,
 }
 
 impl Request for NewSignal {
     fn into_family(self, now: Timestamp) -> Family {
         Family::Signal(Box::new(SignalWait {
-            channel: self.source.channel(),
-            source: self.source,
+            address: self.address,
+            what: self.what,
             due: self.deadline.map(|due| due.from(now)),
             told: false,
             given: None,
@@ -113,38 +126,33 @@ impl Request for NewSignal {
 
 /// A wait that was asked for.
 pub(crate) struct SignalWait {
-    channel: Box<str>,
-    source: Source,
+    address: Address,
+    what: Option<Arc<Subscription>>,
     due: Option<Timestamp>,
     told: bool,
-    /// What it was given, by its sequence.
-    given: Option<u64>,
+    given: Option<Given>,
+}
+
+/// What a wait was given.
+struct Given {
+    sequence: u64,
+    update: Option<StepKey>,
 }
 
 impl SignalWait {
-    /// Where it takes from.
-    pub(crate) fn channel(&self) -> &str {
-        &self.channel
+    /// What it takes.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Which events it takes, if it takes events.
     pub(crate) fn subscription(&self) -> Option<&Arc<Subscription>> {
-        match &self.source {
-            Source::Signal(_) => None,
-            Source::Event(what) => Some(what),
-        }
+        self.what.as_ref()
     }
 
-    pub(super) fn kind(&self) -> WaitKind {
-        match self.source {
-            Source::Signal(_) => WaitKind::Signal,
-            Source::Event(_) => WaitKind::Awaited,
-        }
-    }
-
-    /// It is given the signal or event with this sequence.
-    pub(crate) fn give(&mut self, sequence: u64) {
-        self.given = Some(sequence);
+    /// It is given what has this sequence.
+    pub(crate) fn give(&mut self, sequence: u64, update: Option<StepKey>) {
+        self.given = Some(Given { sequence, update });
     }
 
     /// What it was given goes to another.
@@ -152,15 +160,31 @@ impl SignalWait {
         self.given = None;
     }
 
-    /// What it was given.
+    /// The sequence of what it was given.
     pub(crate) fn given(&self) -> Option<u64> {
-        self.given
+        self.given.as_ref().map(|given| given.sequence)
+    }
+
+    /// The key of the update that it was given.
+    pub(crate) fn update(&self) -> Option<&StepKey> {
+        self.given.as_ref()?.update.as_ref()
+    }
+
+    pub(super) fn kind(&self) -> WaitKind {
+        match self.address.sort {
+            LetterSort::Signal => WaitKind::Signal,
+            LetterSort::Update => WaitKind::Update,
+            LetterSort::Event => WaitKind::Awaited,
+        }
     }
 
     pub(super) fn too_late(&self) -> Result<Bytes, Failure> {
-        let message = match &self.source {
-            Source::Signal(name) => format!("no signal {name:?} has come in time"),
-            Source::Event(what) => format!("no event {what} has come in time"),
+        let Address { sort, name } = &self.address;
+        let noun = sort.noun();
+        let message = match sort {
+            // The name of a subscription has quotes of its own.
+            LetterSort::Event => format!("no {noun} {name} has come in time"),
+            LetterSort::Signal | LetterSort::Update => format!("no {noun} {name:?} has come in time"),
         };
         Err(Failure::new(FailureKind::DeadlineExceeded, message))
     }
@@ -172,7 +196,7 @@ impl SignalWait {
             commands.push(Command::StartTimer {
                 key: key.clone(),
                 due,
-                event: self.subscription().cloned(),
+                event: self.what.clone(),
             });
         }
     }
@@ -186,16 +210,14 @@ impl SignalWait {
     }
 
     pub(super) fn open_kind(&self) -> OpenKind {
-        let deadline = self.due;
-        match &self.source {
-            Source::Signal(name) => OpenKind::Signal {
-                name: name.to_string(),
-                deadline,
-            },
-            Source::Event(what) => OpenKind::Awaited {
+        let (name, deadline) = (self.address.name.to_string(), self.due);
+        match (self.address.sort, &self.what) {
+            (_, Some(what)) => OpenKind::Awaited {
                 what: what.clone(),
                 deadline,
             },
+            (LetterSort::Update, None) => OpenKind::Update { name, deadline },
+            (LetterSort::Signal | LetterSort::Event, None) => OpenKind::Signal { name, deadline },
         }
     }
 }

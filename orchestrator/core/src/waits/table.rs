@@ -5,11 +5,10 @@ use std::mem;
 use std::ops::{Index, IndexMut};
 use std::task::Waker;
 
-use bytes::Bytes;
 use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
-use super::{Answer, Family, StepWait};
+use super::{Address, Answer, Family, Letter, StepWait};
 use crate::Closure;
 use crate::parked::WaitKind;
 
@@ -43,11 +42,15 @@ impl Wait {
         matches!(self.status, Status::Open)
     }
 
-    /// The signal or event that was given to it and that the workflow has not taken: its channel, sequence and value.
-    pub(crate) fn held_signal(&self) -> Option<(&str, u64, &Bytes)> {
+    /// The signal, update or event that was given to it and that the workflow has not taken: its address, its sequence and itself.
+    pub(crate) fn held_letter(&self) -> Option<(&Address, u64, Letter)> {
         match (&self.family, &self.status) {
             (Family::Signal(signal), Status::Ready(answer)) => {
-                Some((signal.channel(), signal.given()?, answer.as_ref().as_ref().ok()?))
+                let letter = Letter {
+                    value: answer.as_ref().as_ref().ok()?.clone(),
+                    update: signal.update().cloned(),
+                };
+                Some((signal.address(), signal.given()?, letter))
             }
             _ => None,
         }
@@ -55,7 +58,7 @@ impl Wait {
 
     /// Whether a cancel changes anything about it: it is open, or what it was given can go to another.
     pub(crate) fn is_revocable(&self) -> bool {
-        self.is_open() || self.held_signal().is_some()
+        self.is_open() || self.held_letter().is_some()
     }
 }
 
@@ -196,7 +199,7 @@ impl Waits {
         match kind {
             WaitKind::Step => self.open_steps = self.open_steps.strict_add_signed(change),
             WaitKind::Child | WaitKind::Detached => self.open_children = self.open_children.strict_add_signed(change),
-            WaitKind::Signal | WaitKind::Awaited | WaitKind::Question => {
+            WaitKind::Signal | WaitKind::Update | WaitKind::Awaited | WaitKind::Question => {
                 self.outside_changes += 1;
                 if change > 0 {
                     self.outside.insert(id);
@@ -204,7 +207,7 @@ impl Waits {
                     self.outside.remove(&id);
                 }
             }
-            WaitKind::Timer | WaitKind::Closure | WaitKind::Session | WaitKind::Event | WaitKind::Marker => {}
+            WaitKind::Timer | WaitKind::Closure | WaitKind::Session | WaitKind::Event | WaitKind::Marker | WaitKind::Reply => {}
         }
     }
 }
