@@ -159,9 +159,13 @@ impl<'a> Router<'a> {
             )
             .ready_chunks(EVENTS_AT_ONCE)
             .boxed();
-        let records = names.bucket_key(TRIGGERS, ">");
+        let (bucket, records) = (names.bucket_stream(TRIGGERS), names.bucket_key(TRIGGERS, ">"));
+        // From where the bucket stood before its schedules are tended below: a follow begins when it is first polled, and what is registered
+        // in between would be seen by neither.
+        let info = broker.stream_info(&bucket).await.map_err(TriggerError::Read)?;
+        let known = info.ok_or(TriggerError::Read(ReadError::NoStream))?.last_sequence;
         let mut changes = broker
-            .follow(&names.bucket_stream(TRIGGERS), &records, From::New)
+            .follow(&bucket, &records, From::Sequence(known + 1))
             .ready_chunks(EVENTS_AT_ONCE)
             .boxed();
         let mut connection = broker.connection_events().fuse();
