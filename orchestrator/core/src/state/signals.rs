@@ -63,10 +63,10 @@ impl State {
 
     /// An event that is waited for, or no longer: what the shell looks for may be another.
     pub(super) fn touch_subscription(&mut self, id: WaitId) {
-        if let Family::Signal(signal) = &self.waits[id].family {
-            if signal.subscription().is_some() {
-                self.subscriptions.touch(&signal.address().name);
-            }
+        if let Family::Signal(signal) = &self.waits[id].family
+            && signal.subscription().is_some()
+        {
+            self.subscriptions.touch(&signal.address().name);
         }
     }
 
