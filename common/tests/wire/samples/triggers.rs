@@ -133,7 +133,7 @@ pub(super) fn heard() -> Vec<Sample> {
         entry!(
             "in.event_stored",
             "in.event.order=2Epaid.=7Cp-1",
-            inbound(subscription(Some(by_order.clone())), stored("event"))
+            inbound(subscription(Some(by_order)), stored("event"))
         ),
         value("event.minimal", least),
         value("event.full", most),
