@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use everstep::{Level, PayloadHash, RunStatus, ServerArgs, WorkflowName};
-use everstep_common::limits::{PARTITIONS_MAX, REPLICAS_MAX};
+use everstep_common::limits::{LIMIT_SLOTS_MAX, PARTITIONS_MAX, REPLICAS_MAX};
 
 /// Durable workflows on NATS JetStream
 #[derive(Debug, Parser)]
@@ -45,6 +45,9 @@ pub(crate) enum Verb {
     /// Look at schedules, pause, resume and backfill them
     #[command(subcommand)]
     Schedules(Schedules),
+    /// Look at limits of functions and queues, and set them
+    #[command(subcommand)]
+    Limits(Limits),
     /// Check the server and the deployment on it
     Doctor(Doctor),
     /// Make what a deployment needs on the server
@@ -88,6 +91,11 @@ pub(crate) struct Run {
     /// Pin the run to this version of the workflow
     #[arg(long = "workflow-version", value_parser = clap::value_parser!(u32).range(1..))]
     pub version: Option<u32>,
+    #[command(flatten)]
+    pub terms: Terms,
+    /// The input is one JSON value a line, or an object with "input" and, for the run's own, "key": start a run for each
+    #[arg(long, conflicts_with_all = ["follow", "key"])]
+    pub each: bool,
     /// Print the timeline as it happens, then the result
     #[arg(long)]
     pub follow: bool,
@@ -97,6 +105,26 @@ pub(crate) struct Run {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// When a run begins, by when it must be over, and what goes first.
+#[derive(Debug, Args)]
+pub(crate) struct Terms {
+    /// Begin this long after the start, such as 90s or 36h
+    #[arg(long, value_parser = parse_duration)]
+    pub delay: Option<Duration>,
+    /// Give the run this long from when it begins; then it ends as failed
+    #[arg(long, value_parser = parse_duration)]
+    pub deadline: Option<Duration>,
+    /// Of tasks that wait under a limit, those of runs with a higher one go first, from -128 to 127
+    #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
+    pub priority: i8,
+    /// Whose work it is, where the workflow limits runs of one key
+    #[arg(long)]
+    pub limit_key: Option<String>,
+    /// The trace that the run is a part of, as a W3C traceparent
+    #[arg(long)]
+    pub traceparent: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -144,6 +172,49 @@ pub(crate) struct List {
 pub(crate) struct Which {
     /// The run's id, or as much of its beginning as names no other
     pub run: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Limits {
+    /// List limits, who holds a place and who waits
+    Ls,
+    /// Set a limit in place of what the code says, at once and for everybody
+    Set(SetLimit),
+    /// Have what the code says hold again
+    Rm {
+        #[command(flatten)]
+        which: WhichLimit,
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhichLimit {
+    /// Of what: function.<name>, queue.<name> or workflow.<name>
+    pub limit: everstep::LimitName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetLimit {
+    #[command(flatten)]
+    pub which: WhichLimit,
+    /// So many at a time
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(LIMIT_SLOTS_MAX)))]
+    pub concurrency: Option<u32>,
+    /// So many of one key at a time
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(LIMIT_SLOTS_MAX)))]
+    pub per_key: Option<u32>,
+    /// So fast, such as 100/s, 5/min or 10/30s
+    #[arg(long)]
+    pub rate: Option<everstep::Rate>,
+    /// No limit, whatever the code says
+    #[arg(long, conflicts_with_all = ["concurrency", "per_key", "rate"])]
+    pub none: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -399,6 +470,8 @@ pub(crate) struct Provision {
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Status {
+    /// Begins later
+    Scheduled,
     /// Driven, or waiting
     Running,
     /// Stands still until someone acts
@@ -418,6 +491,7 @@ pub(crate) enum Status {
 impl From<Status> for RunStatus {
     fn from(status: Status) -> Self {
         match status {
+            Status::Scheduled => Self::Scheduled,
             Status::Running => Self::Running,
             Status::Parked => Self::Parked,
             Status::Completed => Self::Completed,

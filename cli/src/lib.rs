@@ -16,6 +16,7 @@ mod dev;
 mod doctor;
 mod events;
 mod follow;
+mod limits;
 mod output;
 mod problem;
 mod provision;
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use arguments::{Cli, Events, Runs, Schedules, Sessions, Verb};
+use arguments::{Cli, Events, Limits, Runs, Schedules, Sessions, Verb};
 use problem::Problem;
 
 /// Does what the command line says; the exit code tells how it went.
@@ -80,6 +81,9 @@ async fn perform(cli: Cli) -> Result<ExitCode, Problem> {
         Verb::Schedules(Schedules::Pause(arguments)) => schedules::pause(&global, arguments).await,
         Verb::Schedules(Schedules::Resume(arguments)) => schedules::resume(&global, arguments).await,
         Verb::Schedules(Schedules::Backfill(arguments)) => schedules::backfill(&global, arguments).await,
+        Verb::Limits(Limits::Ls) => limits::list(&global).await,
+        Verb::Limits(Limits::Set(arguments)) => limits::set(&global, arguments).await,
+        Verb::Limits(Limits::Rm { which, dry_run }) => limits::remove(&global, which, dry_run).await,
         Verb::Doctor(arguments) => doctor::doctor(&global, arguments).await,
         Verb::Provision(arguments) => provision::provision(&global, arguments).await,
         Verb::Completions { shell } => {

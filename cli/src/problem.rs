@@ -118,9 +118,10 @@ impl From<ClientError> for Problem {
             ClientError::Misfit { .. } | ClientError::Name { .. } => Self::of(Exit::Usage, &error),
             ClientError::Unavailable { .. } => Self::of(Exit::TimedOut, &error).hint("`everstep doctor` looks for what is wrong"),
             ClientError::Deployment(DeploymentError::Missing { .. }) => Self::of(Exit::NotFound, &error),
-            ClientError::Invalid(_) => Self::of(Exit::Usage, &error),
+            ClientError::Invalid(_) | ClientError::BadStart { .. } | ClientError::BadLimit { .. } => Self::of(Exit::Usage, &error),
             ClientError::Session { .. }
             | ClientError::Trigger(_)
+            | ClientError::Limits(_)
             | ClientError::Create(_)
             | ClientError::Read(_)
             | ClientError::List(_)

@@ -1,10 +1,12 @@
 //! `everstep run`: starts a run.
 
+mod each;
+
 use std::io::Read;
 use std::process::ExitCode;
 
 use everstep::journal::RunOutcome;
-use everstep::{RunId, RunStatus};
+use everstep::{RunId, RunStatus, StartRun};
 use serde_json::{Value, json};
 
 use crate::arguments::{Global, Run};
@@ -15,24 +17,16 @@ use crate::problem::{Exit, Problem};
 
 /// Starts the run, and with `--follow` tells how it goes.
 pub(crate) async fn run(global: &Global, arguments: Run) -> Result<ExitCode, Problem> {
-    let input = json_input(&arguments.input, "input")?;
+    let text = read_text(&arguments.input)?;
+    if arguments.each {
+        return each::run(global, &arguments, &text).await;
+    }
+    let input = json_of(&text, "input")?;
     let connection = open(global).await?;
     if arguments.dry_run {
         return dry_run(global, &connection, &arguments, &input);
     }
-    let mut start = connection
-        .client
-        .start_named(arguments.workflow.as_str(), arguments.version, &input);
-    if let Some(key) = &arguments.key {
-        start = start.key(key.clone());
-    }
-    if let Some(session) = &arguments.session {
-        start = start.session(session.clone());
-    }
-    for (name, value) in &arguments.tags {
-        start = start.tag(name.clone(), value.clone());
-    }
-    let started = start.await?;
+    let started = start(&connection, &arguments, &input, arguments.key.as_deref()).await?;
     let (run, durability) = (started.id().clone(), started.durability());
     let to = if global.json {
         output::json(&json!({ "run": run, "durability": durability }))?;
@@ -53,6 +47,34 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> Result<ExitCode, Pro
     finish(global, &connection, &last, outcome).await
 }
 
+/// A start with all that the arguments say of it.
+fn start(connection: &Connection, arguments: &Run, input: &Value, key: Option<&str>) -> StartRun<Value> {
+    let (workflow, terms) = (arguments.workflow.as_str(), &arguments.terms);
+    let mut start = connection.client.start_named(workflow, arguments.version, input);
+    if let Some(key) = key {
+        start = start.key(key);
+    }
+    if let Some(session) = &arguments.session {
+        start = start.session(session);
+    }
+    for (name, value) in &arguments.tags {
+        start = start.tag(name, value);
+    }
+    if let Some(delay) = terms.delay {
+        start = start.delay(delay);
+    }
+    if let Some(deadline) = terms.deadline {
+        start = start.deadline(deadline);
+    }
+    if let Some(key) = &terms.limit_key {
+        start = start.limit_key(key);
+    }
+    if let Some(traceparent) = &terms.traceparent {
+        start = start.traceparent(traceparent);
+    }
+    start.priority(terms.priority)
+}
+
 /// The text given, or what `-` stands for.
 pub(crate) fn read_text(text: &str) -> Result<String, Problem> {
     if text != "-" {
@@ -65,13 +87,16 @@ pub(crate) fn read_text(text: &str) -> Result<String, Problem> {
 
 /// The JSON of an argument called `--what`, or of standard input.
 pub(crate) fn json_input(text: &str, what: &str) -> Result<Value, Problem> {
-    let text = read_text(text)?;
+    json_of(&read_text(text)?, what)
+}
+
+fn json_of(text: &str, what: &str) -> Result<Value, Problem> {
     if text.trim().is_empty() {
         return Err(
             Problem::new(Exit::Usage, format_args!("the {what} is empty")).hint(format_args!("without --{what} it is null"))
         );
     }
-    serde_json::from_str(&text).map_err(|error| {
+    serde_json::from_str(text).map_err(|error| {
         Problem::new(Exit::Usage, format_args!("the {what} is not JSON: {error}"))
             .hint(format_args!(r#"a text needs its own quotes: --{what} '"order-1"'"#))
     })

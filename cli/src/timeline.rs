@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everstep::journal::{AttemptError, Entry, EntryKey, InboundKind, JournalEntry, LocalKind, RunOutcome, StepResult};
+use everstep::journal::{AttemptError, Entry, EntryKey, InboundKind, JournalEntry, LocalKind, RunOutcome, RunTimer, StepResult};
 use everstep::{Client, ClientError, Failure, RunId};
 use everstep_common::question::Reply;
 use jiff::Timestamp;
@@ -130,6 +130,7 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
         (EntryKey::Begun(_, _, delivery), _) if *delivery > 1 => format!("delivery {delivery}: an earlier one went silent"),
         (_, Entry::Begun(begun)) if begun.fence => "never begins: its time was up".to_owned(),
         (_, Entry::Begun(_)) => "begun".to_owned(),
+        (EntryKey::Timer(key), Entry::Timer(_)) if let Some(timer) = RunTimer::of(key) => own_timer(timer).to_owned(),
         (_, Entry::Timer(fired)) => format!("due {}", fired.due.strftime("%H:%M:%S%.3fZ")),
         (_, Entry::In(inbound)) => {
             let reason = inbound.reason.as_deref().map(|reason| format!(": {}", shortened(reason)));
@@ -159,6 +160,16 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
             _ => format!("completed: {value}"),
         },
         _ => "purged".to_owned(),
+    }
+}
+
+fn own_timer(timer: RunTimer) -> &'static str {
+    match timer {
+        RunTimer::Begin => "the run begins",
+        RunTimer::Wait => "its workflow has a limit: it waits for a place",
+        RunTimer::Place => "the run has a place under the limit of its workflow",
+        RunTimer::Deadline => "its deadline has passed: it is asked to come to an end",
+        RunTimer::Kill => "it did not come to an end in time: it is ended as it stands",
     }
 }
 

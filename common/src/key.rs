@@ -30,6 +30,18 @@ impl StepKey {
         Self("".into())
     }
 
+    /// A key of the engine's own. No path gives it: what follows `=` in an escaped one are two upper-case hex digits.
+    pub(crate) fn own(name: &'static str) -> Self {
+        debug_assert!(name.bytes().all(|byte| byte.is_ascii_lowercase()), "{name} is one plain word");
+        Self(format!("={name}").into())
+    }
+
+    /// Whether it is of the engine's own, and no workflow asks for it.
+    pub fn is_own(&self) -> bool {
+        let mut bytes = self.0.bytes();
+        bytes.next() == Some(b'=') && bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
+    }
+
     /// The key that a subject token names.
     pub fn from_token(token: &str) -> Result<Self, InvalidToken> {
         if is_token(token) {

@@ -39,6 +39,7 @@
 pub mod digest;
 pub mod event;
 pub mod failure;
+pub mod flow;
 pub mod ids;
 pub mod journal;
 pub mod key;

@@ -1,5 +1,7 @@
 //! Every bound of the wire and the journal, with its unit and why it is that number.
 
+use std::time::Duration;
+
 /// A value up to this many bytes stands in the entry or task itself; a larger one goes to the payload stream and is named by
 /// its digest. A journal of small entries is read back in one request.
 pub const PAYLOAD_INLINE_BYTES_MAX: usize = 256 * 1024;
@@ -105,6 +107,21 @@ pub const SESSION_MARK_BYTES_MAX: usize = 1024;
 
 /// Writes of one value whose result no journal holds yet: with the largest value their marks fit into one message.
 pub const SESSION_MARKS_MAX: usize = 512;
+
+/// How long after its start a run may begin at the latest, and how long it may be given: more is a mistake in the unit.
+pub const RUN_TERM_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// How long a run whose deadline has passed has to clean up before it is ended as it stands.
+pub const RUN_GRACE: Duration = Duration::from_secs(60);
+
+/// Runs that are started by one call: their creates go as one atomic batch of each partition.
+pub const START_MANY_MAX: usize = 1_000;
+
+/// Places that one limit can give at a time: its record names each, and is one message.
+pub const LIMIT_SLOTS_MAX: u32 = 1_000;
+
+/// One place in so many goes to whoever has waited longest, whatever its priority.
+pub const LIMIT_AGED_ONE_IN: u64 = 10;
 
 /// Partitions of one deployment; the partition is the first part of each run id.
 pub const PARTITIONS_MAX: u32 = 1_024;

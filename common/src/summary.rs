@@ -92,6 +92,8 @@ impl fmt::Display for WaitedFor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
+    /// It was started and has not begun: its time is yet to come.
+    Scheduled,
     /// It is being driven, or waits.
     Running,
     /// It stands still until someone acts.
@@ -118,6 +120,7 @@ impl RunStatus {
 impl fmt::Display for RunStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Scheduled => "scheduled",
             Self::Running => "running",
             Self::Parked => "parked",
             Self::Completed => "completed",

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::InputDigest;
+use crate::flow::Flow;
 use crate::ids::{FunctionName, QueueName, RunId};
 use crate::key::StepKey;
 use crate::payload::Payload;
@@ -71,6 +72,9 @@ pub struct StepOptions {
     pub max_crashes: u32,
     /// Whether the function may begin only once.
     pub at_most_once: bool,
+    /// How many of it may run at a time, how fast, and in which order.
+    #[serde(default)]
+    pub flow: Flow,
 }
 
 impl Default for StepOptions {
@@ -85,6 +89,7 @@ impl Default for StepOptions {
             heartbeat_timeout: None,
             max_crashes: 5,
             at_most_once: false,
+            flow: Flow::default(),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::key::StepKey;
+
 /// The answer to a question on [`crate::subject::Names::view`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,4 +32,21 @@ pub struct RunView {
     /// What the workflow keeps in its state, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub state: BTreeMap<String, Bytes>,
+    /// What of it waits for a place under a limit; at most [`GATE_WAITS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at_gates: Vec<GateWait>,
+}
+
+/// So many waits at gates are told of a run.
+pub const GATE_WAITS_MAX: usize = 20;
+
+/// A step that waits for its place under a limit, and is published when it has one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateWait {
+    /// The step.
+    pub step: StepKey,
+    /// The limit, as operators name it: `function.sync`, `queue.gpu`.
+    pub limit: String,
+    /// Why it waits, for people to read.
+    pub why: String,
 }

@@ -14,5 +14,6 @@ pub mod payment;
 pub mod report;
 pub mod stateful;
 pub mod table;
+pub mod throttled;
 pub mod trip;
 pub mod welcome;

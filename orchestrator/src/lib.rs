@@ -5,6 +5,7 @@
 //!
 //! Where to go next: [`service`](Orchestrator) starts and stops everything, `ownership` holds the leases, `partition` is one partition's actor.
 
+mod limits;
 mod metrics;
 mod ownership;
 mod partition;

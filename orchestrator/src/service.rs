@@ -19,6 +19,7 @@ use futures::channel::{mpsc, oneshot};
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, StreamExt};
 
+use crate::limits::Limits;
 use crate::metrics::metrics;
 use crate::ownership::{self, Change, Code, Omens, Ownership, Released, Tenure};
 use crate::partition::{self, Starting, unless_stopped};
@@ -31,6 +32,9 @@ const PARTITION_STACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// How often polls are looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
+
+/// How often a connection to follow limits is tried for.
+const CONNECT_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long partitions have to stop once the leases are given up: without the server they cannot write their last cursor.
 const STOP_MAX: Duration = Duration::from_secs(1);
@@ -99,6 +103,7 @@ pub struct Orchestrator {
     deployment: Deployment,
     connect: Connect,
     options: Options,
+    limits: Limits,
 }
 
 /// A partition's thread.
@@ -121,6 +126,7 @@ impl Orchestrator {
             deployment,
             connect,
             options,
+            limits: Limits::default(),
         }
     }
 
@@ -140,6 +146,7 @@ impl Orchestrator {
         };
         let (mut changes, leases, leases_done) = started;
         let triggers = self.start_triggers()?;
+        let _following = AbortOnDrop(tokio::spawn(self.follow_limits()));
         let mut driven: BTreeMap<PartitionId, Driven> = BTreeMap::new();
         let mut leases_done = leases_done.fuse();
         let mut leaving = false;
@@ -165,6 +172,26 @@ impl Orchestrator {
         // One that has not stopped by then ends with the process, as in a crash.
         drop(tokio::time::timeout(STOP_MAX, join_all(driven.into_values().map(stop))).await);
         if leaving { Ok(()) } else { Err(Error::LeasesEnded) }
+    }
+
+    /// On a connection of its own, so that neither leases nor partitions wait for what it brings.
+    fn follow_limits(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (connect, deployment, limits) = (self.connect.clone(), self.deployment.clone(), self.limits.clone());
+        let name = format!("{}-limits", self.options.process);
+        async move {
+            let mut pauses = tokio::time::interval(CONNECT_AGAIN);
+            loop {
+                pauses.tick().await;
+                match connect(name.clone()).await {
+                    Ok((broker, clock)) => {
+                        // It only reads: there is nothing to group.
+                        let (store, _) = Store::new(broker, clock, deployment);
+                        return limits.follow(store).await;
+                    }
+                    Err(reason) => tracing::warn!(reason, "no connection to follow limits; trying again"),
+                }
+            }
+        }
     }
 
     async fn start_leases(&self) -> Result<(mpsc::UnboundedReceiver<Change>, ownership::Handle, oneshot::Receiver<()>), Error> {
@@ -257,11 +284,12 @@ impl Orchestrator {
         let (stop, stopped) = mpsc::unbounded();
         let (done, is_done) = oneshot::channel::<()>();
         let (polled, polled_by_thread) = Polled::pair();
-        let (connect, deployment, options, workflows) = (
+        let (connect, deployment, options, workflows, limits) = (
             self.connect.clone(),
             self.deployment.clone(),
             self.options.clone(),
             self.workflows.clone(),
+            self.limits.clone(),
         );
         let closures = tokio::runtime::Handle::current();
         let speaks = tenure.clone();
@@ -280,6 +308,7 @@ impl Orchestrator {
                     process: options.process.clone(),
                     store,
                     workflows,
+                    limits,
                     runtime: closures,
                     polled: polled_by_thread,
                     trace: options.trace,
@@ -314,6 +343,15 @@ pub(crate) fn tell_triggers(change: &Change, triggers: &triggers::Handle) {
     match change {
         Change::Acquired { partition, .. } => triggers.drives(*partition, true),
         Change::Lost { partition } | Change::Release { partition, .. } => triggers.drives(*partition, false),
+    }
+}
+
+/// Ends a task with whoever began it.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -24,6 +24,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use crate::limits::Limits;
 use crate::ownership::{self, Change, Code, Omens, Ownership, Released, Tenure};
 use crate::partition::{Partition, StartError, Starting, unless_stopped};
 use crate::service::{Connected, Options, tell_triggers};
@@ -47,6 +48,8 @@ pub struct SimulatedOrchestrator {
     ownership: JoinHandle<()>,
     triggers: triggers::Handle,
     triggering: JoinHandle<()>,
+    limits: Limits,
+    following: JoinHandle<()>,
     /// Partitions being driven, and those that are still stopping.
     driven: Vec<Driven>,
     /// What the leases' loop has said since the last turn.
@@ -81,6 +84,8 @@ impl SimulatedOrchestrator {
         let (store, driver) = Store::new(broker, clock, deployment.clone());
         drop(runtime.spawn(driver));
         let code = Code::of(&workflows);
+        let limits = Limits::default();
+        let following = runtime.spawn(limits.clone().follow(store.clone()));
         let (ownership, changes, leases) = Ownership::new(store, options.process.clone(), code, options.leases.clone());
         let ownership = runtime.spawn(ownership.run());
         let (broker, clock) = connect(&format!("{}-triggers", options.process));
@@ -99,6 +104,8 @@ impl SimulatedOrchestrator {
             ownership,
             triggers,
             triggering,
+            limits,
+            following,
             driven: Vec::new(),
             told: Vec::new(),
         }
@@ -207,6 +214,7 @@ impl SimulatedOrchestrator {
             trace: self.options.trace,
             store,
             workflows: self.workflows.clone(),
+            limits: self.limits.clone(),
             runtime: self.runtime.clone(),
             polled,
         };
@@ -267,6 +275,7 @@ impl Drop for SimulatedOrchestrator {
     fn drop(&mut self) {
         self.ownership.abort();
         self.triggering.abort();
+        self.following.abort();
     }
 }
 

@@ -31,19 +31,21 @@ mod waits;
 mod workflow;
 
 pub use everstep_common::failure::{Failure, FailureKind};
+pub use everstep_common::flow::{Limit, LimitName, Rate, RunFlow, WhenBusy};
 pub use everstep_common::ids::{Prefix, QueueName, RunId, WorkflowName};
 pub use everstep_common::journal;
 pub use everstep_common::question::{self, PayloadHash};
 pub use everstep_common::retry::{Growth, RetryPolicy};
 pub use everstep_common::summary::{RunStatus, RunSummary, WaitSummary, WaitedFor};
 pub use everstep_common::topology::Durability;
+pub use everstep_common::view::GateWait;
 pub use everstep_nats::ConnectOptions;
 pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
 pub use client::{
-    ChildRun, Client, ClientError, ListFilter, ListedRun, Listener, OpenQuestion, PublishEvent, Respondent, RunError, RunHandle,
-    ScheduleEntry, SessionEntry, StartRun, UpdateError, UpdateRun,
+    ChildRun, Client, ClientError, Inside, LimitEntry, ListFilter, ListedRun, Listener, OpenQuestion, PublishEvent, Respondent,
+    RunError, RunHandle, ScheduleEntry, SessionEntry, StartRun, UpdateError, UpdateRun,
 };
 pub use combine::{
     BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
@@ -74,6 +76,10 @@ mod guide {
     mod parallel {}
     #[doc = include_str!("../../docs/guide/batch.md")]
     mod batch {}
+    #[doc = include_str!("../../docs/guide/flow-control.md")]
+    mod flow_control {}
+    #[doc = include_str!("../../docs/guide/starting.md")]
+    mod starting {}
     #[doc = include_str!("../../docs/guide/state.md")]
     mod state {}
     #[doc = include_str!("../../docs/guide/triggers.md")]

@@ -48,6 +48,7 @@ where
         version: W::Workflow::VERSION,
         factory: Arc::new(factory),
         triggers: W::Workflow::triggers(),
+        flow: W::Workflow::flow(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use everstep_common::flow::RunFlow;
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,6 +42,11 @@ pub trait Workflow: 'static {
     /// What starts runs of it by itself: what stands in `on(…)`.
     fn triggers() -> Vec<Trigger> {
         Vec::new()
+    }
+
+    /// How many of its runs may be at work: what `limit(…)` and `singleton` say.
+    fn flow() -> RunFlow {
+        RunFlow::default()
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use everstep_common::flow::Rate;
 use everstep_common::ids::FunctionName;
 use futures::future::BoxFuture;
 
@@ -27,6 +28,7 @@ pub struct DuplicateFunction {
 #[derive(Clone, Default)]
 pub struct Functions {
     handlers: BTreeMap<FunctionName, Handler>,
+    rates: BTreeMap<FunctionName, Rate>,
 }
 
 impl Functions {
@@ -46,6 +48,16 @@ impl Functions {
                 name: occupied.key().clone(),
             }),
         }
+    }
+
+    /// A worker begins the function no faster than that, whatever other workers do.
+    pub fn pace(&mut self, name: FunctionName, rate: Rate) {
+        self.rates.insert(name, rate);
+    }
+
+    /// The functions that have a pace.
+    pub(crate) fn rates(&self) -> impl Iterator<Item = (&FunctionName, Rate)> {
+        self.rates.iter().map(|(name, rate)| (name, *rate))
     }
 
     /// What runs the function of that name.

@@ -25,6 +25,7 @@ mod holding;
 mod intake;
 mod live;
 mod options;
+mod pace;
 mod perform;
 mod pull;
 mod record;

@@ -88,7 +88,12 @@ async fn prepare(shared: &Shared, execution: &Execution) -> Result<Bytes, Outcom
 
 async fn look_first(shared: &Shared, execution: &Execution) -> Result<Bytes, Outcome> {
     let task = &execution.task;
-    if task.attempt > 1 || execution.delivery > 1 || task.check {
+    let pace = shared.paces.of(&task.function);
+    if let Some(pace) = pace {
+        pace.turn().await;
+    }
+    // While it waited for its turn the step may have come to its end.
+    if task.attempt > 1 || execution.delivery > 1 || task.check || pace.is_some() {
         match record::standing(shared, execution).await {
             Standing::Open => {}
             Standing::Over => return Err(Outcome::Over),

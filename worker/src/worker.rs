@@ -18,6 +18,7 @@ use crate::execution::{Execution, Stage};
 use crate::functions::Functions;
 use crate::held::{Alarm, Held};
 use crate::options::{CANCEL_GRACE, FLUSH_WAIT, Options, SLOTS_MAX};
+use crate::pace::Paces;
 use crate::resources::Resources;
 use crate::telemetry::{Labels, Metrics};
 use crate::{beat, control, pull};
@@ -45,6 +46,7 @@ pub struct Worker {
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) functions: Functions,
+    pub(crate) paces: Paces,
     pub(crate) resources: Arc<Resources>,
     pub(crate) options: Options,
     /// Where executions run, beside the connection; functions run where [`Options::runtime`] says.
@@ -187,8 +189,10 @@ impl Worker {
         }
         let metrics = Metrics::new();
         options.queues.iter().for_each(|queue| metrics.show(&Labels::new(queue)));
+        let paces = Paces::new(functions.rates(), store.clock());
         Ok(Arc::new(Shared {
             store,
+            paces,
             functions,
             resources,
             runtime: Handle::current(),

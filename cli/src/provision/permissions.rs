@@ -107,7 +107,7 @@ fn worker(words: &Words, queues: &[QueueName]) -> Value {
     publish.extend(plain(&READING));
     permissions(
         publish,
-        words.no_journals(&["leases", "runs", "sessions", "triggers"]),
+        words.no_journals(&["leases", "limits", "runs", "sessions", "triggers"]),
         subscribe,
     )
 }
@@ -130,7 +130,11 @@ fn client(words: &Words) -> Value {
     subscribe.extend(words.subjects(&["done.>", "live.>"]));
     subscribe.extend(plain(&["$KV.*.*.>"]));
     subscribe.push(format!("$KV.{}runs.*", words.bucket));
-    permissions(publish, words.no_journals(&["leases", "runs", "sessions"]), subscribe)
+    permissions(
+        publish,
+        words.no_journals(&["leases", "limits", "runs", "sessions"]),
+        subscribe,
+    )
 }
 
 /// Reading streams, for everyone.

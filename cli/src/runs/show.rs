@@ -1,10 +1,9 @@
 //! `everstep runs show`: where a run stands, why, and its timeline.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use everstep::journal::{Parent, Start};
-use everstep::{OpenQuestion, RunId, RunStatus, RunSummary, WaitedFor};
+use everstep::{Inside, OpenQuestion, RunId, RunStatus, RunSummary, WaitedFor};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -38,9 +37,6 @@ struct Shown {
     /// What its owner tells of it; nothing if it is over, stands still, or nobody answers.
     inside: Option<Inside>,
 }
-
-/// The published view, if there is one, and the state.
-type Inside = (Option<Value>, BTreeMap<String, Value>);
 
 /// Shows one run.
 pub(crate) async fn show(global: &Global, arguments: Which) -> Result<ExitCode, Problem> {
@@ -100,9 +96,11 @@ impl Shown {
             "summary": self.summary,
             "start_key": self.start.as_ref().and_then(|start| start.start_key.as_ref()),
             "traceparent": self.start.as_ref().and_then(|start| start.traceparent.as_ref()),
+            "terms": self.start.as_ref().map(|start| &start.terms),
             "session": self.start.as_ref().and_then(|start| start.session.as_ref()),
-            "view": self.inside.as_ref().and_then(|(view, _)| view.as_ref()),
-            "state": self.inside.as_ref().map(|(_, state)| state),
+            "view": self.inside.as_ref().and_then(|inside| inside.view.as_ref()),
+            "state": self.inside.as_ref().map(|inside| &inside.state),
+            "at_gates": self.inside.as_ref().map(|inside| &inside.at_gates),
             "parent": self.start.as_ref().and_then(|start| start.parent.as_ref()).map(parent_json),
             "continues": self.start.as_ref().and_then(|start| start.continues.as_ref()),
             "goes_on_in": self.goes_on_in,
@@ -138,12 +136,16 @@ impl Shown {
         for (name, value) in &summary.tags {
             field("tag", &shortened(&format!("{name}={value}")))?;
         }
-        if let Some((view, state)) = &self.inside {
+        if let Some(Inside { view, state, at_gates }) = &self.inside {
             if let Some(view) = view {
                 field("view", &shortened(&view.to_string()))?;
             }
             for (name, value) in state {
                 field("state", &shortened(&format!("{name}={value}")))?;
+            }
+            for wait in at_gates {
+                let place = format!("step {}, a place under {}: {}", wait.step, wait.limit, wait.why);
+                field("waits for", &shortened(&place))?;
             }
         }
         for wait in &self.waits {
@@ -231,7 +233,9 @@ impl Shown {
                     self.run
                 );
             }
-            RunStatus::Running if self.waits.is_empty() && self.summary.waits.is_empty() => {
+            RunStatus::Running
+                if self.waits.iter().all(|wait| matches!(wait, Wait::Deadline { .. })) && self.summary.waits.is_empty() =>
+            {
                 eprintln!("hint: nothing is scheduled or queued for it; does an orchestrator of its application run?");
             }
             _ => {}
@@ -277,6 +281,7 @@ fn wait_text(wait: &Wait) -> String {
     let at = |due: &Option<Timestamp>| due.map_or_else(|| "a time unknown".to_owned(), moment);
     match wait {
         Wait::Sleep { key, due } => format!("sleep {key}, until {}", at(due)),
+        Wait::Deadline { due } => format!("its deadline, at {}", at(due)),
         Wait::Child(child) => format!("child {}, run {}, which is {}", child.key, child.run, child.standing()),
         Wait::Retry { step, due } => format!("step {step}, attempted again at {}", at(due)),
         Wait::Task {

@@ -4,7 +4,7 @@
 
 use everstep::RunId;
 use everstep_common::ids::QueueName;
-use everstep_common::journal::{EntryKey, JournalEntry};
+use everstep_common::journal::{EntryKey, JournalEntry, RunTimer};
 use everstep_common::key::StepKey;
 use everstep_common::ports::{Broker, GetLast, Message, ReadError};
 use everstep_common::wire;
@@ -24,6 +24,11 @@ pub(crate) enum Wait {
         /// Its key.
         key: String,
         /// When it is over.
+        due: Option<Timestamp>,
+    },
+    /// Its own end, by the deadline that it was started with.
+    Deadline {
+        /// When its time is up.
         due: Option<Timestamp>,
     },
     /// The end of a child.
@@ -86,9 +91,14 @@ fn is_deadline(key: &str, journal: &[JournalEntry]) -> bool {
 
 fn of_schedule(message: &Message) -> Option<Wait> {
     let mut from_the_end = message.subject.rsplit('.');
-    let key = StepKey::from_token(from_the_end.next()?).ok()?.to_string();
+    let key = StepKey::from_token(from_the_end.next()?).ok()?;
+    let timer = RunTimer::of(&key);
+    let key = key.to_string();
     let due = wire::decode::<Scheduled>(&message.payload).ok().map(|body| body.due);
     match from_the_end.next()? {
+        // The run's summary says so already.
+        "sleep" if matches!(timer, Some(RunTimer::Begin | RunTimer::Wait | RunTimer::Place)) => None,
+        "sleep" if timer.is_some() => Some(Wait::Deadline { due }),
         "sleep" => Some(Wait::Sleep { key, due }),
         "retry" => Some(Wait::Retry { step: key, due }),
         _ => None,

@@ -116,6 +116,7 @@ async fn a_client_starts_runs_and_speaks_to_them_and_never_says_how_a_step_went(
         "$KV.runs.r.start".to_owned(),
         "$KV.leases.r.in.x".to_owned(),
         "$KV.sessions.r.start".to_owned(),
+        "$KV.limits.set.start".to_owned(),
         "task.default.f.r.charge.1".to_owned(),
         "live.r.charge".to_owned(),
         "$JS.API.CONSUMER.MSG.NEXT.TASKS_default.workers_1".to_owned(),

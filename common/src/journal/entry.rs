@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{EntryKey, EntryKind};
+use super::{EntryKey, EntryKind, StartTerms};
 use crate::digest::InputDigest;
 use crate::failure::Failure;
 use crate::ids::{FunctionName, ProcessId, RunId, WorkflowName};
@@ -68,6 +68,9 @@ pub struct Start {
     /// W3C trace context of the starter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// When it begins, by when it must be over, and what goes first.
+    #[serde(default, skip_serializing_if = "StartTerms::is_usual")]
+    pub terms: StartTerms,
     /// The run that goes on in this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<Continued>,

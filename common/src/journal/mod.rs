@@ -5,6 +5,7 @@
 
 mod entry;
 mod key;
+mod terms;
 
 use jiff::Timestamp;
 
@@ -15,6 +16,7 @@ pub use entry::{
     Parent, RunOutcome, Start, StepOutcome, StepResult,
 };
 pub use key::{EntryKey, EntryKind, InboundId, InvalidEntryKey};
+pub use terms::{BadTerms, RunTimer, StartTerms};
 
 /// One stored entry.
 #[derive(Clone, Debug, PartialEq)]

@@ -25,6 +25,8 @@ pub const TRIGGERS: &str = "triggers";
 
 /// How long an event is kept: for triggers that are late, for whoever looks back, and for emitting it once.
 pub const EVENT_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The bucket of limits: what operators set, and who uses them.
+pub const LIMITS: &str = "limits";
 
 /// The key of the deployment record in [`LEASES`].
 pub const DEPLOYMENT_KEY: &str = "deployment";
@@ -166,6 +168,7 @@ impl Deployment {
         let mut streams = vec![
             self.bucket(&names, LEASES, "leases, cursors, the deployment record"),
             self.bucket(&names, RUNS, "run summaries"),
+            self.bucket(&names, LIMITS, "limits, as operators set them, and who uses them"),
             self.bucket(&names, SESSIONS, "values shared by the runs of a session"),
             self.bucket(&names, TRIGGERS, "what workflows listen to, and where schedules stand"),
             self.event_stream(&names),

@@ -27,7 +27,7 @@ use futures::future::BoxFuture;
 
 pub use create::{Create, CreateError, Created};
 pub use deployment::{
-    ACK_WAIT, ACK_WAIT_MIN, DEPLOYMENT_KEY, Deployment, DeploymentError, EVENT_AGE_MAX, LEASES, RUNS, SESSIONS,
+    ACK_WAIT, ACK_WAIT_MIN, DEPLOYMENT_KEY, Deployment, DeploymentError, EVENT_AGE_MAX, LEASES, LIMITS, RUNS, SESSIONS,
     TASK_STREAM_BYTES_MAX, TRIGGERS,
 };
 pub use payload::PayloadError;

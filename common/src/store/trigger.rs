@@ -174,6 +174,7 @@ impl Store {
             traceparent: new.traceparent.clone(),
             continues: None,
             listens_from: new.event,
+            terms: Default::default(),
         };
         match self.create(&run, EntryKey::Start, &Entry::Start(start)).await {
             Ok(Created::Ours { .. }) => Ok((run, true)),

@@ -102,6 +102,7 @@ fn definition(code: impl Fn(Context) -> LocalBoxFuture<'static, Returned> + Send
         version: 1,
         factory: Arc::new(move |ctx, _| code(ctx)),
         triggers: Vec::new(),
+        flow: Default::default(),
     }
 }
 
@@ -197,6 +198,7 @@ fn started(definition: &Definition) -> Run {
         parent: None,
         tags: Default::default(),
         traceparent: None,
+        terms: Default::default(),
         continues: None,
         listens_from: None,
     };

@@ -61,6 +61,7 @@ impl Board {
             sequence,
             view: self.view.clone(),
             state: self.values.clone(),
+            at_gates: Vec::new(),
         }
     }
 }

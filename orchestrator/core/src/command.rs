@@ -32,6 +32,7 @@ pub enum Decision {
 }
 
 /// Something to be done for a run.
+#[expect(clippy::large_enum_variant, reason = "most commands are dispatches, the largest of them")]
 pub enum Command {
     /// Publish the task of one attempt.
     Dispatch {

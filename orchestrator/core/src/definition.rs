@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use everstep_common::failure::Failure;
+use everstep_common::flow::RunFlow;
 use everstep_common::ids::{RunId, WorkflowName};
 use everstep_common::trigger::Trigger;
 use futures::future::LocalBoxFuture;
@@ -25,6 +26,8 @@ pub struct Definition {
     pub factory: Factory,
     /// What starts runs of it by itself.
     pub triggers: Vec<Trigger>,
+    /// How many of its runs may be at work. The core knows nothing of it: who drives runs does.
+    pub flow: RunFlow,
 }
 
 impl fmt::Debug for Definition {

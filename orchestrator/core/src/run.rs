@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!   new ──start──▶ Running ──future returns──▶ Returned ──`end`──▶ Ended
-//!                     └──panic, livelock, mismatch──▶ Parked
+//!     └─▶ Scheduled ─▲ └──panic, livelock, mismatch──▶ Parked
 //! ```
 //!
 //! Between two calls of [`Run::apply`] the future is quiescent, and exactly one entry lies between two such moments.
+
+mod lifespan;
 
 use std::fmt;
 use std::rc::Rc;
@@ -15,7 +17,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, RunId, WorkflowName};
-use everstep_common::journal::{Inbound, InboundKind, JournalEntry, LocalKind, Start};
+use everstep_common::journal::{Inbound, InboundKind, JournalEntry, LocalKind, RunTimer};
 use everstep_common::key::StepKey;
 use everstep_common::limits::PAYLOAD_BYTES_MAX;
 use everstep_common::payload::TooLarge;
@@ -24,14 +26,15 @@ use everstep_common::view::RunView;
 use futures::future::LocalBoxFuture;
 use jiff::Timestamp;
 
+use self::lifespan::{Lifespan, Word};
 use crate::aftermath::Aftermath;
-use crate::event;
+use crate::event::{self, Record};
 use crate::guard::guarded;
 use crate::parked::{Parked, TooMany};
 use crate::root::Root;
 use crate::shared::Shared;
 use crate::state::{DomainId, State};
-use crate::waits::{Address, Letter, LetterSort, Wait};
+use crate::waits::Wait;
 use crate::{Command, Context, Decision, Definition, Event, EventBody, Limits, RunEnd, WorkflowFailure};
 
 /// What is said of a run that returns that it is cancelled, and is not.
@@ -53,13 +56,19 @@ pub struct Run {
     stage: Stage,
     /// Why it was asked to cancel, once it was.
     cancelled: Option<String>,
+    /// When it begins, and by when it must be over.
+    lifespan: Lifespan,
     applied: u64,
     entries: usize,
+    /// From when on events count, once it is created.
+    listens_from: Timestamp,
 }
 
 enum Stage {
     /// Its start is not applied.
     New,
+    /// It begins later, with this input.
+    Scheduled(Bytes),
     Running(WorkflowFuture),
     /// Its code is done; `told` once the shell has the end.
     Returned {
@@ -176,8 +185,10 @@ impl Run {
             root,
             stage: Stage::New,
             cancelled: None,
+            lifespan: Lifespan::default(),
             applied: 0,
             entries: 0,
+            listens_from: Timestamp::MIN,
         }
     }
 
@@ -221,7 +232,7 @@ impl Run {
             return Decision::Parked(obstacle);
         }
         let mut commands = match self.stage {
-            // Nothing that the workflow still wanted is done.
+            Stage::Scheduled(_) => self.lifespan.command().into_iter().collect(),
             _ if self.is_terminated() => Vec::new(),
             Stage::Running(_) | Stage::Returned { told: false, .. } => self.shared.change(State::commands),
             _ => Vec::new(),
@@ -230,6 +241,9 @@ impl Run {
         let has_to_answer = !self.is_terminated() && self.shared.with(State::has_unrecorded_replies);
         if has_to_answer || self.shared.with(State::is_holding) {
             return Decision::Go(commands);
+        }
+        if let Stage::Running(_) = self.stage {
+            commands.extend(self.lifespan.command());
         }
         if let Stage::Returned {
             outcome,
@@ -367,17 +381,17 @@ impl Run {
         match (event.body, &self.stage) {
             (_, Stage::Ended) => None,
             (EventBody::End, _) => self.end(),
-            (EventBody::Start(start, input), Stage::New) => self.begin(start, input),
+            (EventBody::Start(start, input), Stage::New) => self.create(start, input),
             (EventBody::Start(..), _) | (_, Stage::New) => None,
-            (EventBody::About(key, record), _) => Some(self.shared.change(|state| state.record(key, record))),
-            (EventBody::In(inbound), _) => self.inbound(inbound),
-            (EventBody::Signal(name, value), _) => {
-                let letter = Letter { value, update: None };
-                let address = Address::new(LetterSort::Signal, name);
-                Some(self.shared.change(|state| state.deliver(&address, letter)))
+            (EventBody::About(key, Record::Timer), _) if key.is_own() => RunTimer::of(&key).and_then(|timer| self.struck(timer)),
+            (EventBody::About(key, record), _) => {
+                self.touch();
+                Some(self.shared.change(|state| state.record(key, record)))
             }
-            (EventBody::Update { key, name, input }, _) => Some(self.shared.change(|state| state.update(key, name, input))),
-            (EventBody::Event(what, place, value), _) => Some(self.shared.change(|state| state.hear(*what, place, value))),
+            (EventBody::In(inbound), _) => self.inbound(inbound),
+            (EventBody::Signal(name, value), _) => Some(self.told(Word::Signal { name, value })),
+            (EventBody::Update { key, name, input }, _) => Some(self.told(Word::Update { key, name, input })),
+            (EventBody::Event(what, place, value), _) => Some(self.told(Word::Event { what, place, value })),
         }
     }
 
@@ -396,9 +410,9 @@ impl Run {
         }
     }
 
-    fn begin(&mut self, start: Box<Start>, input: Bytes) -> Option<Aftermath> {
-        self.shared.change(|state| state.begin(start.listens_from));
-        self.shared.start.set(start).expect("a run begins once");
+    fn begin(&mut self, input: Bytes) -> Option<Aftermath> {
+        let listens_from = self.listens_from;
+        self.shared.change(|state| state.begin(listens_from));
         let context = Context::new(self.shared.clone());
         match guarded(|| (self.definition.factory)(context, input)) {
             Ok(future) => {
@@ -416,6 +430,7 @@ impl Run {
         match inbound.kind {
             InboundKind::Cancel => {
                 self.cancelled.get_or_insert(inbound.reason.unwrap_or_default());
+                self.cancel_scheduled();
                 Some(self.shared.change(|state| state.cancel(DomainId::RUN)))
             }
             InboundKind::Terminate => {
@@ -486,37 +501,41 @@ impl Run {
                 TooLarge { bytes: value.len() }.to_string(),
             )),
             Ok(value) => RunEnd::Completed(value),
-            // Whoever asked for a cancel asked for that of the run that would follow, too.
-            Err(WorkflowFailure::Continued(input)) => match &self.cancelled {
-                Some(reason) => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone())),
-                None => RunEnd::Continued(input),
-            },
+            // Whoever asked it to end asked that of the run that would follow, too.
+            Err(WorkflowFailure::Continued(input)) => self.end_asked_for().unwrap_or(RunEnd::Continued(input)),
             Err(WorkflowFailure::Failed(failure)) => RunEnd::Failed(failure),
-            Err(WorkflowFailure::Cancelled) => match &self.cancelled {
-                Some(reason) => RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone())),
-                // Nobody asked the run to: it returned what a branch that it had cancelled itself brought.
-                None => RunEnd::Failed(Failure::new(FailureKind::Cancelled, CANCELLED_BY_ITSELF)),
-            },
+            // Otherwise nobody asked the run to: it returned what a branch that it had cancelled itself brought.
+            Err(WorkflowFailure::Cancelled) => self
+                .end_asked_for()
+                .unwrap_or_else(|| RunEnd::Failed(Failure::new(FailureKind::Cancelled, CANCELLED_BY_ITSELF))),
         }
     }
 
-    /// Whether it was ended from outside, and its workflow not asked.
+    /// How it ends if it ends because it was asked to: its time was up, or somebody cancelled it.
+    fn end_asked_for(&self) -> Option<RunEnd> {
+        let overdue = self.lifespan.overdue().cloned().map(RunEnd::Failed);
+        let cancelled = |reason: &String| RunEnd::Cancelled(Failure::new(FailureKind::Cancelled, reason.clone()));
+        overdue.or_else(|| self.cancelled.as_ref().map(cancelled))
+    }
+
+    /// Whether it was ended from outside, and its workflow not asked: nothing that it still wanted is done.
     fn is_terminated(&self) -> bool {
-        matches!(
+        let is_terminated = matches!(
             self.stage,
             Stage::Returned {
                 outcome: RunEnd::Terminated(_),
                 ..
             }
-        )
+        );
+        is_terminated || self.lifespan.is_cut()
     }
 
     /// Why nothing may be done for the run as it stands.
     fn obstacle(&self) -> Option<Parked> {
         match &self.stage {
-            Stage::New | Stage::Ended => return None,
-            Stage::Parked(parked) => return Some(parked.clone()),
+            Stage::New | Stage::Scheduled(_) | Stage::Ended => return None,
             _ if self.is_terminated() => return None,
+            Stage::Parked(parked) => return Some(parked.clone()),
             Stage::Running(_) | Stage::Returned { .. } => {}
         }
         if self.root.is_foreign() {

@@ -7,7 +7,7 @@ mod domains;
 mod done;
 mod kept;
 mod mailbox;
-mod markers;
+pub(crate) mod markers;
 mod signals;
 mod subscriptions;
 mod updates;
@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
 use std::task::Waker;
-use std::time::Duration;
 
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::RunId;
@@ -118,10 +117,13 @@ impl State {
         self.time
     }
 
-    /// The run begins: events count from then on, or from right behind the one that started it.
-    pub(crate) fn begin(&mut self, behind: Option<Timestamp>) {
-        let behind = behind.and_then(|event| event.checked_add(Duration::from_nanos(1)).ok());
-        self.listens_from = behind.unwrap_or(self.time);
+    /// The workflow begins; events count from then on.
+    pub(crate) fn begin(&mut self, listens_from: Timestamp) {
+        self.listens_from = listens_from;
+    }
+
+    pub(crate) fn known_until(&self) -> u64 {
+        self.known_until
     }
 
     pub(crate) fn is_replaying(&self) -> bool {

@@ -8,7 +8,7 @@ use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, RunId, WorkflowName};
 use everstep_common::journal::{
     Child, Continuation, Continued, Ended, Entry, EntryKey, Inbound, InboundId, InboundKind, JournalEntry, Parent, RunOutcome,
-    Start, StepOutcome, StepResult,
+    RunTimer, Start, StepOutcome, StepResult,
 };
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
@@ -16,6 +16,7 @@ use everstep_common::ports::{Message, ReadError};
 use everstep_common::store::{Backoff, CreateError, Created, ReadRunError};
 use everstep_common::subject::idempotency_key;
 use everstep_core::ChildSpec;
+use jiff::Timestamp;
 
 use super::effect::Performer;
 use super::relatives::children;
@@ -105,10 +106,10 @@ impl Performer {
             Entry::End(Ended {
                 outcome: RunOutcome::Continued(next),
                 ..
-            }) => Some(next),
+            }) => Some((next, entry.time)),
             _ => None,
         });
-        let (Some(start), Some(next)) = (start, next) else {
+        let (Some(start), Some((next, ended))) = (start, next) else {
             // It is purged, and what followed it with it.
             return Ok(());
         };
@@ -116,6 +117,7 @@ impl Performer {
         // Events that came after all that the run knew when it decided to go on are for its successor.
         let start = Start {
             listens_from: known.last().map(|entry| entry.time),
+            terms: start.terms.of_successor(began(&journal).unwrap_or(ended), ended),
             ..start
         };
         let successor = self.successor(run, start, next).await?;
@@ -162,6 +164,7 @@ impl Performer {
             parent: Some(parent.clone()),
             tags: spec.tags.clone(),
             traceparent: self.trace.child(&span, trace),
+            terms: spec.terms.clone(),
             continues: None,
             listens_from: None,
         };
@@ -327,6 +330,14 @@ fn parents_word(kind: InboundKind, parent: &RunId) -> (InboundId, Inbound) {
         reason: Some(reason),
     };
     (id, inbound)
+}
+
+/// When a run began: once it had its place, or its delay was over, or at once.
+fn began(journal: &[JournalEntry]) -> Option<Timestamp> {
+    let keys = [RunTimer::Place, RunTimer::Begin].map(|timer| EntryKey::Timer(timer.key()));
+    let mut keys = keys.into_iter().chain([EntryKey::Start]);
+    let entry = keys.find_map(|key| journal.iter().find(|entry| entry.key == key));
+    entry.map(|entry| entry.time)
 }
 
 /// The word that was to end a run, said in time.

@@ -28,6 +28,10 @@ impl Partition {
     /// Asks the core what follows, and begins it.
     pub(super) fn decide(&mut self, run: &RunId, origin: Origin) {
         let Some(live) = self.slots.live(run) else { return };
+        if live.held {
+            return;
+        }
+        live.begun |= live.run.begins_at().is_none() && !live.run.wants_place();
         let decision = {
             let _polled = self.polled.enter(run);
             live.run.decide()
@@ -44,6 +48,9 @@ impl Partition {
             }
             Decision::Parked(parked) => {
                 let (sequence, about, cancelling) = (live.run.applied(), live.about.clone(), live.run.is_cancelling());
+                if let Some(timer) = live.run.timer_though_parked() {
+                    self.command(run, timer, &origin);
+                }
                 self.park(run, sequence, &parked, about, cancelling);
             }
         }
@@ -79,7 +86,7 @@ impl Partition {
                     check: !fresh,
                     traceparent: self.traceparent_of(run),
                 };
-                self.dispatch(options.queue, task, input, origin);
+                self.admit(options.queue, task, input, options.flow, origin);
             }
             Command::RetryAt { key, attempt, at } => self.schedule(run, TimerSort::Retry, key, at, attempt, origin),
             Command::StartTimer { key, due, event } => {
@@ -237,7 +244,7 @@ impl Partition {
         self.slots.live(run).and_then(|live| live.about.traceparent.clone())
     }
 
-    fn dispatch(&mut self, queue: QueueName, task: Task, input: Bytes, origin: &Origin) {
+    pub(super) fn dispatch(&mut self, queue: QueueName, task: Task, input: Bytes, origin: &Origin) {
         self.in_flight.dispatched(&task.run, &task.key, &queue, task.attempt);
         // Its task is lost, but a worker says that it still runs it. It is published once none says so any more.
         if self.in_flight.is_running(&task.run, &task.key) {
@@ -285,6 +292,9 @@ impl Partition {
 
     /// The orchestrator's own word on a step; whatever task it still has is taken back.
     fn record_step(&mut self, run: &RunId, key: StepKey, queue: QueueName, outcome: StepOutcome, origin: &Origin) {
+        if self.gate.holds_back(run, &key) {
+            self.gate.leave(run, &key, None);
+        }
         let take_back = Effect::TakeBack {
             queue,
             run: run.clone(),

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use everstep_common::ids::RunId;
 use everstep_common::journal::{Entry, EntryKey, JournalEntry};
+use everstep_common::key::StepKey;
 use everstep_common::limits::{JOURNAL_ENTRIES_MAX, JOURNAL_ENTRIES_WARN};
 use everstep_common::payload::Payload;
 use everstep_common::ports::Instant;
 use everstep_common::subject::TimerSort;
-use everstep_common::summary::RunStatus;
 use everstep_core::Event;
 
 use super::Partition;
@@ -53,6 +53,8 @@ impl Partition {
             return self.watermark.release(entry.sequence);
         };
         let sequence = entry.sequence;
+        let must_wait = self.limits_of(&start.workflow, start.version).is_some();
+        let (status, why) = super::lifespan::status_at_start(start, entry.time, must_wait);
         let (code, about) = self.begin_run(&run, start, entry.time, self.upkeep.known_until, &[]);
         match code {
             Ok(code) => {
@@ -63,6 +65,8 @@ impl Partition {
                     active: now,
                     told_waits: 0,
                     read_back: false,
+                    held: false,
+                    begun: false,
                 };
                 self.slots.insert(run.clone(), live);
             }
@@ -72,7 +76,7 @@ impl Partition {
             }
         }
         metrics().started.add(1, &[]);
-        self.summarise(&run, &about, RunStatus::Running, None, sequence, about.started);
+        self.summarise(&run, &about, status, why, sequence, about.started);
         self.apply(run, entry, stored, now);
     }
 
@@ -149,9 +153,16 @@ impl Partition {
             }
         }
         self.slots.touch(&run, now);
+        if key.step().is_some_and(StepKey::is_own) {
+            self.run_timer_applied(&run, &key, sequence, time);
+        }
         match ended {
             Some(outcome) => self.run_ended(&run, outcome, sequence, time),
-            None => self.decide(&run, Some((run.clone(), sequence))),
+            None => {
+                let origin = Some((run.clone(), sequence));
+                self.see_to_place(&run, &origin);
+                self.decide(&run, origin);
+            }
         }
         self.watermark.release(sequence);
     }
@@ -161,6 +172,7 @@ impl Partition {
         match key {
             EntryKey::Step(key) => {
                 metrics().recorded.add(1, &[]);
+                self.gate.leave(run, key, None);
                 self.in_flight.ended(run, key);
                 self.wheel.disarm(run, TimerSort::Deadline, key);
                 if self.wheel.disarm(run, TimerSort::Retry, key) {
@@ -176,6 +188,7 @@ impl Partition {
                 self.wheel.disarm(run, TimerSort::Sleep, key);
                 self.events.forget_deadline(run, key);
             }
+            EntryKey::Try(key, attempt) => self.gate.leave(run, key, Some(*attempt)),
             EntryKey::Local(key) => {
                 if let Some(held) = self.closures.recorded(run, key) {
                     self.watermark.release(held);

@@ -19,8 +19,10 @@ use futures::{FutureExt, StreamExt};
 use super::closures::Finished;
 use super::effect::Performed;
 use super::events::{Heard, Looked};
+use super::flow::Written;
 use super::reads::Read;
 use super::upkeep::UpkeepDone;
+use crate::limits::Change;
 use crate::ownership::Noted;
 
 /// How much of one kind is gathered in one turn, so that the others get theirs.
@@ -38,6 +40,10 @@ pub(crate) enum Input {
     Read(Vec<Read>),
     /// A closure is done.
     Closure(Finished),
+    /// Something about a limit is new.
+    Limit(Change),
+    /// A limit's record was written, or not.
+    LimitWritten(Written),
     /// Somebody asks how a run looks from inside, or a function sends a heartbeat.
     Told(CoreMessage),
     /// Following events of that name, which runs wait for, has brought something.
@@ -65,6 +71,8 @@ pub(crate) struct Io {
     pub stop: mpsc::UnboundedReceiver<()>,
     /// Results of closures, which run elsewhere.
     pub closures: mpsc::UnboundedReceiver<Finished>,
+    /// What is new about limits.
+    pub limits: mpsc::UnboundedReceiver<Change>,
     /// Questions about how runs look from inside, and heartbeats of functions.
     pub told: BoxStream<'static, CoreMessage>,
     /// Events that runs wait for, by name.
@@ -122,6 +130,12 @@ impl Io {
                 break;
             };
             self.inbox.push_back(Input::Closure(finished));
+        }
+        for _ in 0..GATHERED_MAX {
+            let Poll::Ready(Some(change)) = self.limits.poll_next_unpin(context) else {
+                break;
+            };
+            self.inbox.push_back(Input::Limit(change));
         }
         for _ in 0..GATHERED_MAX {
             let Poll::Ready(Some(message)) = self.told.poll_next_unpin(context) else {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use everstep_common::ids::{RunId, WorkflowName};
-use everstep_common::journal::{Entry, EntryKey, InboundKind, JournalEntry, RunOutcome, Start};
+use everstep_common::journal::{Entry, EntryKey, InboundKind, JournalEntry, RunOutcome, RunTimer, Start};
 use everstep_common::payload::Payload;
 use everstep_common::store::{RUNS, ReadAt, ReadRunError, Store};
 use everstep_common::wire;
@@ -25,7 +25,7 @@ pub(crate) enum Unread {
     /// Not answered, however often asked: ask again.
     Unavailable(ReadRunError),
     /// This build cannot read it; what is known of the run nevertheless.
-    Unreadable(ReadRunError, About),
+    Unreadable(ReadRunError, Box<About>),
 }
 
 impl Journal {
@@ -51,6 +51,12 @@ impl Journal {
             Entry::End(ended) => Some((ended.outcome.clone(), entry.sequence, entry.time)),
             _ => None,
         })
+    }
+
+    /// Whether the run was given a place under the limit of its workflow.
+    pub(crate) fn has_place(&self) -> bool {
+        let place = EntryKey::Timer(RunTimer::Place.key());
+        self.entries.iter().any(|(entry, _)| entry.key == place)
     }
 
     /// Whether the run was asked to cancel.
@@ -80,7 +86,7 @@ pub(crate) async fn complete(
     match with_values {
         Ok(entries) => Ok(Journal { entries, until }),
         Err(error @ ReadRunError::Unavailable { .. }) => Err(Unread::Unavailable(error)),
-        Err(error) => Err(Unread::Unreadable(error, known(store, run).await)),
+        Err(error) => Err(Unread::Unreadable(error, Box::new(known(store, run).await))),
     }
 }
 
@@ -118,6 +124,9 @@ async fn known(store: &Store, run: &RunId) -> About {
     match summary.and_then(|record| wire::decode(&record.value).ok()) {
         Some(summary) => About::of(summary),
         None => About {
+            priority: 0,
+            limit_key: None,
+            continues: None,
             workflow: WorkflowName::new(UNKNOWN_WORKFLOW).expect("a name"),
             version: None,
             started: Timestamp::UNIX_EPOCH,

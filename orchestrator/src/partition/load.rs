@@ -20,6 +20,7 @@ use super::closures::{Finished, Work};
 use super::drive::Origin;
 use super::effect::{Effect, Scheduled};
 use super::journal::{Journal, Unread};
+use super::lifespan;
 use super::reads::Asked;
 use super::relatives::children;
 use super::slots::{About, Live, Load};
@@ -69,7 +70,7 @@ impl Partition {
                 tracing::warn!(%run, %error, source = super::queues::error_source(&error), "journal not read; trying again");
                 return self.load_newest(&run);
             }
-            Err(Unread::Unreadable(error, about)) => self.park_unreadable(&run, self.watermark.newest(), &error, Arc::new(about)),
+            Err(Unread::Unreadable(error, about)) => self.park_unreadable(&run, self.watermark.newest(), &error, Arc::new(*about)),
         }
         self.upkeep.inherited.remove(&run);
         self.answer_waiting(&run);
@@ -98,6 +99,7 @@ impl Partition {
         let span = tracing::debug_span!("replay", partition = %self.id, %run, entries = journal.entries.len());
         self.performer.trace.link(&span, about.traceparent.as_deref());
         let _span = span.entered();
+        let has_place = journal.has_place();
         for (entry, stored) in journal.entries {
             let sequence = entry.sequence;
             let event = match Event::new(entry, stored) {
@@ -117,9 +119,16 @@ impl Partition {
             active: now,
             told_waits: 0,
             read_back: true,
+            held: false,
+            begun: has_place,
         };
+        let (status, why, since) = lifespan::status_of(&live.run, about.started);
         self.slots.insert(run.clone(), live);
-        self.summarise(run, &about, RunStatus::Running, None, head, about.started);
+        self.summarise(run, &about, status, why, head, since);
+        if has_place {
+            self.claim_place(run);
+        }
+        self.see_to_place(run, &None);
         self.events.doubt(run);
         self.decide(run, None);
         self.events.forget_doubted(run);
@@ -204,6 +213,7 @@ impl Partition {
         };
         self.summarise(run, about, status, reason, sequence, time);
         self.forgive(run);
+        self.gate.run_over(run);
         for (key, step) in self.in_flight.run_ended(run) {
             self.perform(
                 None,

@@ -27,12 +27,16 @@ mod drive;
 mod effect;
 mod emit;
 mod events;
+mod flow;
+mod flowing;
 mod heartbeats;
 mod inflight;
 mod io;
 mod journal;
+mod lifespan;
 mod load;
 mod park;
+mod placing;
 mod queue_check;
 mod queue_keeping;
 mod queues;
@@ -68,6 +72,7 @@ use self::closures::Closures;
 use self::cursor::{Newest, Watermark};
 use self::effect::{Effect, Performer};
 use self::events::Events;
+use self::flow::{Gate, LatelyTold};
 use self::inflight::InFlight;
 use self::io::{Input, Io, PAUSE_MAX};
 use self::reads::Reads;
@@ -134,6 +139,10 @@ pub(crate) struct Partition {
     wheel: Wheel,
     in_flight: InFlight,
     closures: Closures,
+    /// Tasks that wait for their place under a limit.
+    gate: Gate,
+    /// Runs that were cancelled because of others, each with the other one: once is enough.
+    told_to_make_way: LatelyTold,
     /// Operations on what runs of a session share.
     sessions: Sessions,
     /// Who waits to be told how a run looks from inside.
@@ -166,6 +175,7 @@ impl Partition {
         self.fire_due(now);
         self.evict(now);
         self.keep_up(now);
+        self.keep_flowing(now);
         self.follow_events();
         self.read_back();
         !self.stopping || !self.upkeep.is_finished()
@@ -188,6 +198,8 @@ impl Partition {
             }
             Input::Read(group) => self.have_read(group),
             Input::Closure(finished) => self.closure_finished(finished),
+            Input::Limit(change) => self.gate.learned(change, now),
+            Input::LimitWritten(written) => self.gate.written(written, now),
             Input::Told(message) => self.told(message, now),
             Input::Heard(name, heard) => self.heard(name, heard),
             Input::Looked(looked) => self.looked(looked),
@@ -253,7 +265,9 @@ impl Partition {
             (Some(due), Some(at)) => Duration::try_from(due.duration_since(at)).unwrap_or(Duration::ZERO),
             _ => PAUSE_MAX,
         };
+        let until_look = self.gate.look_at().map_or(PAUSE_MAX, |look_at| look_at.since(now));
         until_due
+            .min(until_look)
             .min(self.upkeep.pause(now, !self.summaries.is_empty()))
             .min(PAUSE_MAX)
     }

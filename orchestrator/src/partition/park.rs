@@ -28,6 +28,7 @@ impl Partition {
                 self.parked_run_ended(&run, ended.outcome, sequence, arrived.time);
                 return self.watermark.release(sequence);
             }
+            Ok(Entry::Timer(_)) => return self.parked_run_struck(&run, &arrived.key, sequence),
             _ => return self.watermark.release(sequence),
         };
         let parked = self.slots.parked(&run);
@@ -141,6 +142,7 @@ impl Partition {
             reason.push_str("; it was asked to cancel: cancel it again to end it as it stands");
         }
         self.discard(run);
+        self.gate.stop_waiting(run);
         let now = self.store.clock().now();
         let since = self.server_clock.at(now).unwrap_or(about.started);
         self.watermark.park(sequence, run, now);

@@ -27,6 +27,10 @@ pub(crate) struct Live {
     pub told_waits: u64,
     /// It was read from its journal: there may be schedules of it that this memory does not know.
     pub read_back: bool,
+    /// It has begun, and whether it has to wait for a place is being recorded: nothing that it asks for is done meanwhile.
+    pub held: bool,
+    /// Something that it asked for may have been done: it is too late to have it wait.
+    pub begun: bool,
 }
 
 /// What summaries and tasks repeat of a run's start; not its input, which may be large.
@@ -38,6 +42,12 @@ pub(crate) struct About {
     pub started: Timestamp,
     pub tags: BTreeMap<String, String>,
     pub traceparent: Option<String>,
+    /// Of tasks that wait for the same.
+    pub priority: i8,
+    /// Whose work it is, where its workflow limits runs of one key.
+    pub limit_key: Option<String>,
+    /// The run that goes on in it.
+    pub continues: Option<RunId>,
     /// The step that started it.
     pub parent: Option<Parent>,
 }
@@ -50,6 +60,9 @@ impl About {
             started,
             tags: start.tags.clone(),
             traceparent: start.traceparent.clone(),
+            priority: start.terms.priority,
+            limit_key: start.terms.key.clone(),
+            continues: start.continues.as_ref().map(|before| before.from.clone()),
             parent: start.parent.clone(),
         }
     }
@@ -62,6 +75,9 @@ impl About {
             started: summary.started,
             tags: summary.tags,
             traceparent: None,
+            priority: 0,
+            limit_key: None,
+            continues: None,
             parent: None,
         }
     }

@@ -21,6 +21,7 @@ use super::closures::Closures;
 use super::cursor::{CursorRecord, Watermark, cursor_key};
 use super::effect::Performer;
 use super::events::Events;
+use super::flow::{Gate, LatelyTold};
 use super::inflight::InFlight;
 use super::io::Io;
 use super::queues::Queues;
@@ -31,6 +32,7 @@ use super::summary::{Author, Summaries};
 use super::upkeep::{ScanReason, Upkeep};
 use super::wheel::Wheel;
 use super::{Options, Partition, scan};
+use crate::limits::Limits;
 use crate::metrics::metrics;
 use crate::ownership::{Omens, Tenure};
 use crate::watchdog::Polled;
@@ -56,6 +58,8 @@ pub(crate) struct Starting {
     pub trace: TraceLinks,
     pub store: Store,
     pub workflows: Arc<Workflows>,
+    /// What is known of limits.
+    pub limits: Limits,
     /// Where closures run.
     pub runtime: tokio::runtime::Handle,
     pub polled: Polled,
@@ -243,6 +247,7 @@ impl TakenOver {
             connection: starting.store.broker().connection_events(),
             stop,
             closures,
+            limits: starting.limits.listen(),
             told,
             events: Default::default(),
             under_way: FuturesUnordered::new(),
@@ -269,6 +274,8 @@ impl TakenOver {
             wheel: Wheel::default(),
             in_flight: InFlight::default(),
             closures: Closures::new(starting.runtime.clone(), starting.store.clone(), results),
+            gate: Gate::new(starting.id),
+            told_to_make_way: LatelyTold::default(),
             sessions: Sessions::new(starting.runtime, starting.store.clone()),
             views: Vec::new(),
             events: Events::default(),

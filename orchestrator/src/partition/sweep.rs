@@ -14,6 +14,7 @@ use everstep_common::summary::RunStatus;
 use super::Partition;
 use super::effect::Effect;
 use super::io::Input;
+use super::lifespan;
 use super::scan::{self, Standing};
 use super::upkeep::{ScanReason, UpkeepDone};
 use super::wheel::WakeUp;
@@ -84,7 +85,8 @@ impl Partition {
             );
         } else if let Some(live) = self.slots.live(&run) {
             let (about, sequence) = (live.about.clone(), live.run.applied());
-            self.summarise(&run, &about, RunStatus::Running, None, sequence, about.started);
+            let (status, why, since) = lifespan::status_of(&live.run, about.started);
+            self.summarise(&run, &about, status, why, sequence, since);
         } else {
             // If it has ended, the end is read once more.
             self.slots.forget_ended(&run);

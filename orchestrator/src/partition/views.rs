@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use everstep_common::ids::RunId;
 use everstep_common::ports::{CoreMessage, Headers, Instant};
-use everstep_common::view::ViewAnswer;
+use everstep_common::view::{RunView, ViewAnswer};
 use everstep_common::wire;
 
 use super::Partition;
@@ -66,8 +66,9 @@ impl Partition {
         if self.slots.parked(run).is_some() {
             return Some(ViewAnswer::Parked);
         }
-        let live = self.slots.live(run)?;
-        Some(ViewAnswer::Live(live.run.view()))
+        let view = self.slots.live(run)?.run.view();
+        let at_gates = self.gate.waits_of(run);
+        Some(ViewAnswer::Live(RunView { at_gates, ..view }))
     }
 
     fn answer(&self, reply: String, answer: &ViewAnswer) {

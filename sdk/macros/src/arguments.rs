@@ -10,6 +10,7 @@ use syn::spanned::Spanned as _;
 use syn::{Lit, LitStr};
 
 use crate::duration;
+use crate::limit::Limit;
 use crate::retries::Retries;
 use crate::triggers::WrittenTrigger;
 
@@ -19,8 +20,8 @@ const NAME_CHARS_MAX: usize = 128;
 /// The total timeout of a function that declares none, as in `StepOptions::default()`.
 const TOTAL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 
-const FUNCTION_KNOWS: &str = "`name`, `queue`, `retries(…)`, `timeout`, `total_timeout`, `start_timeout`, `heartbeat_timeout`, `max_crashes` and `at_most_once`";
-const WORKFLOW_KNOWS: &str = "`name`, `version`, `on_failure` and `on(…)`";
+const FUNCTION_KNOWS: &str = "`name`, `queue`, `retries(…)`, `timeout`, `total_timeout`, `start_timeout`, `heartbeat_timeout`, `max_crashes`, `at_most_once` and `limit(…)`";
+const WORKFLOW_KNOWS: &str = "`name`, `version`, `on_failure`, `limit(…)`, `singleton` and `on(…)`";
 
 /// The arguments of `#[function]`.
 #[derive(Default)]
@@ -34,6 +35,7 @@ pub(crate) struct FunctionArguments {
     heartbeat_timeout: Option<(Duration, Span)>,
     max_crashes: Option<u32>,
     at_most_once: bool,
+    limit: Option<Limit>,
 }
 
 /// The arguments of `#[workflow]`.
@@ -42,6 +44,8 @@ pub(crate) struct WorkflowArguments {
     pub(crate) name: Option<LitStr>,
     pub(crate) version: Option<u32>,
     pub(crate) triggers: Vec<WrittenTrigger>,
+    limit: Option<Limit>,
+    singleton: Option<TokenStream>,
     /// There is one thing to be done then: a rollback.
     pub(crate) on_failure: Option<()>,
 }
@@ -75,6 +79,10 @@ impl FunctionArguments {
             "at_most_once" => {
                 self.at_most_once = true;
                 Ok(())
+            }
+            "limit" => {
+                let limit = Limit::parse(meta)?;
+                once(&mut self.limit, meta, |_| Ok(limit))
             }
             _ => Err(unknown(meta, "#[function]", FUNCTION_KNOWS)),
         }
@@ -123,6 +131,7 @@ impl FunctionArguments {
             .max_crashes
             .map_or_else(|| quote!(defaults.max_crashes), |crashes| quote!(#crashes));
         let at_most_once = self.at_most_once;
+        let flow = self.limit.as_ref().map_or_else(|| quote!(defaults.flow), Limit::flow);
         quote! {{
             let defaults = ::everstep::__private::StepOptions::default();
             ::everstep::__private::StepOptions {
@@ -134,6 +143,7 @@ impl FunctionArguments {
                 heartbeat_timeout: #heartbeat_timeout,
                 max_crashes: #max_crashes,
                 at_most_once: #at_most_once,
+                flow: #flow,
             }
         }}
     }
@@ -163,12 +173,49 @@ impl WorkflowArguments {
                     .push(WrittenTrigger::parse(&meta, arguments.triggers.len())?);
                 Ok(())
             }
+            "limit" => {
+                let limit = Limit::of_workflow(&meta)?;
+                once(&mut arguments.limit, &meta, |_| Ok(limit))
+            }
+            "singleton" => once(&mut arguments.singleton, &meta, when_busy),
             "on_failure" => once(&mut arguments.on_failure, &meta, on_failure),
             _ => Err(unknown(&meta, "#[workflow]", WORKFLOW_KNOWS)),
         };
         syn::meta::parser(take).parse2(tokens)?;
         Ok(arguments)
     }
+
+    /// The `fn flow` of the workflow, unless it says nothing of it.
+    pub(crate) fn flow(&self) -> TokenStream {
+        if self.limit.is_none() && self.singleton.is_none() {
+            return TokenStream::new();
+        }
+        let limit = self.limit.as_ref().map_or_else(|| Limit::default().flow(), Limit::flow);
+        let singleton = match &self.singleton {
+            Some(when) => quote!(::core::option::Option::Some(#when)),
+            None => quote!(::core::option::Option::None),
+        };
+        quote! {
+            fn flow() -> ::everstep::__private::RunFlow {
+                ::everstep::__private::run_flow(#limit, #singleton)
+            }
+        }
+    }
+}
+
+/// What becomes of a run whose key another one is at work for.
+fn when_busy(meta: &ParseNestedMeta<'_>) -> syn::Result<TokenStream> {
+    let text = text(meta, "\"queue\"")?;
+    let when = match text.value().as_str() {
+        "queue" => quote!(Queue),
+        "cancel_in_progress" => quote!(CancelInProgress),
+        "reject" => quote!(Reject),
+        _ => {
+            let message = "a singleton is \"queue\", \"cancel_in_progress\" or \"reject\"";
+            return Err(syn::Error::new(text.span(), message));
+        }
+    };
+    Ok(quote!(::everstep::__private::WhenBusy::#when))
 }
 
 /// Whether a timeout fits into a longer one, or what to do about it.

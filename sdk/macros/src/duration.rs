@@ -36,7 +36,7 @@ pub(crate) fn expression(duration: Duration) -> TokenStream {
     quote!(::core::time::Duration::new(#seconds, #nanos))
 }
 
-fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let invalid =
         || format!("{text:?} is not a duration; write whole numbers with a unit (ms, s, m, h, d): \"500ms\", \"10s\", \"1h 30m\"");
     let mut rest = text.trim();

@@ -13,6 +13,7 @@ mod duration;
 mod expansion;
 mod forbidden;
 mod function;
+mod limit;
 mod retries;
 mod triggers;
 mod workflow;

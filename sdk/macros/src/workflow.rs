@@ -33,10 +33,12 @@ fn facts(declaration: &Declaration, arguments: &WorkflowArguments) -> TokenStrea
     let version = arguments.version.unwrap_or(1);
     let rolls_back = arguments.on_failure.is_some();
     let triggers = triggers::listed(&arguments.triggers, declaration.inputs.is_empty());
+    let flow = arguments.flow();
     quote! {
         const NAME: &'static str = #name;
         const VERSION: u32 = #version;
         const ROLLS_BACK: bool = #rolls_back;
         #triggers
+        #flow
     }
 }

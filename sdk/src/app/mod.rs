@@ -17,7 +17,7 @@ pub use dev::{DevOptions, DevServer};
 pub use error::AppError;
 pub use roles::{Roles, RunningApp};
 
-use crate::function::{FunctionBody, IntoFunction};
+use crate::function::{Function, FunctionBody, IntoFunction};
 use crate::registration::{definition, handler};
 use crate::workflow::{IntoWorkflow, WorkflowBody};
 
@@ -125,6 +125,9 @@ impl App {
         F: IntoFunction<Marker, Function: FunctionBody>,
     {
         let (name, handler) = handler(function);
+        if let Some(rate) = F::Function::declaration().options.flow.worker_rate {
+            self.functions.pace(name.clone(), rate);
+        }
         if let Err(error) = self.functions.register(name, handler) {
             self.mistake.get_or_insert(AppError::Function(error));
         }

@@ -75,6 +75,23 @@ pub enum ClientError {
         /// The run that has the key.
         run: RunId,
     },
+    /// Something that a start asks for is out of its bounds.
+    #[error("{what}: {reason}")]
+    BadStart {
+        /// What is asked for.
+        what: &'static str,
+        /// What its bounds are.
+        reason: String,
+    },
+    /// A limit lets nobody in, or more than its record can name.
+    #[error("a limit of {count} at a time: it is from 1 to 1000")]
+    BadLimit {
+        /// How many it was to let in.
+        count: u32,
+    },
+    /// Limits could not be read or written.
+    #[error("limits: {0}")]
+    Limits(String),
     /// Another signal was sent to the run under this id.
     #[error("another signal was sent to run {run} under the id {id:?}")]
     SignalConflict {

@@ -1,7 +1,7 @@
 //! Looking at one run: where it stands, and everything its journal holds.
 
 use everstep_common::ids::RunId;
-use everstep_common::journal::{Entry, EntryKey, JournalEntry, RunOutcome};
+use everstep_common::journal::{Entry, EntryKey, JournalEntry, RunOutcome, RunTimer};
 use everstep_common::store::RUNS;
 use everstep_common::summary::{RunStatus, RunSummary};
 use everstep_common::wire;
@@ -21,10 +21,14 @@ impl Client {
         let Entry::Start(start) = started.entry else {
             return Err(ClientError::NotFound { run: run.clone() });
         };
+        let begun = match start.terms.delay {
+            Some(_) => self.entry(run, &EntryKey::Timer(RunTimer::Begin.key())).await?.is_some(),
+            None => true,
+        };
         let mut summary = RunSummary {
             workflow: start.workflow,
             version: start.version,
-            status: RunStatus::Running,
+            status: if begun { RunStatus::Running } else { RunStatus::Scheduled },
             reason: None,
             sequence: started.sequence,
             epoch: 0,

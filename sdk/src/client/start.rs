@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::ids::{Partition, RunId, WorkflowName};
-use everstep_common::journal::{Entry, EntryKey, Start};
+use everstep_common::journal::{Entry, EntryKey, Start, StartTerms};
 use everstep_common::ports::Message;
 use everstep_common::store::Created;
 use everstep_common::wire;
@@ -18,7 +18,7 @@ use tracing::field::{self, Empty};
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
-use super::{Client, ClientError, RunHandle};
+use super::{Client, ClientError, RunHandle, terms};
 use crate::telemetry;
 use crate::workflow::Workflow;
 
@@ -30,13 +30,15 @@ pub struct StartRun<T> {
     output: PhantomData<fn() -> T>,
 }
 
-struct Request {
+pub(super) struct Request {
     workflow: WorkflowName,
     version: Option<u32>,
     input: Bytes,
     key: Option<String>,
     session: Option<String>,
     tags: BTreeMap<String, String>,
+    pub(super) terms: StartTerms,
+    pub(super) traceparent: Option<String>,
 }
 
 impl<T> StartRun<T> {
@@ -55,6 +57,8 @@ impl<T> StartRun<T> {
                 key: None,
                 session: None,
                 tags: BTreeMap::new(),
+                terms: StartTerms::default(),
+                traceparent: None,
             })
         });
         Self {
@@ -64,7 +68,7 @@ impl<T> StartRun<T> {
         }
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Request)) -> Self {
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Request)) -> Self {
         if let Ok(request) = &mut self.request {
             change(request);
         }
@@ -92,7 +96,7 @@ impl<T> StartRun<T> {
     }
 
     /// The span that the run's trace begins with, a child of the caller's.
-    fn span(&self) -> Span {
+    pub(super) fn span(&self) -> Span {
         match &self.request {
             Ok(request) => tracing::info_span!("start", workflow = %request.workflow, run = Empty, otel.kind = "producer"),
             Err(_) => Span::none(),
@@ -100,7 +104,26 @@ impl<T> StartRun<T> {
     }
 
     async fn send(self, span: Span) -> Result<RunHandle<T>, ClientError> {
+        let (client, run, start) = self.prepare(&span).await?;
+        // Subscribed before the start is sent, so that the end cannot be missed.
+        let handle = RunHandle::now(client.clone(), run.clone()).await;
+        Ok(match client.create_start(&run, start).await? {
+            Repeated(false) => handle,
+            Repeated(true) => RunHandle::later(client, run),
+        })
+    }
+
+    /// The same for somebody who does not wait for the run's end, or not yet.
+    pub(super) async fn send_only(self, span: Span) -> Result<(Client, RunId), ClientError> {
+        let (client, run, start) = self.prepare(&span).await?;
+        client.create_start(&run, start).await?;
+        Ok((client, run))
+    }
+
+    /// What is to be created, its large input stored.
+    async fn prepare(self, span: &Span) -> Result<(Client, RunId, Start), ClientError> {
         let (client, request) = (self.client, self.request?);
+        terms::check(&request.terms, request.traceparent.as_deref())?;
         let digest = InputDigest::of(&request.input);
         let run = client.new_run_id(&request);
         span.record("run", field::display(&run));
@@ -116,20 +139,17 @@ impl<T> StartRun<T> {
             session: request.session,
             parent: None,
             tags: request.tags,
-            traceparent: telemetry::traceparent(),
+            traceparent: request.traceparent.or_else(telemetry::traceparent),
+            terms: request.terms,
             continues: None,
             listens_from: None,
         };
-        // Subscribed before the start is sent, so that the end cannot be missed.
-        let handle = RunHandle::now(client.clone(), run.clone()).await;
-        match client.create(&run, EntryKey::Start, &Entry::Start(start.clone())).await? {
-            Created::Ours { .. } => Ok(handle),
-            Created::Theirs(earlier) => client
-                .same_start(&run, &start, &earlier)
-                .map(|()| RunHandle::later(client, run)),
-        }
+        Ok((client, run, start))
     }
 }
+
+/// Whether a start had been made before, so that its run may have ended already.
+struct Repeated(bool);
 
 impl<T: 'static> IntoFuture for StartRun<T> {
     type Output = Result<RunHandle<T>, ClientError>;
@@ -155,6 +175,13 @@ impl Client {
                 let (_, random) = unique.as_u64_pair();
                 RunId::unkeyed(Partition((random % u64::from(deployment.partitions)) as u32), unique)
             }
+        }
+    }
+
+    async fn create_start(&self, run: &RunId, start: Start) -> Result<Repeated, ClientError> {
+        match self.create(run, EntryKey::Start, &Entry::Start(start.clone())).await? {
+            Created::Ours { .. } => Ok(Repeated(false)),
+            Created::Theirs(earlier) => self.same_start(run, &start, &earlier).map(|()| Repeated(true)),
         }
     }
 

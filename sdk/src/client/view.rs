@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstep_common::ids::RunId;
 use everstep_common::ports::{CoreMessage, Headers};
-use everstep_common::view::{RunView, ViewAnswer};
+use everstep_common::view::{GateWait, RunView, ViewAnswer};
 use everstep_common::wire;
 use futures::StreamExt;
 use futures::future::{Either, select};
@@ -25,6 +25,17 @@ const ASKED_MAX: u32 = 10;
 
 /// The same for somebody who can do without.
 const ASKED_IN_PASSING_MAX: u32 = 2;
+
+/// How a run looks from inside; made by [`Client::look_inside`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inside {
+    /// What its workflow published, if it did.
+    pub view: Option<Json>,
+    /// What its workflow keeps, by name.
+    pub state: BTreeMap<String, Json>,
+    /// The steps that wait for a place under a limit, and why; at most twenty.
+    pub at_gates: Vec<GateWait>,
+}
 
 impl Client {
     /// What the run's workflow published last with [`publish_view`](crate::WorkflowContext::publish_view); nothing if it did not yet.
@@ -72,19 +83,26 @@ impl Client {
             .collect()
     }
 
-    /// Both, for a person: the view, if one was published, and the state. Waits one second for an answer.
+    /// All that can be told, for a person: the view, if one was published, the state, and what waits under a limit. Waits one second for
+    /// an answer.
     ///
     /// # Errors
     ///
     /// As for [`Client::view`].
-    pub async fn look_inside(&self, run: &RunId) -> Result<(Option<Json>, BTreeMap<String, Json>), ClientError> {
-        let RunView { view, state, .. } = self.inside(run, ASKED_IN_PASSING_MAX).await?;
+    pub async fn look_inside(&self, run: &RunId) -> Result<Inside, ClientError> {
+        let RunView {
+            view, state, at_gates, ..
+        } = self.inside(run, ASKED_IN_PASSING_MAX).await?;
         let view = view
             .map(|view| json(&view, || format!("the view of run {run}")))
             .transpose()?;
         let state = state.into_iter();
         let state = state.map(|(key, value)| Ok((key, json(&value, || format!("a value in the state of run {run}"))?)));
-        Ok((view, state.collect::<Result<_, ClientError>>()?))
+        Ok(Inside {
+            view,
+            state: state.collect::<Result<_, ClientError>>()?,
+            at_gates,
+        })
     }
 
     async fn inside(&self, run: &RunId, asked_max: u32) -> Result<RunView, ClientError> {

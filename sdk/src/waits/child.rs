@@ -86,6 +86,34 @@ impl<T> ChildFuture<T> {
         self.with(|spec| drop(spec.tags.insert(name.into(), value.into())))
     }
 
+    /// Whose work it is, where its workflow limits runs of one key, instead of this run's [key](crate::StartRun::limit_key). Up to 128
+    /// characters; a longer one is an error of the child.
+    ///
+    /// A child waits for its place like every run. One that waits for a place that this run holds itself, and is awaited here, waits for
+    /// ever: give such runs keys of their own, or a [deadline](crate::StartRun::deadline).
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow(singleton = "queue")]
+    /// async fn bill(ctx: WorkflowContext, customer: String) -> Result<(), WorkflowError>;
+    ///
+    /// #[workflow]
+    /// async fn month(ctx: WorkflowContext, customers: Vec<String>) -> Result<(), WorkflowError> {
+    ///     let bills = customers.into_iter().map(|customer| ctx.child(bill, customer.clone()).limit_key(customer).priority(-1));
+    ///     futures::future::try_join_all(bills).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn limit_key(self, key: impl Into<String>) -> Self {
+        self.with(|spec| spec.terms.key = Some(key.into()))
+    }
+
+    /// Before other runs that wait for the same, and its steps before others; this run's own unless given.
+    pub fn priority(self, priority: i8) -> Self {
+        self.with(|spec| spec.terms.priority = priority)
+    }
+
     /// Does not wait for its end, and does not cancel it: brings the id of the run once that is started for good.
     ///
     /// ```

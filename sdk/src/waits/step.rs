@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, QueueName};
+use everstep_common::limits::NAME_CHARS_MAX;
 use everstep_common::retry::RetryPolicy;
 use everstep_common::task::StepOptions;
 use everstep_core::{Step, Undo};
@@ -171,6 +172,35 @@ impl<T> StepFuture<T> {
             options.at_most_once = true;
             options.retries = RetryPolicy::once();
         })
+    }
+
+    /// Whose work it is, where steps wait for a place under a limit (`#[function(limit(…))]`, `everstep limits`): keys take
+    /// turns, so that a busy one does not keep the others waiting, and each may have a limit of its own (`per_key`). Without it the run is
+    /// the key. Up to 128 characters.
+    ///
+    /// ```
+    /// # use everstep::prelude::*;
+    /// #[function(limit(concurrency = 20, per_key = 2))]
+    /// async fn sync(ctx: FunctionContext, customer: String) -> Result<(), StepError>;
+    ///
+    /// #[workflow]
+    /// async fn nightly(ctx: WorkflowContext, customer: String) -> Result<(), WorkflowError> {
+    ///     ctx.step(sync, customer.clone()).limit_key(customer).priority(5).await
+    /// }
+    /// ```
+    pub fn limit_key(mut self, key: impl Into<String>) -> Self {
+        let key = key.into();
+        if key.is_empty() || key.chars().count() > NAME_CHARS_MAX {
+            let message = format!("step `{}`: a limit key has 1 to {NAME_CHARS_MAX} characters", self.name());
+            self.refused = Some(WorkflowError::invalid(message));
+            return self;
+        }
+        self.with(|options| options.flow.key = Some(key))
+    }
+
+    /// Before other steps that wait for the same, in addition to the [priority of its run](crate::StartRun::priority); 0 unless given.
+    pub fn priority(self, priority: i8) -> Self {
+        self.with(|options| options.flow.priority = priority)
     }
 
     /// Undoes it by `function`, which is given what the step brought, when the run is [rolled back](crate::WorkflowContext::rollback).

@@ -346,6 +346,7 @@ fn start(workflow: WorkflowName, input: &Bytes) -> Start {
         parent: None,
         tags: Default::default(),
         traceparent: None,
+        terms: Default::default(),
         continues: None,
         listens_from: None,
     }

@@ -6,7 +6,7 @@ use everstep::App;
 use everstep::prelude::*;
 
 use super::examples::with_examples;
-use super::ledger::book;
+use super::ledger::{book, hold};
 
 /// Names the ledger's address to the application's processes.
 pub const LEDGER_VARIABLE: &str = "EVERSTEP_TEST_LEDGER";
@@ -48,6 +48,25 @@ pub async fn block(ctx: FunctionContext, cents: u64) -> Result<u64, StepError> {
     book(ctx.resource::<LedgerAt>().0, "block", ctx.idempotency_key()).await?;
     std::thread::sleep(Duration::from_secs(5));
     Ok(cents)
+}
+
+/// At work for a while, five at a time in the whole deployment.
+#[function(limit(concurrency = 5))]
+#[expect(clippy::disallowed_methods, reason = "a function may sleep as it likes")]
+pub async fn narrow(ctx: FunctionContext) -> Result<(), StepError> {
+    let ledger = ctx.resource::<LedgerAt>().0;
+    let present = hold(ledger, "narrow").await?;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    drop(present);
+    book(ledger, "narrow", ctx.idempotency_key()).await?;
+    Ok(())
+}
+
+/// So many of them.
+#[workflow]
+pub async fn crowd(ctx: WorkflowContext, width: u64) -> Result<(), WorkflowError> {
+    let steps = (0..width).map(|_| ctx.step(narrow, ()));
+    futures::future::join_all(steps).await.into_iter().collect()
 }
 
 /// Functions that misbehave, one after the other.
@@ -261,6 +280,8 @@ pub fn application() -> App {
         .workflow(misbehave)
         .workflow(plunge)
         .workflow(visit)
+        .workflow(crowd)
+        .function(narrow)
         .workflow(blockade)
         .workflow(charge_placed)
         .workflow(confirm_charged)

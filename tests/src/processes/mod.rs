@@ -7,7 +7,7 @@ mod ledger;
 mod triggered;
 
 pub use app::{
-    LEDGER_VARIABLE, application, blockade, bulk_order, charge_placed, confirm_charged, consignment, frozen, hundred_cents,
+    LEDGER_VARIABLE, application, blockade, bulk_order, charge_placed, confirm_charged, consignment, crowd, frozen, hundred_cents,
     misbehave, order, paid_into, plunge, refund, reviewed_order, unpaid_trip, visit,
 };
 pub use examples::soon_followed_up;

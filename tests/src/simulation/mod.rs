@@ -6,7 +6,7 @@
 //!                │       └── a process that dies is started again under a new name, as a supervisor does
 //!                ├── MemoryServer: JetStream with seeded faults, crash points at each call of the port
 //!                └── Ledger: what the functions did to the outside world
-//! scenarios, trials, owners, keeping, hot_path, waking, sessions, blocks, outside, updates, children, triggers, awaited ── what is run, and what must come of it
+//! scenarios, trials, owners, keeping, hot_path, waking, sessions, blocks, outside, updates, children, starting, flow, triggers, awaited ── what is run, and what must come of it
 //! crashes ── where a process dies
 //! properties ── P1 to P7, checked on what the server holds in the end
 //! ```
@@ -20,6 +20,7 @@ mod crashes;
 mod disasters;
 mod driver;
 mod examples;
+mod flow;
 mod hot_path;
 mod keeping;
 mod ledger;
@@ -30,9 +31,11 @@ mod processes;
 mod properties;
 mod relatives;
 mod rollback;
+mod runs_flow;
 mod scenarios;
 mod sessions;
 pub mod shop;
+mod starting;
 mod steps;
 mod story;
 mod trials;
@@ -52,6 +55,7 @@ pub use outside::outside_scenarios;
 pub use properties::check;
 pub use rollback::rollback_scenarios;
 pub use scenarios::{Scenario, scenarios};
+pub use starting::starting_scenarios;
 pub use steps::step_scenarios;
 pub use story::{Story, seeds};
 pub use updates::update_scenarios;

@@ -193,6 +193,7 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(broker.clock());
         let mut resources = Resources::new();
         resources.insert(self.0.ledger.clone());
+        resources.insert(self.0.gauge.clone());
         resources.insert(FunctionClock(clock.clone()));
         resources.insert(examples::payments(&self.0.ledger));
         let (store, driver) = Store::new(Arc::new(broker), clock, self.deployment().clone());

@@ -399,7 +399,10 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         .chain(super::children::definitions())
         .chain(steps::definitions())
         .chain(rollback::definitions())
-        .chain(versions::definitions());
+        .chain(versions::definitions())
+        .chain(super::starting::definitions())
+        .chain(super::flow::definitions())
+        .chain(super::runs_flow::definitions());
     for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
     }
@@ -429,7 +432,8 @@ pub fn functions() -> Functions {
         .chain(super::updates::handlers())
         .chain(super::children::handlers())
         .chain(steps::handlers())
-        .chain(rollback::handlers());
+        .chain(rollback::handlers())
+        .chain(super::flow::handlers());
     for (name, handler) in all.into_iter().chain(more) {
         functions.register(name, handler).expect("each is registered once");
     }

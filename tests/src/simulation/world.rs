@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use super::clients::Clients;
 use super::crashes::Crash;
+use super::flow::Gauge;
 use super::ledger::Ledger;
 use super::processes::Processes;
 
@@ -74,6 +75,7 @@ pub(super) struct Inner {
     pub(super) deployment: Deployment,
     pub(super) names: Names,
     pub(super) ledger: Ledger,
+    pub(super) gauge: Gauge,
     /// The simulation's only runtime.
     pub(super) runtime: Handle,
     pub(super) processes: RefCell<Processes>,
@@ -119,6 +121,7 @@ impl World {
             names: Names::new(deployment.prefix.clone()),
             deployment,
             ledger: Ledger::default(),
+            gauge: Gauge::default(),
             runtime: Handle::current(),
             processes: RefCell::default(),
             brokers: RefCell::default(),

@@ -139,6 +139,7 @@ pub fn start() -> Entry {
         parent: None,
         tags: BTreeMap::new(),
         traceparent: None,
+        terms: Default::default(),
         continues: None,
         listens_from: None,
     })

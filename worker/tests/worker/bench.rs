@@ -89,6 +89,7 @@ impl Bench {
             parent: None,
             tags: Default::default(),
             traceparent: None,
+            terms: Default::default(),
             continues: None,
             listens_from: None,
         };

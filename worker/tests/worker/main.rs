@@ -5,6 +5,7 @@ mod cancellation;
 mod faults;
 mod heartbeats;
 mod outcomes;
+mod pace;
 mod payloads;
 mod queues;
 mod redelivery;

@@ -26,6 +26,7 @@ pub(super) fn starts() -> Vec<Sample> {
         parent: None,
         tags: BTreeMap::new(),
         traceparent: None,
+        terms: Default::default(),
         continues: None,
         listens_from: None,
     };

@@ -3,6 +3,7 @@
 //! A shape that changes gets a new sample; the old one stays, for its bytes must decode for ever.
 
 mod entries;
+mod flow;
 mod outside;
 mod records;
 mod relatives;
@@ -52,6 +53,8 @@ pub fn samples() -> Vec<Sample> {
     all.extend(relatives::children());
     all.extend(triggers::triggers());
     all.extend(triggers::heard());
+    all.extend(flow::terms());
+    all.extend(flow::limits());
     all
 }
 

@@ -11,7 +11,7 @@ use everstep_common::store::{Deployment, Mark};
 use everstep_common::summary::{RunStatus, RunSummary, WaitSummary, WaitedFor};
 use everstep_common::task::Task;
 use everstep_common::topology::Durability;
-use everstep_common::view::{RunView, ViewAnswer};
+use everstep_common::view::{GateWait, RunView, ViewAnswer};
 use everstep_common::wire;
 
 use super::{Sample, digest, function, inline, run, stored, time, value};
@@ -57,8 +57,8 @@ pub(super) fn tasks() -> Vec<Sample> {
     ]
 }
 
-pub(super) fn records() -> Vec<Sample> {
-    let summary = |status| RunSummary {
+pub(super) fn summary(status: RunStatus) -> RunSummary {
+    RunSummary {
         workflow: WorkflowName::new("order").unwrap(),
         version: None,
         status,
@@ -69,7 +69,10 @@ pub(super) fn records() -> Vec<Sample> {
         since: time(),
         tags: BTreeMap::new(),
         waits: Vec::new(),
-    };
+    }
+}
+
+pub(super) fn records() -> Vec<Sample> {
     let wait = |kind, deadline| WaitSummary {
         key: StepKey::from_path("left/approve"),
         kind,
@@ -142,8 +145,18 @@ pub(super) fn views() -> Vec<Sample> {
         sequence: 70_000,
         view: Some(wire::encode_value("half").unwrap()),
         state: BTreeMap::from([("phase".into(), wire::encode_value("started").unwrap())]),
+        at_gates: Vec::new(),
+    };
+    let at_gate = RunView {
+        at_gates: vec![GateWait {
+            step: StepKey::from_path("sync~3"),
+            limit: "function.sync".into(),
+            why: "2 at a time; 2 are at work".into(),
+        }],
+        ..RunView::default()
     };
     vec![
+        value("view.live.at_gate", ViewAnswer::Live(at_gate)),
         value("view.live", ViewAnswer::Live(live)),
         value("view.live.minimal", ViewAnswer::Live(RunView::default())),
         value("view.parked", ViewAnswer::Parked),

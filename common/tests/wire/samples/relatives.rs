@@ -23,6 +23,7 @@ pub(super) fn children() -> Vec<Sample> {
             parent,
             tags: BTreeMap::new(),
             traceparent: None,
+            terms: Default::default(),
             continues,
             listens_from: None,
         })

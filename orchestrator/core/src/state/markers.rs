@@ -22,7 +22,7 @@ use crate::Command;
 
 /// What the markers of a run say.
 #[derive(Default)]
-pub(super) struct Markers {
+pub(crate) struct Markers {
     by_key: BTreeMap<StepKey, Marker>,
     /// How many are not settled: as long as there are any, nothing else is done.
     unsettled: usize,
@@ -90,6 +90,15 @@ impl Markers {
         self.diverged
     }
 
+    /// What of it is of the run, and not of what it did in memory so far: what is recorded somewhere, and which version it is.
+    fn lasting(mut self) -> Self {
+        self.by_key
+            .retain(|_, marker| marker.stage == Stage::Settled || marker.kind == LocalKind::Version);
+        let unsettled = self.by_key.values_mut().filter(|marker| marker.stage != Stage::Settled);
+        self.unsettled = unsettled.map(|marker| marker.stage = Stage::Chosen).count();
+        self
+    }
+
     /// Those that are to be recorded and have not been told.
     pub(super) fn commands(&mut self) -> Vec<Command> {
         let chosen = self.by_key.iter_mut().filter(|(_, marker)| marker.stage == Stage::Chosen);
@@ -118,6 +127,16 @@ impl State {
         let value = self.markers.meet(key.clone(), kind, || choose(goes_on));
         (self.sequence, &key, &value).hash(&mut self.fingerprint);
         value
+    }
+
+    /// The markers that stay when the run begins once more.
+    pub(crate) fn take_lasting_markers(&mut self) -> Markers {
+        std::mem::take(&mut self.markers).lasting()
+    }
+
+    /// The markers of a run that begins once more.
+    pub(crate) fn set_markers(&mut self, markers: Markers) {
+        self.markers = markers;
     }
 
     /// Whether nothing but markers may be recorded for now.

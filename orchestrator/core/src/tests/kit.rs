@@ -8,7 +8,7 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, ProcessId, RunId, WorkflowName};
-use everstep_common::journal::{Attempt, AttemptError, Child, Inbound, InboundKind, LocalKind, Start};
+use everstep_common::journal::{Attempt, AttemptError, Child, Inbound, InboundKind, LocalKind, Start, StartTerms};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::task::StepOptions;
@@ -51,6 +51,7 @@ pub(super) fn workflow_of(
         version: 1,
         factory: Arc::new(code),
         triggers: Vec::new(),
+        flow: Default::default(),
     }
 }
 
@@ -123,11 +124,20 @@ impl Driven {
     }
 
     pub(super) fn start_within(definition: &Definition, limits: Limits) -> Self {
+        Self::start_as(definition, limits, start(b""))
+    }
+
+    /// The same under terms.
+    pub(super) fn start_under(definition: &Definition, terms: StartTerms) -> Self {
+        Self::start_as(definition, Limits::default(), start_under(b"", terms))
+    }
+
+    fn start_as(definition: &Definition, limits: Limits, start: EventBody) -> Self {
         let mut driven = Self {
             run: Run::new(run_id(), definition, limits, 0),
             next: 1,
         };
-        driven.apply(start(b""));
+        driven.apply(start);
         driven
     }
 
@@ -198,6 +208,10 @@ pub(super) fn time(sequence: u64) -> Timestamp {
 }
 
 pub(super) fn start(input: &'static [u8]) -> EventBody {
+    start_under(input, StartTerms::default())
+}
+
+pub(super) fn start_under(input: &'static [u8], terms: StartTerms) -> EventBody {
     let payload = Payload::Inline(Bytes::from_static(input));
     let start = Start {
         workflow: WorkflowName::new("test").unwrap(),
@@ -209,6 +223,7 @@ pub(super) fn start(input: &'static [u8]) -> EventBody {
         parent: None,
         tags: Default::default(),
         traceparent: None,
+        terms,
         continues: None,
         listens_from: None,
     };

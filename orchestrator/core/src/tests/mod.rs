@@ -12,6 +12,7 @@ mod edits;
 mod events;
 mod keys;
 mod kit;
+mod lifespan;
 mod order;
 mod outside;
 mod outside_blocks;

@@ -1,12 +1,15 @@
 //! A journal and the world round a run: workers, timers, crashes, late results. All from one seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, ProcessId};
-use everstep_common::journal::{Attempt, AttemptError, Child, Entry, EntryKey, JournalEntry, Local, LocalKind, StepResult};
+use everstep_common::journal::{
+    Attempt, AttemptError, Child, Entry, EntryKey, JournalEntry, Local, LocalKind, RunTimer, StartTerms, StepResult,
+};
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::question::{Question, Reply};
@@ -15,7 +18,7 @@ use everstep_common::wire;
 use futures::FutureExt;
 use jiff::Timestamp;
 
-use super::kit::{Dice, cancel, function, mix, run_id, start, terminate};
+use super::kit::{Dice, cancel, function, mix, run_id, start_under, terminate};
 use super::programs::SIGNALS;
 use crate::{Answered, ChildSpec, Command, Decision, Definition, Event, EventBody, Limits, OpenKind, Record, Run, SessionRequest};
 
@@ -57,6 +60,18 @@ struct World<'a> {
     undecided: bool,
     /// Signals and updates sent so far.
     signals: u64,
+    gate: Gate,
+}
+
+/// The limit of the workflow, as whoever drives the run keeps it.
+#[derive(Default)]
+struct Gate {
+    /// There is one.
+    limited: bool,
+    /// Nothing is done for the run until it is recorded that it waits.
+    held: bool,
+    /// Something was done for it.
+    begun: bool,
 }
 
 /// Lives a run of `definition` to its end, in a world drawn from `seed`.
@@ -69,10 +84,15 @@ pub(super) fn live(definition: &Definition, seed: u64) -> Result<Story, String> 
     };
     let run = Run::new(run_id(), definition, Limits::default(), 0);
     let time = Timestamp::from_second(1_000).unwrap();
-    let coming = vec![Coming::Entry(start(b""))];
+    let mut dice = Dice::new(seed);
+    let coming = vec![Coming::Entry(start_under(b"", terms(&mut dice)))];
+    let gate = Gate {
+        limited: dice.one_in(4),
+        ..Gate::default()
+    };
     let mut world = World {
         definition,
-        dice: Dice::new(seed),
+        dice,
         run,
         time,
         story,
@@ -82,6 +102,7 @@ pub(super) fn live(definition: &Definition, seed: u64) -> Result<Story, String> 
         replayed: false,
         undecided: false,
         signals: 0,
+        gate,
     };
     while !world.story.ended && !world.coming.is_empty() && world.story.journal.len() < ENTRIES_MAX as usize {
         world.happen()?;
@@ -101,6 +122,16 @@ pub(super) fn reload(definition: &Definition, journal: &[Event]) -> Run {
     foresee(&mut run, journal);
     journal.iter().for_each(|event| run.apply(event.clone()));
     run
+}
+
+/// Most runs are started as usual; some begin later, some must be over by some time.
+fn terms(dice: &mut Dice) -> StartTerms {
+    StartTerms {
+        delay: dice.one_in(6).then_some(Duration::from_secs(5)),
+        deadline: dice.one_in(6).then_some(Duration::from_secs(20)),
+        priority: 0,
+        key: None,
+    }
 }
 
 /// Reads the markers of a journal ahead.
@@ -174,14 +205,16 @@ impl World<'_> {
         };
         self.story.journal.push(event.clone());
         if self.dice.one_in(8) {
-            self.run = reload(self.definition, &self.story.journal);
+            self.load();
             // What was under way is lost, but for people, who do not die with it, and a choice that may still arrive, and then stands.
             self.coming.retain(|coming| coming.is_from_outside() || coming.is_choice());
             self.story.said.insert(sequence, None);
+            self.see_to_place();
             return self.act();
         }
         let held = self.run.is_holding();
         self.run.apply(event);
+        self.see_to_place();
         if self.dice.one_in(6) && !self.coming.is_empty() {
             // The next entry is there already.
             self.undecided = true;
@@ -191,7 +224,8 @@ impl World<'_> {
         let undecided = self.undecided;
         let commands = self.decide()?;
         // While a choice is not recorded nothing is said; a replay knows it from the beginning.
-        let comparable = !self.deadline_passed && !undecided && !held && !self.replayed && !self.run.is_holding();
+        let comparable =
+            !self.deadline_passed && !undecided && !held && !self.replayed && !self.run.is_holding() && !self.gate.held;
         let said = commands.iter().map(Command::to_string).collect();
         self.story.said.insert(sequence, comparable.then_some(said));
         self.take_on(commands);
@@ -219,6 +253,40 @@ impl World<'_> {
             name: name.into(),
             input: Bytes::copy_from_slice(&self.signals.to_be_bytes()),
         }));
+    }
+
+    /// Another owner reads the journal. Operators may have set a limit, or removed it.
+    fn load(&mut self) {
+        self.run = reload(self.definition, &self.story.journal);
+        let place = timer(RunTimer::Place);
+        let has_place = self.story.journal.iter().any(|event| event.body == place);
+        self.gate = Gate {
+            limited: self.gate.limited != self.dice.one_in(10),
+            held: false,
+            begun: has_place,
+        };
+    }
+
+    /// A run whose workflow has a limit waits for its place before anything is done for it.
+    fn see_to_place(&mut self) {
+        if self.run.wants_place() {
+            self.gate.held = false;
+            return self.coming.push(Coming::Entry(timer(RunTimer::Place)));
+        }
+        if self
+            .story
+            .journal
+            .last()
+            .is_some_and(|event| event.body == timer(RunTimer::Wait))
+        {
+            // It came too late.
+            (self.gate.held, self.gate.begun) = (false, true);
+        }
+        let may_wait = self.run.is_untouched() && !self.gate.begun && self.run.begins_at().is_none();
+        if self.gate.limited && may_wait && !self.gate.held {
+            self.gate.held = true;
+            self.coming.push(Coming::Entry(timer(RunTimer::Wait)));
+        }
     }
 
     fn send(&mut self, name: &str) {
@@ -271,11 +339,16 @@ impl World<'_> {
     fn decide(&mut self) -> Result<Vec<Command>, String> {
         self.undecided = false;
         self.replayed = false;
+        if self.gate.held {
+            return Ok(Vec::new());
+        }
+        self.gate.begun |= self.run.begins_at().is_none() && !self.run.wants_place();
         match self.run.decide() {
             Decision::Go(commands) => Ok(commands),
             Decision::Replay => {
-                self.run = reload(self.definition, &self.story.journal);
+                self.load();
                 self.coming.retain(Coming::is_from_outside);
+                self.see_to_place();
                 let commands = self.decide();
                 self.replayed = true;
                 commands
@@ -467,6 +540,10 @@ fn place(number: u32) -> EventPlace {
         sequence: number.into(),
         time: Timestamp::UNIX_EPOCH,
     }
+}
+
+fn timer(timer: RunTimer) -> EventBody {
+    EventBody::About(timer.key(), Record::Timer)
 }
 
 fn failed(function: &FunctionName, digest: InputDigest) -> Attempt {

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, RunId, WorkflowName};
-use everstep_common::journal::{self, Start};
+use everstep_common::journal::{self, Start, StartTerms};
 use everstep_common::key::StepKey;
 use everstep_common::limits::{CHILD_DEPTH_MAX, PAYLOAD_BYTES_MAX};
 use everstep_common::payload::TooLarge;
@@ -59,12 +59,14 @@ pub struct ChildSpec {
     pub session: Option<String>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// How urgent it is, whose work it is, and by when it must be over.
+    pub terms: StartTerms,
     /// How many children are nested there, this one included.
     pub depth: u32,
 }
 
 impl ChildSpec {
-    /// A child of the run that was started so: in its session, with its tags.
+    /// A child of the run that was started so: in its session, with its tags, as urgent and for the same key.
     fn of(parent: &Start, workflow: WorkflowName, version: Option<u32>, input: Bytes) -> Self {
         Self {
             workflow,
@@ -74,6 +76,7 @@ impl ChildSpec {
             detached: false,
             session: parent.session.clone(),
             tags: parent.tags.clone(),
+            terms: parent.terms.of_child(),
             depth: 1 + parent.parent.as_ref().map_or(0, |parent| parent.depth),
         }
     }
@@ -84,6 +87,9 @@ impl ChildSpec {
         if self.input.len() > PAYLOAD_BYTES_MAX {
             let bytes = self.input.len();
             return invalid(TooLarge { bytes }.to_string());
+        }
+        if let Err(bad) = self.terms.check() {
+            return invalid(bad.to_string());
         }
         if self.depth > CHILD_DEPTH_MAX {
             return invalid(format!("children are nested more than {CHILD_DEPTH_MAX} deep"));

@@ -41,8 +41,8 @@ pub(crate) use signals::{Address, Letter, LetterSort, NewSignal};
 pub(crate) use steps::NewStep;
 pub use steps::Step;
 pub(crate) use table::{Status, Wait, WaitId, Waits};
-pub(crate) use timers::NewTimer;
 pub use timers::{Due, Timer};
+pub(crate) use timers::{NewTimer, later};
 pub(crate) use updates::ReplyWait;
 pub use updates::{NextUpdate, Update};
 

@@ -41,7 +41,7 @@ impl Due {
 }
 
 /// `now` plus `duration`; the end of time if that is later.
-pub(super) fn later(now: Timestamp, duration: Duration) -> Timestamp {
+pub(crate) fn later(now: Timestamp, duration: Duration) -> Timestamp {
     now.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 

@@ -1,0 +1,103 @@
+//! `everstep run --each`: a run for each line of the input.
+
+use std::process::ExitCode;
+
+use everstep::RunId;
+use everstep_common::limits::START_MANY_MAX;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{json_of, start};
+use crate::arguments::{Global, Run};
+use crate::connection::open;
+use crate::output;
+use crate::problem::{Exit, Problem, chain};
+
+/// One line: the input itself, or the input with what is the run's own.
+#[derive(Debug, PartialEq)]
+struct Line {
+    input: Value,
+    key: Option<String>,
+}
+
+/// The second form of a line.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    input: Value,
+    #[serde(default)]
+    key: Option<String>,
+}
+
+/// Starts all of them. One that is refused leaves the others as they are; its reason goes to standard error.
+pub(super) async fn run(global: &Global, arguments: &Run, text: &str) -> Result<ExitCode, Problem> {
+    let lines = lines(text)?;
+    let connection = open(global).await?;
+    if arguments.dry_run {
+        eprintln!("would start {} runs of {}", lines.len(), arguments.workflow);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut failed = 0;
+    for (part, lines) in lines.chunks(START_MANY_MAX).enumerate() {
+        let starts = lines
+            .iter()
+            .map(|line| start(&connection, arguments, &line.input, line.key.as_deref()));
+        let started = connection.client.start_many(starts).await?;
+        for (place, started) in started.into_iter().enumerate() {
+            let number = part * START_MANY_MAX + place + 1;
+            match started {
+                Ok(run) => tell(global, number, run.id())?,
+                Err(error) => {
+                    failed += 1;
+                    eprintln!("line {number}: {}", chain(&error));
+                }
+            }
+        }
+    }
+    match failed {
+        0 => Ok(ExitCode::SUCCESS),
+        failed => Err(Problem::new(
+            Exit::Failed,
+            format_args!("{failed} of {} runs were not started", lines.len()),
+        )
+        .hint("with keys of their own, all lines may be given again: those that were started stay as they are")),
+    }
+}
+
+fn tell(global: &Global, number: usize, run: &RunId) -> std::io::Result<()> {
+    match global.json {
+        true => output::json(&json!({ "line": number, "run": run })),
+        false => output::line(run),
+    }
+}
+
+fn lines(text: &str) -> Result<Vec<Line>, Problem> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| json_of(line, "input").map(of_value)).collect()
+}
+
+fn of_value(value: Value) -> Line {
+    match Named::deserialize(&value) {
+        Ok(Named { input, key }) => Line { input, key },
+        Err(_) => Line { input: value, key: None },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_an_input_or_names_it() {
+        let check = |line: &str, input: Value, key: Option<&str>| {
+            let key = key.map(str::to_owned);
+            let read = lines(line).unwrap_or_else(|problem| panic!("{line}: {problem:?}"));
+            assert_eq!(read, [Line { input, key }], "{line}");
+        };
+        check("7\n\n", json!(7), None);
+        check(r#"{"input": 7, "key": "a"}"#, json!(7), Some("a"));
+        check(r#"{"input": {"key": "b"}}"#, json!({ "key": "b" }), None);
+        check(r#"{"input": 7, "more": 1}"#, json!({ "input": 7, "more": 1 }), None);
+        assert!(lines("7\nseven").is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! Limits, as operators set and see them.
+
+use serde_json::json;
+
+use crate::support::{World, within};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_is_set_seen_and_taken_back() {
+    let world = World::start().await;
+    let none = world.run(&["limits", "ls", "--json"]).await;
+    assert_eq!((none.code, none.json()), (0, json!([])));
+
+    let set = [
+        "limits",
+        "set",
+        "function.charge_customer",
+        "--concurrency",
+        "3",
+        "--rate",
+        "100/s",
+    ];
+    assert_eq!(world.run(&[&set[..], &["--dry-run"]].concat()).await.code, 0);
+    assert_eq!(
+        world.run(&["limits", "ls", "--json"]).await.json(),
+        json!([]),
+        "nothing was done"
+    );
+    let told = world.run(&set).await;
+    assert!(told.code == 0 && told.errors.contains("3 at a time, 100/s"), "{told:?}");
+    let listed = world.run(&["limits", "ls", "--json"]).await.json();
+    assert_eq!(listed[0]["limit"], "function.charge_customer");
+    assert_eq!(listed[0]["set"]["concurrency"], 3);
+
+    let _application = world.application().await;
+    let ran = world.run(&["run", "order_workflow", "--input", "\"o-1\"", "--follow"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(world.run(&["limits", "rm", "function.charge_customer"]).await.code, 0);
+    let table = world.run(&["limits", "ls"]).await;
+    assert!(table.output.contains("as the code says"), "{table:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_limit_is_a_mistake_of_usage() {
+    let world = World::start().await;
+    for wrong in [
+        &["limits", "set", "queue.gpu"][..],
+        &["limits", "set", "gpu", "--concurrency", "3"],
+        &["limits", "set", "queue.gpu", "--concurrency", "0"],
+        &["limits", "set", "queue.gpu", "--rate", "fast"],
+        &["limits", "set", "queue.gpu", "--none", "--concurrency", "3"],
+    ] {
+        assert_eq!(world.run(wrong).await.code, 2, "{wrong:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn show_tells_which_step_waits_under_which_limit() {
+    let world = World::start().await;
+    let set = ["limits", "set", "function.charge_customer", "--rate", "1/h"];
+    assert_eq!(world.run(&set).await.code, 0);
+    let _application = world.application().await;
+    let first = world.run(&["run", "order_workflow", "--input", "\"o-1\"", "--follow"]).await;
+    assert_eq!(first.code, 0, "the first one of the hour goes at once: {first:?}");
+
+    let second = world.run(&["run", "order_workflow", "--input", "\"o-2\""]).await.line();
+    let shown = within(async {
+        loop {
+            let shown = world.run(&["runs", "show", &second, "--json"]).await.json();
+            if shown["at_gates"].as_array().is_some_and(|waits| !waits.is_empty()) {
+                return shown;
+            }
+        }
+    })
+    .await;
+    let wait = &shown["at_gates"][0];
+    assert_eq!(
+        (&wait["step"], &wait["limit"]),
+        (&json!("charge_customer"), &json!("function.charge_customer"))
+    );
+    assert!(wait["why"].as_str().is_some_and(|why| why.starts_with("1/h")), "{wait}");
+    let text = world.run(&["runs", "show", &second]).await.output;
+    assert!(
+        text.contains("step charge_customer, a place under function.charge_customer: 1/h"),
+        "{text}"
+    );
+
+    assert_eq!(world.run(&["limits", "rm", "function.charge_customer"]).await.code, 0);
+    assert_eq!(world.run(&["runs", "tail", &second]).await.code, 0);
+}

@@ -1,0 +1,136 @@
+//! Runs that wait for a place under the limit of their workflow, and what becomes of those whose key is taken.
+
+use everstep_common::flow::{LimitName, RunFlow, Slot, WhenBusy};
+use everstep_common::ids::{RunId, WorkflowName};
+use everstep_common::journal::{Entry, EntryKey, Fired, Inbound, InboundId, InboundKind, RunTimer};
+
+use super::Partition;
+use super::drive::Origin;
+use super::effect::Effect;
+use super::flow::{Passing, What};
+use super::slots::About;
+
+impl Partition {
+    /// How runs of the workflow take part, if they are limited at all.
+    pub(super) fn limits_of(&self, workflow: &WorkflowName, version: Option<u32>) -> Option<RunFlow> {
+        let flow = self.workflows.find(workflow, version)?.flow;
+        let set = self.gate.setting(&LimitName::Workflow(workflow.clone()));
+        (!flow.limit(set).is_none()).then_some(flow)
+    }
+
+    /// What a run that has just begun, or waits for its place, has to do with the limit of its workflow. Whether it has to wait is recorded
+    /// before anything that it asks for is done.
+    pub(super) fn see_to_place(&mut self, run: &RunId, origin: &Origin) {
+        let Some(live) = self.slots.live(run) else { return };
+        let (about, version) = (live.about.clone(), live.run.definition().version);
+        let (wants_place, is_untouched) = (live.run.wants_place(), live.run.is_untouched());
+        let may_wait = is_untouched && !live.begun && live.run.begins_at().is_none();
+        if wants_place {
+            live.held = false;
+            return self.enter_gate(run, &about);
+        }
+        if !may_wait || live.held {
+            return;
+        }
+        if self.limits_of(&about.workflow, Some(version)).is_none() {
+            return;
+        }
+        if let (Some(live), Some(due)) = (self.slots.live(run), self.server_clock.at(self.store.clock().now())) {
+            live.held = true;
+            let wait = Effect::Create {
+                run: run.clone(),
+                key: EntryKey::Timer(RunTimer::Wait.key()),
+                entry: Entry::Timer(Fired { due }),
+            };
+            self.perform(origin.clone(), wait);
+        }
+    }
+
+    fn enter_gate(&mut self, run: &RunId, about: &About) {
+        let Some(live) = self.slots.live(run) else { return };
+        let flow = live.run.definition().flow;
+        let passing = Passing {
+            slot: slot_of(run, about, &flow),
+            priority: i16::from(about.priority),
+            what: What::Run,
+        };
+        let name = LimitName::Workflow(about.workflow.clone());
+        let now = self.store.clock().now();
+        self.gate.enter(passing, [(name, flow.limit(None))], now);
+    }
+
+    /// The run was given a place when somebody else owned the partition.
+    pub(super) fn claim_place(&mut self, run: &RunId) {
+        let Some(live) = self.slots.live(run) else { return };
+        let (about, flow) = (live.about.clone(), live.run.definition().flow);
+        let name = LimitName::Workflow(about.workflow.clone());
+        let now = self.store.clock().now();
+        self.gate.claim((name, flow.limit(None)), slot_of(run, &about, &flow), now);
+    }
+
+    /// What workflows say of runs whose key is taken is done.
+    pub(super) fn make_way(&mut self) {
+        let busy: Vec<(LimitName, WhenBusy)> = self
+            .workflows
+            .all()
+            .filter_map(|definition| match definition.flow.singleton {
+                Some(when @ (WhenBusy::CancelInProgress | WhenBusy::Reject)) => {
+                    Some((LimitName::Workflow(definition.name.clone()), when))
+                }
+                _ => None,
+            })
+            .collect();
+        for (name, when) in busy {
+            for (waiting, holder) in self.gate.kept_waiting(&name) {
+                if self.goes_on_in(&holder.run, &waiting.run) {
+                    continue;
+                }
+                let is_newer = (waiting.started, &waiting.run) > (holder.started, &holder.run);
+                if when == WhenBusy::CancelInProgress && is_newer {
+                    self.send_cancel(&holder.run, &waiting.run, "takes its place");
+                } else if waiting.run != holder.run {
+                    self.gate.leave(&waiting.run, &waiting.step, None);
+                    self.send_cancel(&waiting.run, &holder.run, "is at work for the same key");
+                }
+            }
+        }
+    }
+
+    /// Whether the one run goes on in the other: it has ended, and its place is about to be free.
+    fn goes_on_in(&mut self, run: &RunId, other: &RunId) -> bool {
+        let live = self.slots.live(other);
+        live.is_some_and(|live| live.about.continues.as_ref() == Some(run))
+    }
+
+    /// Cancels a run because of another one, once.
+    fn send_cancel(&mut self, run: &RunId, because_of: &RunId, what: &str) {
+        let Ok(id) = InboundId::new(&format!("busy-{because_of}")) else {
+            return;
+        };
+        if !self.told_to_make_way.insert((run.clone(), because_of.clone())) {
+            return;
+        }
+        let entry = Entry::In(Inbound {
+            kind: InboundKind::Cancel,
+            by: None,
+            reason: Some(format!("run {because_of} {what}")),
+        });
+        let create = Effect::Create {
+            run: run.clone(),
+            key: EntryKey::In(id),
+            entry,
+        };
+        self.perform(None, create);
+    }
+}
+
+fn slot_of(run: &RunId, about: &About, flow: &RunFlow) -> Slot {
+    Slot {
+        run: run.clone(),
+        step: RunTimer::Place.key(),
+        attempt: 0,
+        // Without a key of its own a singleton is one of its workflow.
+        key: about.limit_key.clone().or_else(|| flow.singleton.map(|_| String::new())),
+        started: Some(about.started),
+    }
+}

@@ -1,0 +1,307 @@
+//! Scenarios about limits of workflows: so many runs at a time, and one of a key.
+
+use std::time::Duration;
+
+use everstep::Limit;
+use everstep::prelude::*;
+use everstep_common::ids::RunId;
+use everstep_common::journal::RunOutcome;
+use everstep_common::summary::RunStatus;
+use everstep_core::Definition;
+use everstep_examples::throttled;
+
+use futures::FutureExt;
+use futures::future::try_join_all;
+
+use super::flow::two_of_each;
+use super::scenarios::{Scenario, expect_completed, scenario};
+use super::shop::slow;
+use super::world::World;
+
+/// Two of it at a time.
+#[workflow(limit(concurrency = 2))]
+pub async fn two_at_a_time(ctx: WorkflowContext) -> Result<i64, WorkflowError> {
+    lasting(&ctx).await
+}
+
+/// One of a key at a time; others wait.
+#[workflow(singleton = "queue")]
+pub async fn in_turn(ctx: WorkflowContext) -> Result<i64, WorkflowError> {
+    lasting(&ctx).await
+}
+
+/// One of a key at a time; the newest.
+#[workflow(singleton = "cancel_in_progress")]
+pub async fn newest(ctx: WorkflowContext) -> Result<i64, WorkflowError> {
+    lasting(&ctx).await
+}
+
+/// One of a key at a time; the first.
+#[workflow(singleton = "reject")]
+pub async fn first(ctx: WorkflowContext) -> Result<i64, WorkflowError> {
+    lasting(&ctx).await
+}
+
+/// Children that wait for their places.
+#[workflow]
+pub async fn crowded(ctx: WorkflowContext, children: u32) -> Result<(), WorkflowError> {
+    let all = (0..children).map(|_| ctx.child(two_at_a_time, ()));
+    try_join_all(all).await.map(drop)
+}
+
+/// One of a key at a time, in as many runs.
+#[workflow(singleton = "reject")]
+pub async fn relay(ctx: WorkflowContext, legs: u32) -> Result<(), WorkflowError> {
+    ctx.step(slow, 1).await?;
+    if legs > 1 {
+        return ctx.continue_as_new(legs - 1);
+    }
+    Ok(())
+}
+
+/// Two steps, and when it began.
+async fn lasting(ctx: &WorkflowContext) -> Result<i64, WorkflowError> {
+    let began = ctx.now().as_millisecond();
+    ctx.step(slow, 1).await?;
+    ctx.sleep(Duration::from_secs(1)).await?;
+    Ok(began)
+}
+
+/// The workflows above.
+pub(super) fn definitions() -> [Definition; 8] {
+    [
+        everstep::definition(two_at_a_time, Default::default()),
+        everstep::definition(in_turn, Default::default()),
+        everstep::definition(newest, Default::default()),
+        everstep::definition(first, Default::default()),
+        everstep::definition(crowded, Default::default()),
+        everstep::definition(relay, Default::default()),
+        everstep::definition(throttled::sync_shop, Default::default()),
+        everstep::definition(throttled::sync_shops, Default::default()),
+    ]
+}
+
+impl Scenario {
+    /// No more runs of a workflow are at work than it says.
+    pub const TWO_AT_A_TIME: Self = scenario!(two_runs_at_a_time);
+    /// Runs of one key come one after the other, those of others at once.
+    pub const ONE_OF_A_KEY: Self = scenario!(one_of_a_key);
+    /// A newer run of the key takes the place of the older one.
+    pub const NEWEST_OF_A_KEY: Self = scenario!(newest_of_a_key);
+    /// Of many runs of a key the newest one stays.
+    pub const NEWEST_OF_MANY: Self = scenario!(newest_of_many);
+    /// Children wait for their places like other runs.
+    pub const CROWDED_FAMILY: Self = scenario!(crowded_family);
+    /// The example of a partner who allows little.
+    pub const EXAMPLE_THROTTLED: Self = scenario!(example_throttled);
+    /// A run that goes on in another is not kept out by itself.
+    pub const RELAY: Self = scenario!(relay_race);
+    /// A run whose key is taken ends, and says by whom.
+    pub const FIRST_OF_A_KEY: Self = scenario!(first_of_a_key);
+    /// An operator changes how many runs may be at work.
+    pub const RUNS_SET_LIVE: Self = scenario!(runs_set_live);
+}
+
+async fn two_runs_at_a_time(world: World) {
+    two_of_each(&world);
+    let mut runs = Vec::new();
+    for number in 0..7 {
+        runs.push(world.start(two_at_a_time, (), &format!("run {number}")).await);
+    }
+    let left = world
+        .start_as(two_at_a_time, (), "left", |start| start.delay(Duration::from_millis(500)))
+        .await;
+    if world.settings().crash.is_none() {
+        world.until(|world| world.status(&left) == Some(RunStatus::Scheduled)).await;
+    }
+    world.pass(Duration::from_secs(1)).await;
+    world.cancel(&left).await;
+    for run in &runs {
+        expect_completed(&world, run).await;
+    }
+    world.ended(&left).await;
+    let most = world.most_at_once(&runs);
+    assert!(most <= 2, "{most} runs were at work");
+    if world.settings().crash.is_none() {
+        assert_eq!(most, 2, "the limit is made use of");
+    }
+    world.expect_nobody_in("workflow.two_at_a_time").await;
+}
+
+async fn one_of_a_key(world: World) {
+    two_of_each(&world);
+    let mut of_keys: [Vec<RunId>; 2] = Default::default();
+    for number in 0..6 {
+        let (key, of_key) = [("a", 0), ("b", 1)][number % 2];
+        let run = world
+            .start_as(in_turn, (), &format!("run {number}"), |start| start.limit_key(key))
+            .await;
+        of_keys[of_key].push(run);
+    }
+    for run in of_keys.iter().flatten() {
+        expect_completed(&world, run).await;
+    }
+    for runs in &of_keys {
+        assert_eq!(world.most_at_once(runs), 1, "of one key one at a time");
+    }
+    if world.settings().crash.is_none() {
+        let all: Vec<RunId> = of_keys.into_iter().flatten().collect();
+        assert_eq!(world.most_at_once(&all), 2, "keys do not wait for each other");
+    }
+    world.expect_nobody_in("workflow.in_turn").await;
+}
+
+async fn newest_of_a_key(world: World) {
+    two_of_each(&world);
+    let key = "k";
+    let old = world.start_as(newest, (), "old", |start| start.limit_key(key)).await;
+    world.pass(Duration::from_secs(1)).await;
+    let other = world.start_as(newest, (), "other", |start| start.limit_key("other")).await;
+    let new = world.start_as(newest, (), "new", |start| start.limit_key(key)).await;
+    expect_completed(&world, &new).await;
+    expect_completed(&world, &other).await;
+    world.ended(&old).await;
+    if world.settings().crash.is_none() {
+        // Whoever was to tell it may have died, and it may have come to its end meanwhile.
+        world.expect_told(&old, &new).await;
+    }
+    assert_eq!(
+        world.most_at_once(&[old, new]),
+        1,
+        "the new one waits until the old one has ended"
+    );
+    world.expect_nobody_in("workflow.newest").await;
+}
+
+async fn newest_of_many(world: World) {
+    two_of_each(&world);
+    let mut runs = Vec::new();
+    for number in 0..6 {
+        let name = format!("run {number}");
+        runs.push(world.start_as(newest, (), &name, |start| start.limit_key("k")).await);
+    }
+    let last = runs.last().expect("there are six");
+    expect_completed(&world, last).await;
+    for run in &runs {
+        world.ended(run).await;
+    }
+    assert_eq!(world.most_at_once(&runs), 1);
+    world.expect_nobody_in("workflow.newest").await;
+}
+
+async fn crowded_family(world: World) {
+    two_of_each(&world);
+    let run = world.start(crowded, 6, "crowded").await;
+    expect_completed(&world, &run).await;
+    let stories = world.stories();
+    let children: Vec<RunId> = stories
+        .iter()
+        .map(|story| story.run.clone())
+        .filter(|child| *child != run)
+        .collect();
+    let most = world.most_at_once(&children);
+    assert!(children.len() == 6 && most <= 2, "{most} of {} were at work", children.len());
+    world.expect_nobody_in("workflow.two_at_a_time").await;
+}
+
+async fn example_throttled(world: World) {
+    two_of_each(&world);
+    let shops = ["berlin", "rome", "oslo", "paris"].map(str::to_owned).to_vec();
+    let run = world.start(throttled::sync_shops, shops, "throttled").await;
+    expect_completed(&world, &run).await;
+    let stories = world.stories();
+    let syncs: Vec<RunId> = stories
+        .iter()
+        .map(|story| story.run.clone())
+        .filter(|sync| *sync != run)
+        .collect();
+    let most = world.most_at_once(&syncs);
+    assert!(syncs.len() == 4 && most <= 3, "{most} of {} were at work", syncs.len());
+    world.expect_nobody_in("function.throttled.fetch").await;
+    world.expect_nobody_in("workflow.sync_shop").await;
+}
+
+async fn relay_race(world: World) {
+    two_of_each(&world);
+    let run = world
+        .start_as(relay, 4, "relay", |start| start.limit_key("k").priority(3))
+        .await;
+    expect_completed(&world, &run).await;
+    let stories = world.stories();
+    assert_eq!(stories.len(), 4);
+    for story in &stories {
+        let terms = &story.start().expect("it begins with its start").terms;
+        assert_eq!((terms.key.as_deref(), terms.priority), (Some("k"), 3));
+    }
+    world.expect_nobody_in("workflow.relay").await;
+}
+
+async fn first_of_a_key(world: World) {
+    two_of_each(&world);
+    let key = "k";
+    let old = world.start_as(first, (), "old", |start| start.limit_key(key)).await;
+    world.pass(Duration::from_secs(1)).await;
+    let new = world.start_as(first, (), "new", |start| start.limit_key(key)).await;
+    world.expect_told(&new, &old).await;
+    assert_eq!(world.ledger().executions_of(&new), 0, "nothing was done for it");
+    expect_completed(&world, &old).await;
+    let later = world.start_as(first, (), "later", |start| start.limit_key(key)).await;
+    expect_completed(&world, &later).await;
+    world.expect_nobody_in("workflow.first").await;
+}
+
+async fn runs_set_live(world: World) {
+    two_of_each(&world);
+    let one = Limit {
+        concurrency: Some(1),
+        ..Limit::NONE
+    };
+    world.limit("workflow.two_at_a_time", Some(one)).await;
+    world.pass(Duration::from_secs(1)).await;
+    let mut runs = Vec::new();
+    for number in 0..4 {
+        runs.push(world.start(two_at_a_time, (), &format!("run {number}")).await);
+    }
+    world.pass(Duration::from_secs(3)).await;
+    let so_far = world.most_at_once(&runs);
+    assert_eq!(so_far, 1);
+    world.limit("workflow.two_at_a_time", Some(Limit::NONE)).await;
+    for run in &runs {
+        expect_completed(&world, run).await;
+    }
+    assert!(world.most_at_once(&runs) >= 3, "without a limit the rest goes at once");
+}
+
+impl World {
+    /// How many of the runs were between their first step and their end at a time, by the server's time stamps.
+    fn most_at_once(&self, runs: &[RunId]) -> usize {
+        let stories = self.stories();
+        let mut changes = Vec::new();
+        for story in stories.iter().filter(|story| runs.contains(&story.run)) {
+            let work = story.entries.iter().filter(|entry| {
+                let own = entry.key.step().is_some_and(|key| !key.is_own());
+                own || entry.key == everstep_common::journal::EntryKey::End
+            });
+            let times: Vec<_> = work.map(|entry| entry.time).collect();
+            // One that ended without a step was never at work.
+            if let [first, .., last] = times.as_slice() {
+                changes.push((*first, 1));
+                changes.push((*last, -1));
+            }
+        }
+        changes.sort_unstable();
+        let mut now = 0_isize;
+        let counts = changes.into_iter().map(|(_, change)| {
+            now += change;
+            now
+        });
+        usize::try_from(counts.max().unwrap_or(0)).expect("none ends before it begins")
+    }
+
+    /// The run ended as cancelled, because of the other one.
+    async fn expect_told(&self, run: &RunId, because_of: &RunId) {
+        let outcome = self.ended(run).await;
+        let told = matches!(&outcome, RunOutcome::Cancelled(failure) if failure.message.contains(because_of.as_str()));
+        assert!(told, "{outcome:?}");
+    }
+}

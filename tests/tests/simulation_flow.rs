@@ -1,0 +1,188 @@
+//! Limits on the simulated server: they hold over all orchestrators and workers, nobody starves under them, and no place is lost with whoever
+//! dies.
+
+use everstep_memory::{Faults, Nodes, Span};
+use everstep_tests::processes::Seed;
+use everstep_tests::simulation::{Scenario, Settings, Victim, at_every_call, at_every_entry, at_some, play, seeds};
+
+fn of_several_partitions() -> Settings {
+    Settings {
+        partitions: 4,
+        faults: Faults {
+            latency: Span::milliseconds(1, 5),
+            ..Faults::none()
+        },
+        ..Settings::default()
+    }
+}
+
+fn for_seeds(scenario: &Scenario, count: u64) {
+    for seed in seeds(count) {
+        let settings = Settings {
+            seed,
+            ..of_several_partitions()
+        };
+        play(scenario, settings);
+    }
+}
+
+#[test]
+fn a_limit_holds_for_everybody() {
+    for_seeds(&Scenario::NARROW_FOR_ALL, 10);
+}
+
+#[test]
+fn a_limit_holds_on_three_nodes() {
+    for seed in seeds(5) {
+        let settings = Settings {
+            seed,
+            nodes: Nodes::Three,
+            ..of_several_partitions()
+        };
+        play(&Scenario::NARROW_FOR_ALL, settings);
+    }
+}
+
+#[test]
+fn a_limit_holds_though_acknowledgements_are_lost() {
+    for seed in seeds(10) {
+        let settings = Settings {
+            seed,
+            faults: Faults {
+                answer_lost: 0.05,
+                ..of_several_partitions().faults
+            },
+            ..of_several_partitions()
+        };
+        play(&Scenario::NARROW_FOR_ALL, settings);
+    }
+}
+
+#[test]
+fn a_rate_holds_for_everybody() {
+    for_seeds(&Scenario::PACED_FOR_ALL, 5);
+}
+
+#[test]
+fn keys_have_limits_of_their_own_and_take_turns() {
+    for_seeds(&Scenario::KEYS_TAKE_TURNS, 5);
+}
+
+#[test]
+fn what_is_urgent_goes_first_and_the_rest_goes_too() {
+    for_seeds(&Scenario::URGENT_FIRST, 5);
+}
+
+#[test]
+fn a_small_run_does_not_wait_for_a_large_one() {
+    for_seeds(&Scenario::SMALL_BESIDE_LARGE, 5);
+}
+
+#[test]
+fn the_steps_of_a_rollback_wait_for_their_places() {
+    for_seeds(&Scenario::REGRETTED, 5);
+    survives_some_deaths(&Scenario::REGRETTED);
+}
+
+#[test]
+fn limits_are_changed_while_runs_wait() {
+    for_seeds(&Scenario::SET_LIVE, 5);
+}
+
+/// Everybody dies at some places.
+fn survives_some_deaths(scenario: &Scenario) {
+    let lot = Seed::from_environment().below(u64::MAX);
+    at_some(scenario, &of_several_partitions(), 2, lot, false);
+}
+
+#[test]
+fn no_place_is_lost_with_whoever_dies() {
+    survives_some_deaths(&Scenario::NARROW_FOR_ALL);
+}
+
+#[test]
+fn no_place_in_two_rooms_is_lost_with_whoever_dies() {
+    survives_some_deaths(&Scenario::NARROW_QUEUE);
+}
+
+#[test]
+fn no_place_of_a_cancelled_run_is_lost_with_whoever_dies() {
+    survives_some_deaths(&Scenario::GIVEN_UP);
+}
+
+#[test]
+fn no_place_is_lost_with_an_owner_that_dies_at_any_entry() {
+    let victim = Victim::Process("orchestrator-1".to_owned());
+    at_every_entry(&Scenario::NARROW_FOR_ALL, &victim);
+}
+
+#[test]
+fn no_place_is_lost_with_an_owner_that_dies_at_any_fourth_call() {
+    for offset in [0, 2] {
+        at_every_call(&Scenario::NARROW_FOR_ALL, "orchestrator-1", 4, offset);
+    }
+}
+
+#[test]
+fn no_more_runs_are_at_work_than_their_workflow_says() {
+    for_seeds(&Scenario::TWO_AT_A_TIME, 5);
+}
+
+#[test]
+fn runs_of_one_key_take_turns() {
+    for_seeds(&Scenario::ONE_OF_A_KEY, 5);
+}
+
+#[test]
+fn a_newer_run_takes_the_place_of_an_older_one() {
+    for_seeds(&Scenario::NEWEST_OF_A_KEY, 5);
+}
+
+#[test]
+fn of_many_runs_of_a_key_the_newest_stays() {
+    for_seeds(&Scenario::NEWEST_OF_MANY, 10);
+}
+
+#[test]
+fn of_many_runs_of_a_key_the_newest_stays_whoever_dies() {
+    survives_some_deaths(&Scenario::NEWEST_OF_MANY);
+}
+
+#[test]
+fn children_wait_for_their_places() {
+    for_seeds(&Scenario::CROWDED_FAMILY, 5);
+    survives_some_deaths(&Scenario::CROWDED_FAMILY);
+}
+
+#[test]
+fn the_throttled_example_ends_the_same_whoever_dies() {
+    for_seeds(&Scenario::EXAMPLE_THROTTLED, 3);
+    survives_some_deaths(&Scenario::EXAMPLE_THROTTLED);
+}
+
+#[test]
+fn a_run_that_goes_on_in_another_is_not_kept_out_by_itself() {
+    for_seeds(&Scenario::RELAY, 5);
+    survives_some_deaths(&Scenario::RELAY);
+}
+
+#[test]
+fn a_run_whose_key_is_taken_ends_and_says_by_whom() {
+    for_seeds(&Scenario::FIRST_OF_A_KEY, 5);
+}
+
+#[test]
+fn how_many_runs_are_at_work_is_changed_while_they_wait() {
+    for_seeds(&Scenario::RUNS_SET_LIVE, 5);
+}
+
+#[test]
+fn no_place_of_a_run_is_lost_with_whoever_dies() {
+    survives_some_deaths(&Scenario::TWO_AT_A_TIME);
+}
+
+#[test]
+fn no_place_of_a_singleton_is_lost_with_whoever_dies() {
+    survives_some_deaths(&Scenario::ONE_OF_A_KEY);
+    survives_some_deaths(&Scenario::NEWEST_OF_A_KEY);
+}
