@@ -14,6 +14,7 @@ mod arguments;
 mod connection;
 mod dev;
 mod doctor;
+mod events;
 mod follow;
 mod limits;
 mod output;
@@ -21,6 +22,7 @@ mod problem;
 mod provision;
 mod run;
 mod runs;
+mod schedules;
 mod sessions;
 mod timeline;
 
@@ -28,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use arguments::{Cli, Limits, Runs, Sessions, Verb};
+use arguments::{Cli, Events, Limits, Runs, Schedules, Sessions, Verb};
 use problem::Problem;
 
 /// Does what the command line says; the exit code tells how it went.
@@ -71,6 +73,14 @@ async fn perform(cli: Cli) -> Result<ExitCode, Problem> {
         Verb::Runs(Runs::Approve(arguments)) => runs::answer::decide(&global, arguments, true).await,
         Verb::Runs(Runs::Reject(arguments)) => runs::answer::decide(&global, arguments, false).await,
         Verb::Sessions(Sessions::Show(arguments)) => sessions::show(&global, arguments).await,
+        Verb::Event(Events::Send(arguments)) => events::send(&global, arguments).await,
+        Verb::Event(Events::Listeners) => events::listeners(&global).await,
+        Verb::Event(Events::Refused) => events::refused(&global).await,
+        Verb::Event(Events::Forget(arguments)) => events::forget(&global, arguments).await,
+        Verb::Schedules(Schedules::Ls) => schedules::list(&global).await,
+        Verb::Schedules(Schedules::Pause(arguments)) => schedules::pause(&global, arguments).await,
+        Verb::Schedules(Schedules::Resume(arguments)) => schedules::resume(&global, arguments).await,
+        Verb::Schedules(Schedules::Backfill(arguments)) => schedules::backfill(&global, arguments).await,
         Verb::Limits(Limits::Ls) => limits::list(&global).await,
         Verb::Limits(Limits::Set(arguments)) => limits::set(&global, arguments).await,
         Verb::Limits(Limits::Rm { which, dry_run }) => limits::remove(&global, which, dry_run).await,

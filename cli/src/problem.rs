@@ -101,6 +101,10 @@ impl From<ClientError> for Problem {
             ClientError::Conflict { .. } => {
                 Self::of(Exit::Conflict, &error).hint("give another --key, or the input that it was started with")
             }
+            ClientError::NoSchedule { .. } => {
+                Self::of(Exit::NotFound, &error).hint("`everstep schedules ls` lists the schedules that there are")
+            }
+            ClientError::TooManyTimes { .. } => Self::of(Exit::Usage, &error),
             ClientError::NoQuestion { run, .. } => {
                 Self::of(Exit::NotFound, &error).hint(format_args!("`everstep runs show {run}` tells what it asks"))
             }
@@ -116,6 +120,7 @@ impl From<ClientError> for Problem {
             ClientError::Deployment(DeploymentError::Missing { .. }) => Self::of(Exit::NotFound, &error),
             ClientError::Invalid(_) | ClientError::BadStart { .. } | ClientError::BadLimit { .. } => Self::of(Exit::Usage, &error),
             ClientError::Session { .. }
+            | ClientError::Trigger(_)
             | ClientError::Limits(_)
             | ClientError::Create(_)
             | ClientError::Read(_)

@@ -21,7 +21,7 @@ pub(crate) async fn run(global: &Global, arguments: Run) -> Result<ExitCode, Pro
     if arguments.each {
         return each::run(global, &arguments, &text).await;
     }
-    let input = json_of(&text)?;
+    let input = json_of(&text, "input")?;
     let connection = open(global).await?;
     if arguments.dry_run {
         return dry_run(global, &connection, &arguments, &input);
@@ -85,13 +85,20 @@ pub(crate) fn read_text(text: &str) -> Result<String, Problem> {
     Ok(text)
 }
 
-fn json_of(text: &str) -> Result<Value, Problem> {
+/// The JSON of an argument called `--what`, or of standard input.
+pub(crate) fn json_input(text: &str, what: &str) -> Result<Value, Problem> {
+    json_of(&read_text(text)?, what)
+}
+
+fn json_of(text: &str, what: &str) -> Result<Value, Problem> {
     if text.trim().is_empty() {
-        return Err(Problem::new(Exit::Usage, "the input is empty").hint("without --input it is null"));
+        return Err(
+            Problem::new(Exit::Usage, format_args!("the {what} is empty")).hint(format_args!("without --{what} it is null"))
+        );
     }
     serde_json::from_str(text).map_err(|error| {
-        Problem::new(Exit::Usage, format_args!("the input is not JSON: {error}"))
-            .hint(r#"a text needs its own quotes: --input '"order-1"'"#)
+        Problem::new(Exit::Usage, format_args!("the {what} is not JSON: {error}"))
+            .hint(format_args!(r#"a text needs its own quotes: --{what} '"order-1"'"#))
     })
 }
 

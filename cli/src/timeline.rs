@@ -119,7 +119,7 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
         (_, Entry::Start(start)) => format!("{}({value})", start.workflow),
         (_, Entry::Step(_)) => format!("→ {value}"),
         (_, Entry::Local(local)) => match local.kind {
-            LocalKind::Closure | LocalKind::Session => format!("→ {value}"),
+            LocalKind::Closure | LocalKind::Session | LocalKind::Emit => format!("→ {value}"),
             LocalKind::Patch if value == "true" => "goes by the new code from here on".to_owned(),
             LocalKind::Patch => "was further already, and goes by the code of before".to_owned(),
             LocalKind::Version => format!("pinned to version {value}"),
@@ -140,6 +140,11 @@ fn says(entry: &JournalEntry, value: Option<&Value>, failure: Option<&Failure>) 
                 InboundKind::Resume { accept_unasked: true } => "resume, accepting what is no longer asked for".to_owned(),
                 InboundKind::Resume { .. } => "resume".to_owned(),
                 InboundKind::Signal { name, .. } => format!("signal {}: {value}", shortened(name)),
+                InboundKind::Event { what, place, .. } => format!(
+                    "event {} (sequence {}): {value}",
+                    shortened(&what.to_string()),
+                    place.sequence
+                ),
                 InboundKind::Update { name, .. } => format!("update {}: {value}", shortened(name)),
                 InboundKind::Answer { wait, reply, .. } => format!("{wait}: {}", replied(reply, &value)),
                 InboundKind::Withdrawn { wait } => format!("{wait} is no longer asked"),

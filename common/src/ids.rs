@@ -19,7 +19,7 @@ pub struct InvalidId {
 }
 
 impl InvalidId {
-    fn new(what: &'static str, text: &str, reason: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str, text: &str, reason: &'static str) -> Self {
         let text = text.chars().take(NAME_CHARS_MAX + 1).collect();
         Self { what, text, reason }
     }

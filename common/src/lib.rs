@@ -29,10 +29,15 @@
 //! | session | what runs started under the same session id share: values by name |
 //! | mark | in the record of such a value: a write that is applied, and its result, until its journal holds it |
 //! | view | how a run looks from inside, told by whoever drives it |
+//! | event | what happened elsewhere: a message of the stream `EVENTS` |
+//! | subscription | events of one name and correlation that a run waits for; numbered in the order of their stream |
+//! | trigger | what a workflow listens to: events by name, or a schedule |
+//! | schedule, occurrence | a cron trigger of a workflow; one of the times it names |
 //! | parked | a run that is not driven further until someone acts, with the reason |
 //! | nondeterminism | code and journal disagree |
 
 pub mod digest;
+pub mod event;
 pub mod failure;
 pub mod flow;
 pub mod ids;
@@ -46,10 +51,12 @@ pub mod retry;
 pub mod session;
 pub mod store;
 pub mod subject;
+pub mod subscription;
 pub mod summary;
 pub mod task;
 pub mod topology;
 pub mod trace;
+pub mod trigger;
 pub mod update;
 pub mod view;
 pub mod wire;

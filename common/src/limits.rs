@@ -128,3 +128,30 @@ pub const PARTITIONS_MAX: u32 = 1_024;
 
 /// Nodes that keep one stream (server limit).
 pub const REPLICAS_MAX: usize = 5;
+
+/// Bytes of an event's body: with its headers it fits into one message of the server's default size.
+pub const EVENT_BYTES_MAX: usize = 768 * 1024;
+
+/// Triggers of one workflow: its registration is one small record, read whenever events have come.
+pub const TRIGGERS_MAX: usize = 32;
+
+/// Workflows that listen to something: their registrations are read in one answer.
+pub const LISTENING_WORKFLOWS_MAX: usize = 900;
+
+/// Characters of a trigger's filter.
+pub const FILTER_CHARS_MAX: usize = 1_024;
+
+/// Nesting of a filter, which is judged by recursion.
+pub const FILTER_DEPTH_MAX: usize = 32;
+
+/// Occurrences of a schedule that are made up for after an outage with `misfire = "fire_all"`; of more only the latest ones.
+pub const CATCH_UP_MAX: usize = 1_000;
+
+/// Occurrences that one backfill may start.
+pub const BACKFILL_MAX: usize = 1_000;
+
+/// Bytes of the path and the value by which a run tells an event that it waits for.
+pub const EVENT_MATCH_BYTES_MAX: usize = 1_024;
+
+/// Events that one run takes at most from a batch window.
+pub const EVENT_BATCH_MAX: u32 = 1_000;

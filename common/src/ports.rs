@@ -220,6 +220,8 @@ pub enum From {
     LastPerSubject,
     /// Only what is stored from now on.
     New,
+    /// What was stored at this time or later, by the server's clock.
+    Time(Timestamp),
 }
 
 /// What a followed stream brings. Each message comes once, in sequence order, also over reconnects.

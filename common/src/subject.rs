@@ -46,6 +46,16 @@ impl Names {
         &self.prefix
     }
 
+    /// A stream of this deployment.
+    pub(crate) fn stream_name(&self, name: &str) -> String {
+        format!("{}{name}", self.stream)
+    }
+
+    /// A subject of this deployment.
+    pub(crate) fn subject_name(&self, tail: &str) -> String {
+        format!("{}{tail}", self.subject)
+    }
+
     /// The stream of a KV bucket such as `leases`.
     pub fn bucket_stream(&self, bucket: &str) -> String {
         format!("KV_{}{bucket}", self.bucket)

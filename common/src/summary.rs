@@ -70,6 +70,8 @@ pub enum WaitedFor {
     Question,
     /// An approval.
     Approval,
+    /// An event.
+    Event,
     /// An update.
     Update,
 }
@@ -80,6 +82,7 @@ impl fmt::Display for WaitedFor {
             Self::Signal => "signal",
             Self::Question => "answer to",
             Self::Approval => "approval",
+            Self::Event => "event",
             Self::Update => "update",
         })
     }

@@ -67,6 +67,8 @@ pub struct StreamSpec {
     pub max_messages_per_subject: i64,
     /// Bytes kept; -1 without limit.
     pub max_bytes: i64,
+    /// How long a message is kept; without limit if absent.
+    pub max_age: Option<Duration>,
     /// What a full stream does.
     pub discard: Discard,
     /// Whether `discard: new` also holds per subject. With one message per subject this makes a write-once stream.
@@ -95,6 +97,7 @@ impl StreamSpec {
             replicas,
             max_messages_per_subject: -1,
             max_bytes: -1,
+            max_age: None,
             discard: Discard::Old,
             discard_new_per_subject: false,
             allow_direct: true,

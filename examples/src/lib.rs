@@ -10,6 +10,7 @@ pub mod follow_up;
 pub mod notify;
 pub mod onboarding;
 pub mod order;
+pub mod payment;
 pub mod report;
 pub mod stateful;
 pub mod table;

@@ -9,7 +9,7 @@ pub async fn send_welcome_email(_ctx: FunctionContext, user_id: String) -> Resul
 }
 
 /// Welcomes the user.
-#[workflow]
+#[workflow(on(event("user.signed_up", input = "user_id")))]
 pub async fn welcome_workflow(ctx: WorkflowContext, user_id: String) -> Result<String, WorkflowError> {
     ctx.step(send_welcome_email, user_id).await?;
     Ok("Welcome email sent.".to_owned())

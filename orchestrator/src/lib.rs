@@ -11,6 +11,7 @@ mod ownership;
 mod partition;
 mod service;
 mod simulation;
+mod triggers;
 mod watchdog;
 mod workflows;
 

@@ -35,8 +35,26 @@ pub(crate) struct Metrics {
     pub orphaned: Counter<u64>,
     /// `everstep.orchestrator.replays_differing`: runs that have ended and were replayed otherwise.
     pub differing: Counter<u64>,
+    /// `everstep.orchestrator.events_heard`: events found for runs that wait for them.
+    pub heard: Counter<u64>,
     /// `everstep.orchestrator.partitions_owned`: partitions that this process drives.
     pub owned: Gauge<u64>,
+    /// `everstep.orchestrator.events_seen`: events that the triggers of this process looked at.
+    pub seen: Counter<u64>,
+    /// `everstep.orchestrator.events_matched`: how often one of them was for a workflow that listens.
+    pub matched: Counter<u64>,
+    /// `everstep.orchestrator.event_lag`: how long ago the oldest event was stored that was looked at last.
+    pub event_lag: Gauge<f64>,
+    /// `everstep.orchestrator.runs_triggered`: runs started by events and schedules.
+    pub triggered: Counter<u64>,
+    /// `everstep.orchestrator.triggers_repeated`: starts asked for that had been made before.
+    pub repeated: Counter<u64>,
+    /// `everstep.orchestrator.events_refused`: events by which a workflow that listens could not be started.
+    pub events_refused: Counter<u64>,
+    /// `everstep.orchestrator.schedules_fired`: times of schedules that started a run.
+    pub fired: Counter<u64>,
+    /// `everstep.orchestrator.schedules_missed`: times of schedules that started none: missed, or the run before was open.
+    pub missed: Counter<u64>,
     swept: Counter<u64>,
     live: Gauge<u64>,
     in_flight: Gauge<u64>,
@@ -107,7 +125,38 @@ impl Metrics {
                 "everstep.orchestrator.replays_differing",
                 "runs that have ended and go another way when replayed",
             ),
+            heard: counter(
+                "everstep.orchestrator.events_heard",
+                "events found for runs that wait for them",
+            ),
             owned: gauge("everstep.orchestrator.partitions_owned", "partitions this process drives"),
+            seen: counter("everstep.orchestrator.events_seen", "events that triggers looked at"),
+            matched: counter(
+                "everstep.orchestrator.events_matched",
+                "events for workflows that listen, once for each workflow",
+            ),
+            event_lag: meter
+                .f64_gauge("everstep.orchestrator.event_lag")
+                .with_description("how long ago the oldest event was stored that triggers looked at last")
+                .with_unit("s")
+                .build(),
+            triggered: counter("everstep.orchestrator.runs_triggered", "runs started by events and schedules"),
+            repeated: counter(
+                "everstep.orchestrator.triggers_repeated",
+                "starts by triggers that had been made before",
+            ),
+            events_refused: counter(
+                "everstep.orchestrator.events_refused",
+                "events by which a workflow that listens could not be started",
+            ),
+            fired: counter(
+                "everstep.orchestrator.schedules_fired",
+                "times of schedules that started a run",
+            ),
+            missed: counter(
+                "everstep.orchestrator.schedules_missed",
+                "times of schedules that started none",
+            ),
             swept: meter
                 .u64_counter("everstep.orchestrator.sweep_found")
                 .with_description("what a sweep had to mend; should stay at zero")

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Orchestrator::run ──┬── thread "leases"       Ownership::run   (own connection, own current-thread runtime)
+//!                     ├── thread "triggers"     Triggers::run    (the same)
 //!                     ├── thread "partition-0"  loop { block_on(Partition::ready); Partition::turn }   (the same)
 //!                     └── watches polls: names a run that blocks its thread, in the end ends the process
 //! ```
@@ -22,6 +23,7 @@ use crate::limits::Limits;
 use crate::metrics::metrics;
 use crate::ownership::{self, Change, Code, Omens, Ownership, Released, Tenure};
 use crate::partition::{self, Starting, unless_stopped};
+use crate::triggers::{self, Triggers};
 use crate::watchdog::{FATAL_AFTER, NAMED_AFTER, Polled};
 use crate::workflows::Workflows;
 
@@ -143,6 +145,7 @@ impl Orchestrator {
             started = self.start_leases() => started?,
         };
         let (mut changes, leases, leases_done) = started;
+        let triggers = self.start_triggers()?;
         let _following = AbortOnDrop(tokio::spawn(self.follow_limits()));
         let mut driven: BTreeMap<PartitionId, Driven> = BTreeMap::new();
         let mut leases_done = leases_done.fuse();
@@ -156,7 +159,10 @@ impl Orchestrator {
                     leases.leave();
                 }
                 _ = &mut leases_done => break,
-                Some(change) = changes.next() => self.change(change, &leases, &mut driven)?,
+                Some(change) = changes.next() => {
+                    tell_triggers(&change, &triggers);
+                    self.change(change, &leases, &mut driven)?;
+                }
                 _ = watch.tick() => {
                     give_up_stopped(&mut driven);
                     watch_polls(&mut driven);
@@ -217,6 +223,32 @@ impl Orchestrator {
             Ok(Err(reason)) => Err(failed(reason)),
             Err(_) => Err(failed("it panicked".to_owned())),
         }
+    }
+
+    /// They end with the last handle on them.
+    fn start_triggers(&self) -> Result<triggers::Handle, Error> {
+        let (connect, deployment, process) = (self.connect.clone(), self.deployment.clone(), self.options.process.clone());
+        let (begin, handle) = Triggers::of(&process, &self.workflows);
+        spawn("everstep-triggers".to_owned(), move |runtime| {
+            runtime.block_on(async move {
+                let mut begin = begin;
+                let connected = begin.unless_over(connect(format!("{process}-triggers"))).await;
+                let (broker, clock) = match connected {
+                    Some(Ok(connected)) => connected,
+                    Some(Err(reason)) => {
+                        return tracing::error!(
+                            reason,
+                            "this process does nothing for triggers: it could not connect for them"
+                        );
+                    }
+                    None => return,
+                };
+                let (store, driver) = Store::new(broker, clock, deployment);
+                drop(tokio::spawn(driver));
+                begin.run(&store).await;
+            });
+        })?;
+        Ok(handle)
     }
 
     fn change(&self, change: Change, leases: &ownership::Handle, driven: &mut BTreeMap<PartitionId, Driven>) -> Result<(), Error> {
@@ -303,6 +335,14 @@ impl Orchestrator {
             done: is_done,
             tenure,
         })
+    }
+}
+
+/// Whoever drives a certain partition does the work of triggers.
+pub(crate) fn tell_triggers(change: &Change, triggers: &triggers::Handle) {
+    match change {
+        Change::Acquired { partition, .. } => triggers.drives(*partition, true),
+        Change::Lost { partition } | Change::Release { partition, .. } => triggers.drives(*partition, false),
     }
 }
 

@@ -27,7 +27,8 @@ use tokio::task::JoinHandle;
 use crate::limits::Limits;
 use crate::ownership::{self, Change, Code, Omens, Ownership, Released, Tenure};
 use crate::partition::{Partition, StartError, Starting, unless_stopped};
-use crate::service::{Connected, Options};
+use crate::service::{Connected, Options, tell_triggers};
+use crate::triggers::{self, Triggers};
 use crate::watchdog::Polled;
 use crate::workflows::Workflows;
 
@@ -45,6 +46,8 @@ pub struct SimulatedOrchestrator {
     leases: ownership::Handle,
     changes: mpsc::UnboundedReceiver<Change>,
     ownership: JoinHandle<()>,
+    triggers: triggers::Handle,
+    triggering: JoinHandle<()>,
     limits: Limits,
     following: JoinHandle<()>,
     /// Partitions being driven, and those that are still stopping.
@@ -85,6 +88,11 @@ impl SimulatedOrchestrator {
         let following = runtime.spawn(limits.clone().follow(store.clone()));
         let (ownership, changes, leases) = Ownership::new(store, options.process.clone(), code, options.leases.clone());
         let ownership = runtime.spawn(ownership.run());
+        let (broker, clock) = connect(&format!("{}-triggers", options.process));
+        let (store, driver) = Store::new(broker, clock, deployment.clone());
+        drop(runtime.spawn(driver));
+        let (work, triggers) = Triggers::of(&options.process, &workflows);
+        let triggering = runtime.spawn(async move { work.run(&store).await });
         Self {
             workflows: Arc::new(workflows),
             deployment,
@@ -94,6 +102,8 @@ impl SimulatedOrchestrator {
             leases,
             changes,
             ownership,
+            triggers,
+            triggering,
             limits,
             following,
             driven: Vec::new(),
@@ -160,6 +170,7 @@ impl SimulatedOrchestrator {
     }
 
     fn change(&mut self, change: Change) {
+        tell_triggers(&change, &self.triggers);
         match change {
             Change::Acquired { partition, epoch, omens } => {
                 self.stop(partition, None);
@@ -263,6 +274,7 @@ impl Driven {
 impl Drop for SimulatedOrchestrator {
     fn drop(&mut self) {
         self.ownership.abort();
+        self.triggering.abort();
         self.following.abort();
     }
 }

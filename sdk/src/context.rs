@@ -23,8 +23,8 @@ use crate::function::{Function, IntoFunction};
 use crate::session::Session;
 use crate::state::{RunState, full};
 use crate::waits::{
-    Approval, ApprovalFuture, ChildFuture, Question, QuestionFuture, RunFuture, SignalFuture, SleepFuture, StepFuture,
-    UpdateFuture, encode,
+    Approval, ApprovalFuture, ChildFuture, EmitFuture, EventFuture, Matching, Question, QuestionFuture, RunFuture, SignalFuture,
+    SleepFuture, StepFuture, UpdateFuture, encode,
 };
 use crate::workflow::{IntoWorkflow, Workflow};
 
@@ -182,6 +182,31 @@ impl WorkflowContext {
     /// ```
     pub fn signal<T: DeserializeOwned>(&self, name: &str) -> SignalFuture<T> {
         SignalFuture::new(&self.core, name)
+    }
+
+    /// Waits for the next event of that name for which the correlation holds, published by anyone: another program, a webhook, or a workflow
+    /// with [`emit`](Self::emit).
+    ///
+    /// One that was published since the run began is found, however long ago; each is taken once, in the order of the stream. See
+    /// [`EventFuture`] for errors and limits.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Paid {
+    ///     order_id: String,
+    ///     cents: u64,
+    /// }
+    ///
+    /// #[workflow]
+    /// async fn checkout(ctx: WorkflowContext, order: String) -> Result<u64, WorkflowError> {
+    ///     let paid = ctx.wait_for_event::<Paid>("order.paid", matching("order_id", &order));
+    ///     Ok(paid.deadline(Duration::from_secs(3_600)).await?.data.cents)
+    /// }
+    /// ```
+    pub fn wait_for_event<T: DeserializeOwned>(&self, name: &str, matching: Matching) -> EventFuture<T> {
+        EventFuture::new(&self.core, name, matching)
     }
 
     /// Waits for the next update of that name: a request whose caller waits for the answer. [`Client::update`](crate::Client::update) and
@@ -359,6 +384,31 @@ impl WorkflowContext {
     /// ```
     pub fn session(&self) -> Session {
         Session::new(self.core.clone())
+    }
+
+    /// Publishes an event, which starts every workflow that listens to it; in the journal it is called `emit.<event>`.
+    ///
+    /// It is published once for ever, however often the run is replayed and whoever dies: event and a mark under the run and key are
+    /// stored together, and what is recorded is that they are. Other programs see it under the subject `event.<event>`, as a CloudEvent
+    /// with source `everstep/run`. Who listens is not waited for.
+    ///
+    /// Fails if the name is none, or the data is no JSON or over 768 KiB of it.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn pay(ctx: WorkflowContext, order: u64) -> Result<(), WorkflowError> {
+    ///     ctx.emit("order.paid", &order).await
+    /// }
+    ///
+    /// #[workflow(on(event("order.paid")))]
+    /// async fn ship(ctx: WorkflowContext, order: u64) -> Result<(), WorkflowError> {
+    ///     ctx.sleep(Duration::from_secs(order)).await
+    /// }
+    /// ```
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> EmitFuture {
+        EmitFuture::new(&self.core, event, data)
     }
 
     /// Shows `view` to whoever asks with [`Client::view`](crate::Client::view), in place of what was shown before. It costs no write: who

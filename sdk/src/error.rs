@@ -79,6 +79,13 @@ pub enum WorkflowErrorKind {
         /// How it ended.
         failure: Failure,
     },
+    /// An event was not emitted.
+    Emit {
+        /// What it is called.
+        event: String,
+        /// Why.
+        failure: Failure,
+    },
     /// A child ended without a value.
     Child {
         /// Its name: that of its workflow, or its own key.
@@ -174,7 +181,8 @@ impl WorkflowError {
             WorkflowErrorKind::Step { failure, .. }
             | WorkflowErrorKind::Run { failure, .. }
             | WorkflowErrorKind::Session { failure, .. }
-            | WorkflowErrorKind::Child { failure, .. } => Some(failure),
+            | WorkflowErrorKind::Child { failure, .. }
+            | WorkflowErrorKind::Emit { failure, .. } => Some(failure),
             _ => None,
         }
     }
@@ -240,6 +248,14 @@ impl WorkflowError {
         })
     }
 
+    /// The error of an event that was to be emitted.
+    pub(crate) fn of_emit(event: &str, error: WaitError) -> Self {
+        Self::of_wait(error, |failure| WorkflowErrorKind::Emit {
+            event: event.to_owned(),
+            failure,
+        })
+    }
+
     /// The error of a wait for the child `name`.
     pub(crate) fn of_child(name: &str, error: WaitError) -> Self {
         let run = match &error {
@@ -289,7 +305,8 @@ impl WorkflowError {
             WorkflowErrorKind::Step { failure, .. }
             | WorkflowErrorKind::Run { failure, .. }
             | WorkflowErrorKind::Session { failure, .. }
-            | WorkflowErrorKind::Child { failure, .. } => failure.kind,
+            | WorkflowErrorKind::Child { failure, .. }
+            | WorkflowErrorKind::Emit { failure, .. } => failure.kind,
             WorkflowErrorKind::Cancelled => FailureKind::Cancelled,
             WorkflowErrorKind::TimedOut { .. } | WorkflowErrorKind::Unanswered { .. } => FailureKind::DeadlineExceeded,
             WorkflowErrorKind::Rollback { .. } => FailureKind::RollbackFailed,
@@ -310,6 +327,9 @@ impl WorkflowError {
         match self.kind() {
             WorkflowErrorKind::Step { step, failure } => format!("{doing}step `{step}` failed: {}", failure_text(failure)),
             WorkflowErrorKind::Run { name, failure } => format!("{doing}closure `{name}` failed: {}", failure_text(failure)),
+            WorkflowErrorKind::Emit { event, failure } => {
+                format!("{doing}event `{event}` was not emitted: {}", failure_text(failure))
+            }
             WorkflowErrorKind::Session { operation, failure } => {
                 format!("{doing}session `{operation}` failed: {}", failure_text(failure))
             }

@@ -26,6 +26,7 @@ mod select;
 mod session;
 mod state;
 mod telemetry;
+pub mod trigger;
 mod waits;
 mod workflow;
 
@@ -43,8 +44,8 @@ pub use everstep_worker::{FunctionContext, StepError};
 
 pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
 pub use client::{
-    ChildRun, Client, ClientError, Inside, LimitEntry, ListFilter, ListedRun, OpenQuestion, Respondent, RunError, RunHandle,
-    SessionEntry, StartRun, UpdateError, UpdateRun,
+    ChildRun, Client, ClientError, Inside, LimitEntry, ListFilter, ListedRun, Listener, OpenQuestion, PublishEvent, Respondent,
+    RunError, RunHandle, ScheduleEntry, SessionEntry, StartRun, UpdateError, UpdateRun,
 };
 pub use combine::{
     BatchFuture, BatchItem, BatchResult, BatchStats, Branches, Combined, IntoTolerance, ItemOutcome, MapFuture, Racers, Tolerance,
@@ -57,9 +58,9 @@ pub use session::{Session, SessionState};
 pub use state::RunState;
 pub use telemetry::{Telemetry, TelemetryError};
 pub use waits::{
-    Answer, Approval, ApprovalFuture, ChildFuture, Choice, Deadline, Decision, DetachedFuture, InputType, IntoRetries, OnExpire,
-    OnTimeout, Question, QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture, SleepFuture, StepFuture, Update,
-    UpdateFuture, Verdict,
+    Answer, Approval, ApprovalFuture, ChildFuture, Choice, Deadline, Decision, DetachedFuture, EmitFuture, EventFuture, InputType,
+    IntoRetries, Matching, OnExpire, OnTimeout, Question, QuestionFuture, RunFuture, Said, SessionFuture, SignalFuture,
+    SleepFuture, StepFuture, Update, UpdateFuture, Verdict, matching,
 };
 pub use workflow::{IntoWorkflow, Workflow, WorkflowBody, WorkflowCall};
 
@@ -81,6 +82,8 @@ mod guide {
     mod starting {}
     #[doc = include_str!("../../docs/guide/state.md")]
     mod state {}
+    #[doc = include_str!("../../docs/guide/triggers.md")]
+    mod triggers {}
     #[doc = include_str!("../../docs/guide/steps.md")]
     mod steps {}
     #[doc = include_str!("../../docs/guide/versions.md")]

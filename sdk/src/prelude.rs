@@ -32,6 +32,6 @@ pub use crate::client::Client;
 pub use crate::context::WorkflowContext;
 pub use crate::error::{WorkflowError, WorkflowErrorKind};
 pub use crate::function::Function;
-pub use crate::waits::{Approval, Choice, InputType, OnExpire, OnTimeout, Question};
+pub use crate::waits::{Approval, Choice, InputType, Matching, OnExpire, OnTimeout, Question, matching};
 pub use crate::workflow::Workflow;
 pub use crate::{gather, gather_settled, select};

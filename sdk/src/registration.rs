@@ -47,6 +47,7 @@ where
         name,
         version: W::Workflow::VERSION,
         factory: Arc::new(factory),
+        triggers: W::Workflow::triggers(),
         flow: W::Workflow::flow(),
     }
 }

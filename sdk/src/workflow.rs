@@ -9,6 +9,8 @@ use futures::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use everstep_common::trigger::Trigger;
+
 use crate::context::WorkflowContext;
 use crate::error::WorkflowError;
 
@@ -36,6 +38,11 @@ pub trait Workflow: 'static {
     type Input: Serialize + DeserializeOwned + 'static;
     /// What it returns if it succeeds.
     type Output: Serialize + DeserializeOwned + 'static;
+
+    /// What starts runs of it by itself: what stands in `on(…)`.
+    fn triggers() -> Vec<Trigger> {
+        Vec::new()
+    }
 
     /// How many of its runs may be at work: what `limit(…)` and `singleton` say.
     fn flow() -> RunFlow {

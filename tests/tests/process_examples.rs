@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use everstep::journal::{EntryKey, JournalEntry};
 use everstep::{Client, IntoWorkflow, RunError, Workflow};
 use everstep_examples::trip::Trip;
-use everstep_examples::{account, bulk, dashboard, fleet, notify, order, report, stateful, trip, welcome};
+use everstep_examples::{account, bulk, dashboard, fleet, notify, order, payment, report, stateful, trip, welcome};
 use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, soon_followed_up, until};
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join, join_all};
@@ -24,6 +24,10 @@ fn all<'a>(client: &'a Client, wave: &'a str) -> Vec<(&'static str, LocalBoxFutu
     let documents = || ["one word", "", "three words here"].map(str::to_owned).to_vec();
     let fine = || ["a b", "c d e"].map(str::to_owned).to_vec();
     let id = || "42".to_owned();
+    let intent = || payment::PaymentIntent {
+        amount: 4_200,
+        currency: "eur".to_owned(),
+    };
     let run = |name| (client, wave, name);
     vec![
         ("order", story(run("order"), order::order_workflow, id()).boxed_local()),
@@ -47,6 +51,10 @@ fn all<'a>(client: &'a Client, wave: &'a str) -> Vec<(&'static str, LocalBoxFutu
         (
             "welcome",
             story(run("welcome"), welcome::welcome_workflow, id()).boxed_local(),
+        ),
+        (
+            "payment",
+            story(run("payment"), payment::payment_workflow, intent()).boxed_local(),
         ),
         (
             "stateful",

@@ -46,8 +46,7 @@ impl Words {
     }
 
     /// The buckets that have the shape of a journal and are none.
-    fn no_journals(&self) -> Vec<String> {
-        let buckets = ["leases", "limits", "runs", "sessions"];
+    fn no_journals(&self, buckets: &[&str]) -> Vec<String> {
         buckets
             .iter()
             .map(|bucket| format!("$KV.{}{bucket}.>", self.bucket))
@@ -70,7 +69,20 @@ fn permissions(publish: Vec<String>, deny: Vec<String>, subscribe: Vec<String>) 
 
 fn orchestrator(words: &Words) -> Value {
     let mut publish = plain(&["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>"]);
-    publish.extend(words.subjects(&["task.>", "mark.>", "timer.>", "payload.>", "live.>", "cancel.>", "running.>"]));
+    publish.extend(words.subjects(&[
+        "task.>",
+        "mark.>",
+        "timer.>",
+        "payload.>",
+        "live.>",
+        "cancel.>",
+        "running.>",
+        "event.>",
+        "emitted.>",
+        "member.>",
+        "refused.>",
+        "later.>",
+    ]));
     let mut subscribe = plain(&["_INBOX.>", "$SRV.>", "everstep.status.*"]);
     subscribe.extend(words.subjects(&["done.>", "view.>", "beat.>"]));
     permissions(publish, plain(&["$JS.API.STREAM.DELETE.*"]), subscribe)
@@ -93,12 +105,18 @@ fn worker(words: &Words, queues: &[QueueName]) -> Value {
         subscribe.extend(words.subjects(&[&format!("cancel.{queue}"), &format!("running.{queue}")]));
     }
     publish.extend(plain(&READING));
-    permissions(publish, words.no_journals(), subscribe)
+    permissions(
+        publish,
+        words.no_journals(&["leases", "limits", "runs", "sessions", "triggers"]),
+        subscribe,
+    )
 }
 
 fn client(words: &Words) -> Value {
     let mut publish = plain(&["$KV.*.*.start", "$KV.*.*.in.>"]);
-    publish.extend(words.subjects(&["payload.>", "view.>"]));
+    publish.extend(words.subjects(&["payload.>", "view.>", "event.>"]));
+    // Pausing and resuming schedules, and having a workflow listen to nothing any more.
+    publish.push(format!("$KV.{}triggers.>", words.bucket));
     let runs = format!("KV_{}runs", words.bucket);
     publish.extend([
         format!("$JS.API.CONSUMER.CREATE.{runs}.>"),
@@ -112,7 +130,11 @@ fn client(words: &Words) -> Value {
     subscribe.extend(words.subjects(&["done.>", "live.>"]));
     subscribe.extend(plain(&["$KV.*.*.>"]));
     subscribe.push(format!("$KV.{}runs.*", words.bucket));
-    permissions(publish, words.no_journals(), subscribe)
+    permissions(
+        publish,
+        words.no_journals(&["leases", "limits", "runs", "sessions"]),
+        subscribe,
+    )
 }
 
 /// Reading streams, for everyone.

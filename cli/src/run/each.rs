@@ -73,7 +73,7 @@ fn tell(global: &Global, number: usize, run: &RunId) -> std::io::Result<()> {
 
 fn lines(text: &str) -> Result<Vec<Line>, Problem> {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
-    lines.map(|line| json_of(line).map(of_value)).collect()
+    lines.map(|line| json_of(line, "input").map(of_value)).collect()
 }
 
 fn of_value(value: Value) -> Line {

@@ -152,7 +152,7 @@ impl Shown {
             field("waits for", &wait_text(wait))?;
         }
         for wait in &summary.waits {
-            if let WaitedFor::Signal | WaitedFor::Update = wait.kind {
+            if let WaitedFor::Signal | WaitedFor::Update | WaitedFor::Event = wait.kind {
                 field(
                     "waits for",
                     &format!("{} {}{}", wait.kind, shortened(&wait.text), until(wait.deadline)),

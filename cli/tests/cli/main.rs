@@ -8,3 +8,4 @@ mod running;
 mod sessions;
 mod starting;
 mod support;
+mod triggers;

@@ -11,6 +11,7 @@ use everstep_examples::order::{
     Charge, PaymentService, Payments, charge_customer, order_workflow, send_confirmation, validate_order,
 };
 use everstep_examples::stateful::stateful_workflow;
+use everstep_examples::welcome::{send_welcome_email, welcome_workflow};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -141,6 +142,13 @@ async fn lingering(ctx: WorkflowContext) -> Result<(), WorkflowError> {
     ctx.sleep(Duration::from_secs(3_600)).await
 }
 
+/// Runs once a year.
+#[workflow(on(cron("@yearly")))]
+async fn yearly(ctx: WorkflowContext) -> Result<i32, WorkflowError> {
+    ctx.sleep(Duration::from_millis(1)).await?;
+    Ok(1)
+}
+
 /// A child for an hour.
 #[workflow]
 async fn guardian(ctx: WorkflowContext) -> Result<(), WorkflowError> {
@@ -156,13 +164,16 @@ async fn hopping(ctx: WorkflowContext, hops: u32) -> Result<u32, WorkflowError> 
     Ok(hops)
 }
 
-/// The examples, and workflows that linger, wait for each other and go on.
+/// The examples, and workflows that linger, wait for each other, go on, and start by themselves.
 pub(crate) fn application() -> App {
     App::new()
         .resource(Payments::new(Pretend))
         .workflow(order_workflow)
         .workflow(stateful_workflow)
         .workflow(lingering)
+        .workflow(welcome_workflow)
+        .workflow(yearly)
+        .function(send_welcome_email)
         .workflow(guardian)
         .workflow(hopping)
         .function(validate_order)

@@ -63,6 +63,7 @@ impl Begin {
             From::Sequence(sequence) => Start::At(sequence),
             From::LastPerSubject => Start::LastPerSubject,
             From::New => Start::New,
+            From::Time(time) => Start::Since(time),
         };
         let mut attempts = 0;
         loop {

@@ -24,6 +24,12 @@ pub(crate) const UP_TO_SEQUENCE: HeaderName = HeaderName::from_static("Nats-UpTo
 /// What every header of the server's own begins with.
 const SERVER_PREFIX: &str = "Nats-";
 
+/// Whether a stored message is shown with this header: the sender's own ones and, of those that begin like the server's, the id that he
+/// gave the message.
+fn is_shown(name: &str) -> bool {
+    !name.starts_with(SERVER_PREFIX) || name == everstep_common::event::MESSAGE_ID
+}
+
 /// A header that cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("header {0:?} has a name or value that NATS cannot carry")]
@@ -49,7 +55,7 @@ pub(crate) fn value(text: &str) -> Result<HeaderValue, BadHeader> {
 /// The headers of a stored message, without the server's own.
 /// async-nats forgets the order between different names, so they come sorted by name: the same in every read.
 pub(crate) fn user_headers(map: Option<&HeaderMap>) -> Headers {
-    from_map(map, |name| !name.starts_with(SERVER_PREFIX))
+    from_map(map, is_shown)
 }
 
 /// All headers of a core message.
@@ -60,7 +66,7 @@ pub(crate) fn all_headers(map: Option<&HeaderMap>) -> Headers {
 /// The headers of a stored message as `STREAM.MSG.GET` gives them: the raw block that stands before the body on the wire.
 pub(crate) fn user_headers_of_block(block: &str) -> Headers {
     let pairs = block.lines().skip(1).filter_map(|line| line.split_once(':'));
-    let pairs = pairs.filter(|(name, _)| !name.starts_with(SERVER_PREFIX));
+    let pairs = pairs.filter(|(name, _)| is_shown(name));
     let mut headers: Vec<_> = pairs
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();

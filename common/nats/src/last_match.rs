@@ -1,7 +1,9 @@
-//! The last message of a stream that matches a filter, as its leader sees it: where a catch-up or a scan ends.
+//! Messages of a stream that match a filter, as its leader sees it: the last one, where a catch-up or a scan ends, and the first one since
+//! some time, where a follow begins.
 
+use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::{Api, Failure};
 use crate::refusal::NO_MESSAGE_FOUND;
@@ -20,6 +22,12 @@ pub(crate) async fn last_match(api: &Api, stream: &str, filter: &str) -> Result<
 }
 
 async fn last_by_subject(api: &Api, stream: &str, filter: &str) -> Result<u64, Failure> {
+    let question = json!({ "last_by_subj": filter });
+    Ok(found(api, stream, &question).await?.unwrap_or(0))
+}
+
+/// The sequence of the message that is asked for, if there is one.
+async fn found(api: &Api, stream: &str, question: &Value) -> Result<Option<u64>, Failure> {
     #[derive(Deserialize)]
     struct Answer {
         message: Found,
@@ -28,11 +36,10 @@ async fn last_by_subject(api: &Api, stream: &str, filter: &str) -> Result<u64, F
     struct Found {
         seq: u64,
     }
-    let question = json!({ "last_by_subj": filter });
-    let answer: Result<Answer, _> = api.ask(&format!("STREAM.MSG.GET.{stream}"), &question).await;
+    let answer: Result<Answer, _> = api.ask(&format!("STREAM.MSG.GET.{stream}"), question).await;
     match answer {
-        Ok(answer) => Ok(answer.message.seq),
-        Err(failure) if failure.is(NO_MESSAGE_FOUND) => Ok(0),
+        Ok(answer) => Ok(Some(answer.message.seq)),
+        Err(failure) if failure.is(NO_MESSAGE_FOUND) => Ok(None),
         Err(failure) => Err(failure),
     }
 }
@@ -49,4 +56,10 @@ async fn subjects(api: &Api, stream: &str) -> Result<Vec<String>, Failure> {
     }
     let answer: Answer = api.ask(&format!("STREAM.INFO.{stream}"), &json!({})).await?;
     Ok(answer.config.subjects)
+}
+
+/// The sequence of the first message that matches `filter` and was stored at `time` or later, if there is one.
+pub(crate) async fn first_since(api: &Api, stream: &str, filter: &str, time: Timestamp) -> Result<Option<u64>, Failure> {
+    let question = json!({ "next_by_subj": filter, "start_time": time });
+    found(api, stream, &question).await
 }

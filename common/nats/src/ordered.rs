@@ -30,6 +30,7 @@ use crate::broker::{Link, reconnected};
 use crate::clock::pause;
 use crate::delivered::{self, Coordinates};
 use crate::headers;
+use crate::last_match::first_since;
 use crate::refusal::STREAM_NOT_FOUND;
 use crate::wire_config::nanoseconds;
 
@@ -58,6 +59,8 @@ pub(crate) enum Start {
     LastPerSubject,
     /// After everything there is.
     New,
+    /// At the first message that was stored then or later.
+    Since(Timestamp),
 }
 
 /// What a reader brings.
@@ -121,15 +124,20 @@ impl Reader {
     /// Makes the first consumer.
     pub(crate) async fn open(link: Link, stream: &str, filter: &str, start: Start) -> Result<Self, OpenError> {
         let events = link.events.subscribe();
-        // "From now on" must mean the same after a reconnect, so it is turned into a sequence before anything else.
+        // "From now on" must mean the same after a reconnect, so it is turned into a sequence before anything else; so is a time.
         let start = match start {
             Start::New => Start::At(info(&link, stream).await?.state.last_seq + 1),
+            Start::Since(time) => {
+                let last = info(&link, stream).await?.state.last_seq;
+                let found = first_since(&link.api, stream, filter, time).await.map_err(open_error)?;
+                Start::At(found.unwrap_or(last + 1))
+            }
             other => other,
         };
         let opened = make_consumer(&link, stream, filter, start).await?;
         let sequence = match start {
             Start::At(sequence) => sequence.saturating_sub(1),
-            Start::LastPerSubject | Start::New => 0,
+            Start::LastPerSubject | Start::New | Start::Since(_) => 0,
         };
         let mut reader = Self {
             link,
@@ -378,7 +386,7 @@ fn config(name: &str, deliver_to: &str, filter: &str, start: Start) -> Value {
         }
         Start::At(_) => config["deliver_policy"] = json!("all"),
         Start::LastPerSubject => config["deliver_policy"] = json!("last_per_subject"),
-        Start::New => config["deliver_policy"] = json!("new"),
+        Start::New | Start::Since(_) => config["deliver_policy"] = json!("new"),
     }
     config
 }

@@ -34,6 +34,9 @@ pub(crate) fn of_stream(spec: &StreamSpec) -> Map<String, Value> {
             value
         }),
     );
+    if let Some(age) = spec.max_age {
+        set("max_age", json!(nanoseconds(age)));
+    }
     config
 }
 

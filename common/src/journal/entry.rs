@@ -13,6 +13,7 @@ use crate::ids::{FunctionName, ProcessId, RunId, WorkflowName};
 use crate::key::StepKey;
 use crate::payload::Payload;
 use crate::question::Reply;
+use crate::subscription::{EventPlace, Subscription};
 use crate::wire;
 
 /// What one entry says.
@@ -73,6 +74,10 @@ pub struct Start {
     /// The run that goes on in this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<Continued>,
+    /// Events that it waits for count from right behind this time: that of the event that started it, or of the last entry of the run that
+    /// goes on in it. Absent, they count from its own start on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listens_from: Option<Timestamp>,
 }
 
 /// The step of another run that started a run. A run that continues a child has the child's.
@@ -218,6 +223,8 @@ pub enum LocalKind {
     Question,
     /// What reading or changing a value of the session brought.
     Session,
+    /// An event was published.
+    Emit,
     /// On which side of a change of the code the run is: true for the new one.
     Patch,
     /// Which version of its workflow the run is pinned to, if it was started without one.
@@ -265,6 +272,15 @@ pub enum InboundKind {
         /// The name.
         name: String,
         /// The value.
+        value: Payload,
+    },
+    /// The next event of those that the run waits for; its id is [`Subscription::slot`](crate::subscription::Subscription::slot).
+    Event {
+        /// Which events.
+        what: Subscription,
+        /// Where it stands.
+        place: EventPlace,
+        /// The [`Event`](crate::event::Event).
         value: Payload,
     },
     /// A request that the workflow is to answer; its id is [`update_slot`](crate::update::update_slot).
@@ -383,6 +399,7 @@ impl Entry {
             | Self::In(Inbound {
                 kind:
                     InboundKind::Signal { value, .. }
+                    | InboundKind::Event { value, .. }
                     | InboundKind::Update { input: value, .. }
                     | InboundKind::Answer {
                         reply: Reply::Value(value),

@@ -20,6 +20,11 @@ pub const RUNS: &str = "runs";
 /// The bucket of the values that the runs of a session share.
 pub const SESSIONS: &str = "sessions";
 
+/// The bucket of what workflows listen to, and of where schedules stand.
+pub const TRIGGERS: &str = "triggers";
+
+/// How long an event is kept: for triggers that are late, for whoever looks back, and for emitting it once.
+pub const EVENT_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The bucket of limits: what operators set, and who uses them.
 pub const LIMITS: &str = "limits";
 
@@ -165,6 +170,9 @@ impl Deployment {
             self.bucket(&names, RUNS, "run summaries"),
             self.bucket(&names, LIMITS, "limits, as operators set them, and who uses them"),
             self.bucket(&names, SESSIONS, "values shared by the runs of a session"),
+            self.bucket(&names, TRIGGERS, "what workflows listen to, and where schedules stand"),
+            self.event_stream(&names),
+            self.trigger_stream(&names),
         ];
         streams.push(self.payload_stream(&names));
         for partition in self.all_partitions() {
@@ -214,6 +222,50 @@ impl Deployment {
 
     fn payload_stream(&self, names: &Names) -> StreamSpec {
         self.write_once(names.payload_stream(), names.payload_filter(), "values over 256 KiB")
+    }
+
+    /// What happened elsewhere. Anyone who may publish here may repeat an event, but none can be taken back or replaced.
+    fn event_stream(&self, names: &Names) -> StreamSpec {
+        StreamSpec {
+            description: "Everstep: events, and which of them could not be taken up".into(),
+            allow_atomic: true,
+            deny_delete: true,
+            max_age: Some(EVENT_AGE_MAX),
+            ..StreamSpec::new(
+                names.event_stream(),
+                [
+                    names.event_filter(),
+                    names.emitted_filter(),
+                    names.member_filter(),
+                    names.refused_filter(),
+                ],
+                self.replicas,
+            )
+        }
+    }
+
+    /// As a partition's timers, for what triggers do later.
+    fn trigger_stream(&self, names: &Names) -> StreamSpec {
+        StreamSpec {
+            description: "Everstep: what triggers do later".into(),
+            retention: Retention::WorkQueue,
+            allow_atomic: true,
+            allow_schedules: true,
+            ..StreamSpec::new(
+                names.trigger_stream(),
+                [names.later_filter(), names.due_filter()],
+                self.replicas,
+            )
+        }
+    }
+
+    /// The durable consumer of what triggers have to do now; whoever routes pulls.
+    pub fn trigger_consumer(&self, names: &Names) -> ConsumerSpec {
+        ConsumerSpec {
+            name: "router".into(),
+            filter: names.due_filter(),
+            ack_wait: self.ack_wait,
+        }
     }
 
     /// A work queue that also holds the schedules which fire into it; the consumer's filter leaves those alone.

@@ -2,7 +2,7 @@
 //!
 //! Here live the rules that a lost acknowledgement, a stale read or a second writer must not break:
 //! `create` (a refusal is a question), `read` (a read proves itself complete), `record` (compare-and-set), `session` (values that runs share), `queue` (marks and tasks),
-//! `payload` (large values), `group` (creates that share an fsync), `full` (no room), `deployment` (which streams there are),
+//! `payload` (large values), `trigger` (registrations, schedules, runs and events made once), `group` (creates that share an fsync), `full` (no room), `deployment` (which streams there are),
 //! `provision` (making them).
 
 mod create;
@@ -15,6 +15,7 @@ mod queue;
 mod read;
 mod record;
 mod session;
+mod trigger;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -26,13 +27,15 @@ use futures::future::BoxFuture;
 
 pub use create::{Create, CreateError, Created};
 pub use deployment::{
-    ACK_WAIT, ACK_WAIT_MIN, DEPLOYMENT_KEY, Deployment, DeploymentError, LEASES, LIMITS, RUNS, SESSIONS, TASK_STREAM_BYTES_MAX,
+    ACK_WAIT, ACK_WAIT_MIN, DEPLOYMENT_KEY, Deployment, DeploymentError, EVENT_AGE_MAX, LEASES, LIMITS, RUNS, SESSIONS,
+    TASK_STREAM_BYTES_MAX, TRIGGERS,
 };
 pub use payload::PayloadError;
 pub use queue::{Mark, QueueError, TaskPublished};
 pub use read::{ReadAt, ReadRunError};
 pub use record::{PutError, Record};
 pub use session::{SessionError, SessionValue};
+pub use trigger::{Kept, TriggerError, TriggeredRun};
 
 /// A handle on one deployment's storage. Cheap to clone.
 #[derive(Clone, Debug)]

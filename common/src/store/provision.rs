@@ -49,6 +49,9 @@ impl Deployment {
                 .ensure_consumer(&names.timer_stream(partition), &self.timer_consumer(&names, partition))
                 .await?;
         }
+        broker
+            .ensure_consumer(&names.trigger_stream(), &self.trigger_consumer(&names))
+            .await?;
         self.record(broker, clock, &names, standing).await?;
         Ok(ensured)
     }

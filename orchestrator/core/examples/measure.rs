@@ -101,6 +101,7 @@ fn definition(code: impl Fn(Context) -> LocalBoxFuture<'static, Returned> + Send
         name,
         version: 1,
         factory: Arc::new(move |ctx, _| code(ctx)),
+        triggers: Vec::new(),
         flow: Default::default(),
     }
 }
@@ -199,6 +200,7 @@ fn started(definition: &Definition) -> Run {
         traceparent: None,
         terms: Default::default(),
         continues: None,
+        listens_from: None,
     };
     run.apply(Event {
         sequence: 1,

@@ -3,15 +3,18 @@
 //! Each is safe to perform again: what they lead to is create-only under keys that follow from the run's own history.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use everstep_common::digest::InputDigest;
+use everstep_common::event::EventName;
 use everstep_common::failure::Failure;
 use everstep_common::ids::{FunctionName, QueueName};
 use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 use everstep_common::question::Question;
+use everstep_common::subscription::{EventPlace, Subscription};
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 
@@ -115,12 +118,41 @@ pub enum Command {
         /// What to do.
         request: SessionRequest,
     },
+    /// Publish the event once for ever under the key, off the partition's thread, and create its `local` entry.
+    Emit {
+        /// The event's key.
+        key: StepKey,
+        /// What it is called.
+        event: EventName,
+        /// The digest of its data.
+        digest: InputDigest,
+        /// Its data.
+        data: Bytes,
+    },
     /// Create the `timer` entry when it is due, never earlier.
     StartTimer {
         /// The timer.
         key: StepKey,
         /// When; may have passed already.
         due: Timestamp,
+        /// It is the deadline of a wait for these events: it passes only once all that were stored before it have been looked at.
+        event: Option<Arc<Subscription>>,
+    },
+    /// Create the `in` entry of the next event of the subscription, which may have been stored long ago.
+    Await {
+        /// Which events.
+        what: Arc<Subscription>,
+        /// How many of them there are with this one.
+        number: u32,
+        /// The one before it.
+        after: Option<EventPlace>,
+        /// What was stored before this, when the run began, is none of them.
+        since: Timestamp,
+    },
+    /// No further event of the subscription is waited for.
+    StopAwaiting {
+        /// Which events.
+        what: Arc<Subscription>,
     },
     /// Start the run, once however often it is asked for, and create its `child` entry: before the start if it is attached, after it if it is
     /// detached.
@@ -178,7 +210,7 @@ pub enum Command {
         /// What it answered.
         answer: Result<Bytes, Failure>,
     },
-    /// Nobody waits for the closure, or the operation on the session, any more.
+    /// Nobody waits for the closure, the operation on the session or the event any more.
     CancelLocal {
         /// Its key.
         key: StepKey,
@@ -230,7 +262,7 @@ pub enum RunEnd {
 }
 
 impl Command {
-    /// The step, timer, closure or child it speaks of; `None` for [`Command::End`].
+    /// The step, timer, closure or child it speaks of; `None` for subscriptions and [`Command::End`].
     pub fn key(&self) -> Option<&StepKey> {
         match self {
             Self::Dispatch { key, .. }
@@ -240,6 +272,7 @@ impl Command {
             | Self::FailAttempt { key, .. }
             | Self::RunLocal { key, .. }
             | Self::Session { key, .. }
+            | Self::Emit { key, .. }
             | Self::StartTimer { key, .. }
             | Self::StartChild { key, .. }
             | Self::CancelChild { key, .. }
@@ -251,7 +284,7 @@ impl Command {
             | Self::CloseWait { key, .. }
             | Self::RecordAnswer { key, .. }
             | Self::Record { key, .. } => Some(key),
-            Self::End { .. } => None,
+            Self::Await { .. } | Self::StopAwaiting { .. } | Self::End { .. } => None,
         }
     }
 }
@@ -288,7 +321,10 @@ impl fmt::Display for Command {
                 ..
             } => write!(f, "run {key} within {timeout:?}"),
             Self::Session { key, session, request } => write!(f, "session {session}: {request} for {key}"),
-            Self::StartTimer { key, due } => write!(f, "timer {key} due {due}"),
+            Self::Emit { key, event, digest, .. } => write!(f, "emit {event}({digest}) for {key}"),
+            Self::StartTimer { key, due, .. } => write!(f, "timer {key} due {due}"),
+            Self::Await { what, number, .. } => write!(f, "await {what} {number}"),
+            Self::StopAwaiting { what } => write!(f, "stop awaiting {what}"),
             Self::StartChild { key, child } => write!(f, "start {child} as {key}"),
             Self::CancelChild { key, child } => write!(f, "cancel {child} of {key}"),
             Self::CancelStep { key, .. } => write!(f, "cancel step {key}"),

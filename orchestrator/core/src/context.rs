@@ -3,13 +3,16 @@
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use everstep_common::failure::Failure;
+use everstep_common::event::EventName;
+use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, RunId, WorkflowName};
 use everstep_common::journal::{LocalKind, Start};
 use everstep_common::question::Question;
+use everstep_common::subscription::Subscription;
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -19,14 +22,14 @@ use crate::chance;
 use crate::combine;
 use crate::event;
 use crate::rollback;
-use crate::scope::SIGNAL_PREFIX;
+use crate::scope::{EMIT_PREFIX, EVENT_PREFIX, SIGNAL_PREFIX};
 use crate::shared::Shared;
 use crate::state::State;
-use crate::waits::{Address, Ask, LetterSort, NewLocal, NewQuestion, NewSession, NewSignal, NewStep, NewTimer};
+use crate::waits::{Address, Ask, LetterSort, NewEmit, NewLocal, NewQuestion, NewSession, NewSignal, NewStep, NewTimer};
 use crate::within::{Domain, Scoped};
 use crate::{
-    Asked, Block, Child, Closure, DeadlineError, Due, Local, NextUpdate, RolledBack, Session, SessionRequest, Shield, Signal, Step,
-    Timer,
+    Asked, Block, Child, Closure, DeadlineError, Due, Emit, Local, NextUpdate, RolledBack, Session, SessionRequest, Shield, Signal,
+    Step, Timer,
 };
 
 /// A workflow's handle on its run. A cheap clone; it cannot leave the run's thread.
@@ -123,9 +126,27 @@ impl Context {
     pub fn signal(&self, name: &str) -> Signal {
         let request = NewSignal {
             address: Address::new(LetterSort::Signal, name),
+            what: None,
             deadline: None,
         };
         Signal(Ask::new(self.0.clone(), &format!("{SIGNAL_PREFIX}{name}"), request))
+    }
+
+    /// The next event of the subscription that no other wait takes, whether it was stored since the run began or is yet to come. What it
+    /// brings is an encoded [`everstep_common::event::Event`].
+    pub fn event(&self, what: Subscription) -> Signal {
+        let name = format!("{EVENT_PREFIX}{}", what.event);
+        let refused = what.matching.as_ref().and_then(|matching| matching.check().err());
+        let request = NewSignal {
+            address: Address::new(LetterSort::Event, what.to_string()),
+            what: Some(Arc::new(what)),
+            deadline: None,
+        };
+        let mut ask = Ask::new(self.0.clone(), &name, request);
+        if let Some(reason) = refused {
+            ask.refuse(Failure::new(FailureKind::Invalid, reason));
+        }
+        Signal(ask)
     }
 
     /// The next update of that name that no other wait takes, whether it has come or is yet to come. Whoever takes it answers it.
@@ -151,6 +172,12 @@ impl Context {
             ask.refuse(failure);
         }
         Session(ask)
+    }
+
+    /// An event that is published once.
+    pub fn emit(&self, event: EventName, data: Bytes) -> Emit {
+        let name = format!("{EMIT_PREFIX}{event}");
+        Emit(Ask::new(self.0.clone(), &name, NewEmit { event, data }))
     }
 
     /// A value of the run's own state.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use everstep_common::failure::Failure;
 use everstep_common::flow::RunFlow;
 use everstep_common::ids::{RunId, WorkflowName};
+use everstep_common::trigger::Trigger;
 use futures::future::LocalBoxFuture;
 
 use crate::Context;
@@ -23,6 +24,8 @@ pub struct Definition {
     pub version: u32,
     /// Makes the future of a run.
     pub factory: Factory,
+    /// What starts runs of it by itself.
+    pub triggers: Vec<Trigger>,
     /// How many of its runs may be at work. The core knows nothing of it: who drives runs does.
     pub flow: RunFlow,
 }

@@ -10,6 +10,7 @@ use everstep_common::journal::{
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::question::Reply;
+use everstep_common::subscription::{EventPlace, Subscription};
 use everstep_common::update::update_key;
 use everstep_common::wire;
 use jiff::Timestamp;
@@ -36,6 +37,8 @@ pub enum EventBody {
     In(Inbound),
     /// A value under a name reached the run from outside.
     Signal(Box<str>, Bytes),
+    /// The next event of a subscription reached the run.
+    Event(Box<Subscription>, EventPlace, Bytes),
     /// A request that the workflow is to answer reached the run from outside.
     Update {
         /// The caller's key for it, from which follows where its answer is recorded.
@@ -195,6 +198,11 @@ fn from_outside(id: &InboundId, inbound: Inbound, stored: Option<Bytes>) -> Opti
     Some(match inbound.kind {
         InboundKind::Cancel | InboundKind::Terminate | InboundKind::Resume { .. } => EventBody::In(inbound),
         InboundKind::Signal { name, value: payload } => EventBody::Signal(name.into(), value(&payload, stored)?),
+        InboundKind::Event {
+            what,
+            place,
+            value: payload,
+        } => EventBody::Event(Box::new(what), place, value(&payload, stored)?),
         InboundKind::Update {
             ref name,
             input: ref payload,

@@ -51,6 +51,7 @@ pub use parked::{AskedKey, Mismatch, Parked, RecordedKey, TooMany, WaitKind};
 pub use rollback::{RolledBack, Undo};
 pub use run::{OpenKind, OpenWait, Run};
 pub use waits::{
-    Asked, Child, ChildSpec, Closure, Due, Local, NextUpdate, Session, SessionChange, SessionRequest, Signal, Step, Timer, Update,
+    Asked, Child, ChildSpec, Closure, Due, Emit, Local, NextUpdate, Session, SessionChange, SessionRequest, Signal, Step, Timer,
+    Update,
 };
 pub use within::Scoped;

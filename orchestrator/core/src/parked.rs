@@ -180,6 +180,10 @@ pub enum WaitKind {
     Question,
     /// An operation on a value of the session.
     Session,
+    /// An event that it emits.
+    Event,
+    /// An event that it waits for.
+    Awaited,
     /// Which version of the code a run goes by, or on which side of a patch it is.
     Marker,
     /// A child.
@@ -429,6 +433,8 @@ impl fmt::Display for WaitKind {
             Self::Reply => "answer to an update",
             Self::Question => "question",
             Self::Session => "session operation",
+            Self::Event => "event",
+            Self::Awaited => "wait for an event",
             Self::Marker => "marker of the code's version",
             Self::Child => "child",
             Self::Detached => "detached child",

@@ -21,6 +21,7 @@ use everstep_common::journal::{Inbound, InboundKind, JournalEntry, LocalKind, Ru
 use everstep_common::key::StepKey;
 use everstep_common::limits::PAYLOAD_BYTES_MAX;
 use everstep_common::payload::TooLarge;
+use everstep_common::subscription::Subscription;
 use everstep_common::view::RunView;
 use futures::future::LocalBoxFuture;
 use jiff::Timestamp;
@@ -59,6 +60,8 @@ pub struct Run {
     lifespan: Lifespan,
     applied: u64,
     entries: usize,
+    /// From when on events count, once it is created.
+    listens_from: Timestamp,
 }
 
 enum Stage {
@@ -117,6 +120,13 @@ pub enum OpenKind {
         /// When it is no longer waited for.
         deadline: Option<Timestamp>,
     },
+    /// An event that comes from elsewhere.
+    Awaited {
+        /// Which.
+        what: Arc<Subscription>,
+        /// When it is no longer waited for.
+        deadline: Option<Timestamp>,
+    },
     /// An update.
     Update {
         /// Its name.
@@ -135,6 +145,8 @@ pub enum OpenKind {
     },
     /// An operation on a value of the session.
     Session,
+    /// An event that it emits.
+    Event,
     /// A child.
     Child {
         /// Its workflow.
@@ -176,6 +188,7 @@ impl Run {
             lifespan: Lifespan::default(),
             applied: 0,
             entries: 0,
+            listens_from: Timestamp::MIN,
         }
     }
 
@@ -381,6 +394,7 @@ impl Run {
             (EventBody::In(inbound), _) => self.inbound(inbound),
             (EventBody::Signal(name, value), _) => Some(self.told(Word::Signal { name, value })),
             (EventBody::Update { key, name, input }, _) => Some(self.told(Word::Update { key, name, input })),
+            (EventBody::Event(what, place, value), _) => Some(self.told(Word::Event { what, place, value })),
         }
     }
 
@@ -400,6 +414,8 @@ impl Run {
     }
 
     fn begin(&mut self, input: Bytes) -> Option<Aftermath> {
+        let listens_from = self.listens_from;
+        self.shared.change(|state| state.begin(listens_from));
         let context = Context::new(self.shared.clone());
         match guarded(|| (self.definition.factory)(context, input)) {
             Ok(future) => {
@@ -433,6 +449,7 @@ impl Run {
             // What is for a wait comes as an event of its own.
             InboundKind::Signal { .. }
             | InboundKind::Update { .. }
+            | InboundKind::Event { .. }
             | InboundKind::Answer { .. }
             | InboundKind::Withdrawn { .. } => None,
         }

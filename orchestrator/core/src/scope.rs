@@ -15,6 +15,11 @@ use everstep_common::limits::NAME_CHARS_MAX;
 /// What the keys of waits for signals begin with, so that a wait for `paid` takes no number from a step `paid`.
 pub(crate) const SIGNAL_PREFIX: &str = "signal:";
 
+/// The same for waits for events.
+pub(crate) const EVENT_PREFIX: &str = "event:";
+
+/// The same for events that are emitted.
+pub(crate) const EMIT_PREFIX: &str = "emit.";
 /// The same for updates.
 pub(crate) const UPDATE_PREFIX: &str = "update:";
 
@@ -125,10 +130,9 @@ impl KeySeed {
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
-    let prefixed = [SIGNAL_PREFIX, UPDATE_PREFIX]
-        .into_iter()
-        .find_map(|prefix| name.strip_prefix(prefix));
-    let characters = prefixed.unwrap_or(name).chars().count();
+    let prefixes = [SIGNAL_PREFIX, UPDATE_PREFIX, EVENT_PREFIX, EMIT_PREFIX];
+    let own = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+    let characters = own.chars().count();
     if characters == 0 || characters > NAME_CHARS_MAX {
         let message = format!(
             "the name of a step, timer, closure, signal, update or question has 1 to {NAME_CHARS_MAX} characters, and this one has {characters}"

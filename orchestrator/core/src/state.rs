@@ -9,6 +9,7 @@ mod kept;
 mod mailbox;
 pub(crate) mod markers;
 mod signals;
+mod subscriptions;
 mod updates;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use jiff::Timestamp;
 use crate::aftermath::Aftermath;
 use crate::event::Record;
 use crate::parked::{AskedKey, Mismatch, Parked, TooMany, WaitKind};
-use crate::waits::{Address, Answer, Family, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
+use crate::waits::{Address, Answer, Family, LetterSort, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
 use crate::{Command, Limits, WaitError};
 
 pub(crate) use domains::DomainId;
@@ -35,6 +36,7 @@ pub(crate) use done::ToUndo;
 use kept::Kept;
 use mailbox::Mailbox;
 use markers::Markers;
+use subscriptions::Subscriptions;
 
 /// Of one run: what is asked, what is recorded, and how they agree.
 pub(crate) struct State {
@@ -53,6 +55,10 @@ pub(crate) struct State {
     domains: Domains,
     kept: Kept,
     mailbox: Mailbox,
+    /// Which events are waited for.
+    subscriptions: Subscriptions,
+    /// From when on events count.
+    listens_from: Timestamp,
     /// Which code it goes by.
     markers: Markers,
     /// What can be undone.
@@ -96,6 +102,8 @@ impl State {
             domains: Domains::default(),
             kept: Kept::default(),
             mailbox: Mailbox::default(),
+            subscriptions: Subscriptions::default(),
+            listens_from: Timestamp::MIN,
             markers: Markers::default(),
             done: Done::default(),
             unrecorded_replies: 0,
@@ -107,6 +115,11 @@ impl State {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.time
+    }
+
+    /// The workflow begins; events count from then on.
+    pub(crate) fn begin(&mut self, listens_from: Timestamp) {
+        self.listens_from = listens_from;
     }
 
     pub(crate) fn known_until(&self) -> u64 {
@@ -207,6 +220,10 @@ impl State {
         }
         if let Family::Signal(signal) = &self.waits[id].family {
             let address = signal.address().clone();
+            if let Some(what) = signal.subscription() {
+                address.name.hash(&mut self.fingerprint);
+                self.subscriptions.ask(what);
+            }
             self.mailbox.await_one(&address, id);
             self.grant_letter(address);
         }
@@ -269,6 +286,7 @@ impl State {
 
     fn answer(&mut self, id: WaitId, answer: Answer) -> Aftermath {
         let open = self.waits[id].is_open();
+        self.touch_subscription(id);
         let waker = open.then(|| self.waits.settle(id, Status::Ready(Box::new(answer)))).flatten();
         let rollbacks = self.done.recorded(id);
         let wait = &mut self.waits[id];
@@ -330,6 +348,7 @@ impl State {
         // What was asked for by this very entry no owner can have acted on: decisions are made between entries. People may see it all the
         // same if other code asked it before.
         let sent = self.waits[id].asked_at < self.sequence || self.waits[id].family.is_shown();
+        self.touch_subscription(id);
         let wakers = self.waits.settle(id, status).into_iter().collect();
         let Wait {
             key,
@@ -493,6 +512,9 @@ impl State {
                 Status::Abandoned | Status::Ready(_) | Status::Taken => commands.extend(wait.family.cancel(&wait.key)),
             }
         }
+        let (mailbox, waits) = (&mut self.mailbox, &self.waits);
+        let is_wanted = |name: &str| mailbox.is_short_of(&Address::new(LetterSort::Event, name), waits);
+        self.subscriptions.commands(self.listens_from, is_wanted, &mut commands);
         commands
     }
 }

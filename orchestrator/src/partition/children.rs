@@ -113,8 +113,14 @@ impl Performer {
             // It is purged, and what followed it with it.
             return Ok(());
         };
-        let terms = start.terms.of_successor(began(&journal).unwrap_or(ended), ended);
-        let successor = self.successor(run, Start { terms, ..start }, next).await?;
+        let known = journal.iter().take_while(|entry| !matches!(entry.entry, Entry::End(_)));
+        // Events that came after all that the run knew when it decided to go on are for its successor.
+        let start = Start {
+            listens_from: known.last().map(|entry| entry.time),
+            terms: start.terms.of_successor(began(&journal).unwrap_or(ended), ended),
+            ..start
+        };
+        let successor = self.successor(run, start, next).await?;
         self.put(&next.run, EntryKey::Start, &Entry::Start(successor)).await?;
         if let Some(word) = asked_to_end(&journal) {
             let id = inbound_id("continued", &word.kind);
@@ -160,6 +166,7 @@ impl Performer {
             traceparent: self.trace.child(&span, trace),
             terms: spec.terms.clone(),
             continues: None,
+            listens_from: None,
         };
         let stands = self.put(&child, EntryKey::Start, &Entry::Start(start)).await?;
         if let Stands::Theirs(earlier) = &stands {

@@ -1,5 +1,7 @@
 //! Turning what the core decides into effects: one arm for each command, and a straight line for each arm that needs one.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use everstep_common::digest::InputDigest;
 use everstep_common::failure::{Failure, FailureKind};
@@ -19,7 +21,7 @@ use jiff::Timestamp;
 use super::Partition;
 use super::closures::Work;
 use super::drive::Origin;
-use super::effect::Effect;
+use super::effect::{Effect, Scheduled};
 use super::wheel::WakeUp;
 
 impl Partition {
@@ -87,7 +89,19 @@ impl Partition {
                 self.admit(options.queue, task, input, options.flow, origin);
             }
             Command::RetryAt { key, attempt, at } => self.schedule(run, TimerSort::Retry, key, at, attempt, origin),
-            Command::StartTimer { key, due } => self.schedule(run, TimerSort::Sleep, key, due, 0, origin),
+            Command::StartTimer { key, due, event } => {
+                if let Some(what) = event {
+                    self.event_deadline(run, &key, what);
+                }
+                self.schedule(run, TimerSort::Sleep, key, due, 0, origin);
+            }
+            Command::Await {
+                what,
+                number,
+                after,
+                since,
+            } => self.await_event(run, what, number, after, since),
+            Command::StopAwaiting { what } => self.stop_awaiting(run, &what),
             // In memory only: a schedule is made when the run is dropped from memory, and a successor arms it anew.
             Command::Deadline { key, at } => self.wheel.arm(at, WakeUp::new(run, TimerSort::Deadline, &key), 0),
             Command::Fence { key, attempt } => {
@@ -135,6 +149,7 @@ impl Partition {
                     self.withdraw(run, &key, origin);
                 }
                 if deadline {
+                    self.events.forget_deadline(run, &key);
                     self.unschedule(run, TimerSort::Sleep, key, origin);
                 }
             }
@@ -147,6 +162,7 @@ impl Partition {
                 self.run_closure(run.clone(), key, work, origin);
             }
             Command::Session { key, session, request } => self.run_session(run.clone(), key, session, request, origin),
+            Command::Emit { key, event, data, .. } => self.run_emit(run.clone(), key, event, data, origin),
             Command::StartChild { key, child } => {
                 let traceparent = self.traceparent_of(run);
                 let run = run.clone();
@@ -240,6 +256,11 @@ impl Partition {
     /// Both in memory, for precision, and at the server, which fires it even if no orchestrator lives.
     fn schedule(&mut self, run: &RunId, sort: TimerSort, key: StepKey, at: Timestamp, attempt: u32, origin: &Origin) {
         self.wheel.arm(at, WakeUp::new(run, sort, &key), attempt);
+        let scheduled = Scheduled {
+            due: at,
+            attempt,
+            of_event: self.events.has_deadline(run, &key),
+        };
         let run = run.clone();
         self.perform(
             origin.clone(),
@@ -247,8 +268,7 @@ impl Partition {
                 run,
                 sort,
                 key,
-                at,
-                attempt,
+                scheduled,
             },
         );
     }
@@ -326,8 +346,17 @@ impl Partition {
         self.perform(origin.clone(), create);
     }
 
-    /// Creates a timer's entry; whoever comes first.
+    /// A timer is due.
     pub(super) fn fire_timer(&mut self, run: &RunId, key: StepKey, due: Timestamp) {
+        if self.events.has_deadline(run, &key) {
+            self.event_deadline_due(run.clone(), key, due, Duration::ZERO);
+        } else {
+            self.create_timer(run, key, due);
+        }
+    }
+
+    /// Creates a timer's entry; whoever comes first.
+    pub(super) fn create_timer(&mut self, run: &RunId, key: StepKey, due: Timestamp) {
         let create = Effect::Create {
             run: run.clone(),
             key: EntryKey::Timer(key),

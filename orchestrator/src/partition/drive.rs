@@ -184,8 +184,11 @@ impl Partition {
                     self.perform(None, retry);
                 }
             }
+            EntryKey::Timer(key) => {
+                self.wheel.disarm(run, TimerSort::Sleep, key);
+                self.events.forget_deadline(run, key);
+            }
             EntryKey::Try(key, attempt) => self.gate.leave(run, key, Some(*attempt)),
-            EntryKey::Timer(key) => drop(self.wheel.disarm(run, TimerSort::Sleep, key)),
             EntryKey::Local(key) => {
                 if let Some(held) = self.closures.recorded(run, key) {
                     self.watermark.release(held);
@@ -205,6 +208,7 @@ impl Partition {
             Performed::Done => {}
             Performed::Scheduled { run } => self.scheduled(run),
             Performed::Dispatched { run, key, published } => self.dispatched(run, key, published),
+            Performed::HeardBefore { run, what, place } => self.heard_before(&run, &what, &place),
             Performed::Refused { run, reason } => self.refused(&run, &reason),
             Performed::Loaded { run, load, journal } => self.loaded(run, load, journal, now),
             Performed::Reread {

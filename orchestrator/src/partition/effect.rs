@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use everstep_common::digest::InputDigest;
+use everstep_common::event::Event;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, ProcessId, QueueName, RunId};
 use everstep_common::journal::{
-    Continuation, Ended, Entry, EntryKey, InboundKind, Local, LocalKind, Parent, RunOutcome, StepResult,
+    Continuation, Ended, Entry, EntryKey, Inbound, InboundKind, Local, LocalKind, Parent, RunOutcome, StepResult,
 };
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::ports::{Publish, PublishError, ReadError, Schedule};
 use everstep_common::store::{Backoff, CreateError, Created, PayloadError, RUNS, ReadAt, Store, TaskPublished};
 use everstep_common::subject::TimerSort;
+use everstep_common::subscription::{EventPlace, Subscription};
 use everstep_common::task::Task;
 use everstep_common::trace::TraceLinks;
 use everstep_common::wire;
@@ -51,8 +53,14 @@ pub(crate) enum Effect {
         run: RunId,
         sort: TimerSort,
         key: StepKey,
-        at: Timestamp,
-        attempt: u32,
+        scheduled: Scheduled,
+    },
+    /// Create the `in` entry of the next event of a subscription.
+    Hear {
+        run: RunId,
+        what: Arc<Subscription>,
+        place: EventPlace,
+        event: Box<Event>,
     },
     /// Take a schedule back.
     Unschedule { run: RunId, sort: TimerSort, key: StepKey },
@@ -117,6 +125,12 @@ pub(crate) enum Performed {
     },
     /// The server will wake the run.
     Scheduled { run: RunId },
+    /// The run has heard the event that stands there before, from another place: it was published more than once.
+    HeardBefore {
+        run: RunId,
+        what: Arc<Subscription>,
+        place: EventPlace,
+    },
     /// The server refuses it for good, with the reason.
     Refused { run: RunId, reason: String },
     /// The journal of a run with its large values, or why it cannot be read.
@@ -146,6 +160,20 @@ pub(crate) struct Scheduled {
     pub due: Timestamp,
     /// The attempt that a retry is to make, else 0.
     pub attempt: u32,
+    /// It is the deadline of a wait for an event, which passes once all events before it have been looked at.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_event: bool,
+}
+
+impl Scheduled {
+    /// What is due then and makes no attempt.
+    pub(crate) fn at(due: Timestamp) -> Self {
+        Self {
+            due,
+            attempt: 0,
+            of_event: false,
+        }
+    }
 }
 
 /// What effects are performed with.
@@ -179,9 +207,9 @@ impl Performer {
                 run,
                 sort,
                 key,
-                at,
-                attempt,
-            } => Box::pin(async move { self.schedule(run, sort, key, Scheduled { due: at, attempt }).await }),
+                scheduled,
+            } => Box::pin(async move { self.schedule(run, sort, key, scheduled).await }),
+            Effect::Hear { run, what, place, event } => Box::pin(async move { self.hear(run, what, place, &event).await }),
             Effect::Unschedule { run, sort, key } => {
                 let filter = self.store.names().timer(&run, sort, &key);
                 Box::pin(async move { self.purge_timers(run, filter).await })
@@ -312,7 +340,12 @@ impl Performer {
     }
 
     pub(super) async fn create(&self, run: RunId, key: EntryKey, entry: Entry) -> Performed {
-        match self.store.create(&run, key, &entry).await {
+        let created = self.store.create(&run, key, &entry).await;
+        self.created(run, created)
+    }
+
+    fn created(&self, run: RunId, created: Result<Created, CreateError>) -> Performed {
+        match created {
             Ok(Created::Ours { .. }) | Err(CreateError::Gone { .. }) => Performed::Done,
             Ok(Created::Theirs(_)) => {
                 metrics().refused.add(1, &[]);
@@ -335,6 +368,43 @@ impl Performer {
         };
         let entry = Entry::Local(Local { kind, result });
         self.create(run, EntryKey::Local(key), entry).await
+    }
+
+    async fn hear(&self, run: RunId, what: Arc<Subscription>, place: EventPlace, event: &Event) -> Performed {
+        let slot = what.slot(&event.identity());
+        let value = match wire::encode_value(event) {
+            Ok(value) => self
+                .store
+                .put_payload(&run, slot.as_str(), value)
+                .await
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let value = match value {
+            Ok(value) => value,
+            Err(reason) => {
+                return Performed::Refused {
+                    run,
+                    reason: format!("event {what}: {reason}"),
+                };
+            }
+        };
+        let entry = Entry::In(Inbound {
+            kind: InboundKind::Event {
+                what: (*what).clone(),
+                place,
+                value,
+            },
+            by: None,
+            reason: None,
+        });
+        let key = EntryKey::In(slot);
+        match self.store.create(&run, key.clone(), &entry).await {
+            Ok(Created::Theirs(standing)) if !stands_at(&key, &standing.payload, place) => {
+                Performed::HeardBefore { run, what, place }
+            }
+            created => self.created(run, created),
+        }
     }
 
     async fn end(&self, run: RunId, outcome: RunEnd) -> Performed {
@@ -429,6 +499,12 @@ impl Performer {
     }
 }
 
+/// Whether an entry records the event that stands there.
+fn stands_at(key: &EntryKey, entry: &[u8], there: EventPlace) -> bool {
+    let recorded = Entry::decode(key, entry);
+    matches!(recorded, Ok(Entry::In(Inbound { kind: InboundKind::Event { place, .. }, .. })) if place == there)
+}
+
 /// What came of an effect that is done or refused.
 fn done(done: Result<(), String>, run: RunId) -> Performed {
     match done {
@@ -463,6 +539,7 @@ mod tests {
         let scheduled = Scheduled {
             due: "2026-02-03T04:05:06.000000789Z".parse().unwrap(),
             attempt: 2,
+            of_event: false,
         };
         let bytes = wire::encode(&scheduled).unwrap();
         assert_eq!(
@@ -470,5 +547,15 @@ mod tests {
             "0182a3647565be323032362d30322d30335430343a30353a30362e3030303030303738395aa7617474656d707402"
         );
         assert_eq!(wire::decode::<Scheduled>(&bytes).unwrap(), scheduled);
+        let of_event = Scheduled {
+            of_event: true,
+            ..scheduled
+        };
+        let bytes = wire::encode(&of_event).unwrap();
+        assert_eq!(
+            hex(&bytes),
+            "0183a3647565be323032362d30322d30335430343a30353a30362e3030303030303738395aa7617474656d707402a86f665f6576656e74c3"
+        );
+        assert_eq!(wire::decode::<Scheduled>(&bytes).unwrap(), of_event);
     }
 }

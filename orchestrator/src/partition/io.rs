@@ -3,11 +3,12 @@
 //! Workflow code must never run inside a tokio context, so the partition's thread alternates: [`Io::ready`] inside `block_on` gathers
 //! what has come, then the core runs outside on what was gathered, and leaves effects behind that the next `ready` performs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use everstep_common::event::EventName;
 use everstep_common::ids::RunId;
 use everstep_common::ports::{ConnectionEvent, CoreMessage, Delivery, Followed};
 use futures::channel::mpsc;
@@ -17,6 +18,7 @@ use futures::{FutureExt, StreamExt};
 
 use super::closures::Finished;
 use super::effect::Performed;
+use super::events::{Heard, Looked};
 use super::flow::Written;
 use super::reads::Read;
 use super::upkeep::UpkeepDone;
@@ -44,6 +46,10 @@ pub(crate) enum Input {
     LimitWritten(Written),
     /// Somebody asks how a run looks from inside, or a function sends a heartbeat.
     Told(CoreMessage),
+    /// Following events of that name, which runs wait for, has brought something.
+    Heard(EventName, Heard),
+    /// The deadline of a wait for an event has come, and it is known which events were stored before.
+    Looked(Looked),
     /// Schedules have fired.
     Fired(Vec<Delivery>),
     /// A piece of upkeep is done.
@@ -69,6 +75,8 @@ pub(crate) struct Io {
     pub limits: mpsc::UnboundedReceiver<Change>,
     /// Questions about how runs look from inside, and heartbeats of functions.
     pub told: BoxStream<'static, CoreMessage>,
+    /// Events that runs wait for, by name.
+    pub events: BTreeMap<EventName, BoxStream<'static, Heard>>,
     /// Effects and upkeep under way.
     pub under_way: FuturesUnordered<BoxFuture<'static, Input>>,
     /// What has come and is not handled yet.
@@ -134,6 +142,14 @@ impl Io {
                 break;
             };
             self.inbox.push_back(Input::Told(message));
+        }
+        for (name, events) in &mut self.events {
+            for _ in 0..GATHERED_MAX {
+                let Poll::Ready(Some(heard)) = events.poll_next_unpin(context) else {
+                    break;
+                };
+                self.inbox.push_back(Input::Heard(name.clone(), heard));
+            }
         }
         if let Poll::Ready(Some(deliveries)) = self.fired.poll_next_unpin(context) {
             self.inbox.push_back(Input::Fired(deliveries));

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use super::Partition;
 use super::closures::{Finished, Work};
 use super::drive::Origin;
-use super::effect::Effect;
+use super::effect::{Effect, Scheduled};
 use super::journal::{Journal, Unread};
 use super::lifespan;
 use super::reads::Asked;
@@ -129,7 +129,9 @@ impl Partition {
             self.claim_place(run);
         }
         self.see_to_place(run, &None);
+        self.events.doubt(run);
         self.decide(run, None);
+        self.events.forget_doubted(run);
     }
 
     /// There is nothing of the run: it was purged, or a rollback took it. What the feed brought of it before that is over, nobody is to be
@@ -137,6 +139,7 @@ impl Partition {
     fn nothing_left(&mut self, run: &RunId, until: u64) {
         self.perform(None, Effect::UnscheduleRun { run: run.clone() });
         self.perform(None, Effect::Unlist { run: run.clone() });
+        self.events.forget_run(run);
         for sequence in self.backlog.drop_until(run, until) {
             self.watermark.release(sequence);
         }
@@ -227,6 +230,7 @@ impl Partition {
         if self.wheel.disarm_run(run) {
             self.perform(None, Effect::UnscheduleRun { run: run.clone() });
         }
+        self.events.forget_run(run);
         self.closures
             .cancel_run(run)
             .into_iter()
@@ -267,8 +271,7 @@ impl Partition {
                         run: run.clone(),
                         sort: wake_up.sort,
                         key: wake_up.key,
-                        at,
-                        attempt: 0,
+                        scheduled: Scheduled::at(at),
                     };
                     self.perform(None, deadline);
                 }

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! One motion: load the journal, replay it to a `Run`, decide, create entries, perform effects, move the cursor. A crash anywhere is
-//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`decide`] begins what follows, [`park`] is about runs that stand still, [`sessions`] is about what runs share, [`views`] about who asks, [`relatives`] and [`children`] about what runs do for each other, [`load`] brings runs back and drops them,
+//! healed by deriving the same effects again. Files: [`drive`] applies entries, [`decide`] begins what follows, [`park`] is about runs that stand still, [`sessions`] is about what runs share, [`views`] about who asks, [`events`] about what runs wait for in `EVENTS`, [`relatives`] and [`children`] about what runs do for each other, [`load`] brings runs back and drops them,
 //! [`reads`] asks for their journals, [`wake`] is about time, [`upkeep`] about cursor, marks and scans; the rest are parts.
 
 mod backlog;
@@ -25,6 +25,8 @@ mod cursor_keeping;
 mod decide;
 mod drive;
 mod effect;
+mod emit;
+mod events;
 mod flow;
 mod flowing;
 mod heartbeats;
@@ -69,6 +71,7 @@ use self::clock::ServerClock;
 use self::closures::Closures;
 use self::cursor::{Newest, Watermark};
 use self::effect::{Effect, Performer};
+use self::events::Events;
 use self::flow::{Gate, LatelyTold};
 use self::inflight::InFlight;
 use self::io::{Input, Io, PAUSE_MAX};
@@ -144,6 +147,8 @@ pub(crate) struct Partition {
     sessions: Sessions,
     /// Who waits to be told how a run looks from inside.
     views: views::Waiting,
+    /// Events that runs wait for.
+    events: Events,
     summaries: Summaries,
     upkeep: Upkeep,
     /// What the watchdog looks at.
@@ -171,6 +176,7 @@ impl Partition {
         self.evict(now);
         self.keep_up(now);
         self.keep_flowing(now);
+        self.follow_events();
         self.read_back();
         !self.stopping || !self.upkeep.is_finished()
     }
@@ -195,6 +201,8 @@ impl Partition {
             Input::Limit(change) => self.gate.learned(change, now),
             Input::LimitWritten(written) => self.gate.written(written, now),
             Input::Told(message) => self.told(message, now),
+            Input::Heard(name, heard) => self.heard(name, heard),
+            Input::Looked(looked) => self.looked(looked),
             Input::Fired(deliveries) => self.schedules_fired(deliveries, now),
             Input::Upkeep(done) => self.upkept(done, now),
             Input::Connection(ConnectionEvent::Reconnected) => {

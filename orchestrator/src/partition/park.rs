@@ -41,6 +41,7 @@ impl Partition {
             // It stands in the journal for when the run goes on.
             InboundKind::Signal { .. }
             | InboundKind::Update { .. }
+            | InboundKind::Event { .. }
             | InboundKind::Answer { .. }
             | InboundKind::Withdrawn { .. } => self.watermark.release(sequence),
             InboundKind::Cancel | InboundKind::Terminate => {

@@ -20,6 +20,7 @@ use super::clock::ServerClock;
 use super::closures::Closures;
 use super::cursor::{CursorRecord, Watermark, cursor_key};
 use super::effect::Performer;
+use super::events::Events;
 use super::flow::{Gate, LatelyTold};
 use super::inflight::InFlight;
 use super::io::Io;
@@ -248,6 +249,7 @@ impl TakenOver {
             closures,
             limits: starting.limits.listen(),
             told,
+            events: Default::default(),
             under_way: FuturesUnordered::new(),
             inbox: Default::default(),
         };
@@ -276,6 +278,7 @@ impl TakenOver {
             told_to_make_way: LatelyTold::default(),
             sessions: Sessions::new(starting.runtime, starting.store.clone()),
             views: Vec::new(),
+            events: Events::default(),
             summaries: Summaries::new(Author { epoch: starting.epoch }),
             upkeep: Upkeep::new(starting.id, record, revision, &info, poison, now),
             polled: starting.polled,

@@ -1,4 +1,4 @@
-//! What summaries tell of the signals, updates and answers that a run waits for, so that a list of them needs no journal.
+//! What summaries tell of the signals, updates, events and answers that a run waits for, so that a list of them needs no journal.
 
 use everstep_common::ids::RunId;
 use everstep_common::summary::{RunStatus, WAIT_TEXT_CHARS_MAX, WAITS_MAX, WaitSummary, WaitedFor};
@@ -29,6 +29,7 @@ impl Partition {
 fn told(wait: OpenWait) -> Option<WaitSummary> {
     let (kind, text, deadline) = match wait.kind {
         OpenKind::Signal { name, deadline } => (WaitedFor::Signal, name, deadline),
+        OpenKind::Awaited { what, deadline } => (WaitedFor::Event, what.to_string(), deadline),
         OpenKind::Update { name, deadline } => (WaitedFor::Update, name, deadline),
         OpenKind::Question {
             text,
@@ -36,9 +37,12 @@ fn told(wait: OpenWait) -> Option<WaitSummary> {
             deadline,
         } => (WaitedFor::Approval, text, deadline),
         OpenKind::Question { text, deadline, .. } => (WaitedFor::Question, text, deadline),
-        OpenKind::Step { .. } | OpenKind::Child { .. } | OpenKind::Timer { .. } | OpenKind::Closure | OpenKind::Session => {
-            return None;
-        }
+        OpenKind::Step { .. }
+        | OpenKind::Child { .. }
+        | OpenKind::Timer { .. }
+        | OpenKind::Closure
+        | OpenKind::Session
+        | OpenKind::Event => return None,
     };
     Some(WaitSummary {
         key: wait.key,

@@ -14,7 +14,7 @@ use super::effect::{Effect, Scheduled};
 use super::io::Input;
 use super::upkeep::ScanReason;
 
-/// How long a schedule that fires while a run is being read back after a rollback waits before it is looked at again.
+/// How long a schedule that fires waits before it is looked at again while only its run, which is being read back, can tell what it means.
 const READ_BACK_WITHIN: Duration = Duration::from_secs(1);
 
 impl Partition {
@@ -26,7 +26,11 @@ impl Partition {
         }
         // The server's schedule fires as well, within a quarter of a second, and is acknowledged then: taking it back would cost more.
         while let Some((due, wake_up, attempt)) = self.wheel.pop_due(at) {
-            self.wake(&wake_up.run, wake_up.sort, wake_up.key, Scheduled { due, attempt });
+            let scheduled = Scheduled {
+                attempt,
+                ..Scheduled::at(due)
+            };
+            self.wake(&wake_up.run, wake_up.sort, wake_up.key, scheduled);
         }
     }
 
@@ -35,11 +39,8 @@ impl Partition {
             return self.fire_timer(run, key, scheduled.due);
         }
         let Some(live) = self.slots.live(run) else {
-            // Dropped from memory: reading it back arms or does what is due. One that stands still is read when it goes on.
-            if !self.slots.has_ended(run) && self.slots.parked(run).is_none() {
-                self.load_newest(run);
-            }
-            return;
+            // Dropped from memory: reading it back arms or does what is due.
+            return self.wake_unknown(run);
         };
         match sort {
             TimerSort::Retry => live.run.retry_due(&key, scheduled.attempt),
@@ -47,6 +48,27 @@ impl Partition {
             TimerSort::Sleep => {}
         }
         self.decide(run, None);
+    }
+
+    /// Reads a run back that is not in memory. One that stands still is read when it goes on.
+    fn wake_unknown(&mut self, run: &RunId) {
+        if !self.slots.has_ended(run) && self.slots.parked(run).is_none() {
+            self.load_newest(run);
+        }
+    }
+
+    /// The deadline of a wait for an event has come, and only the run can tell what it looks for.
+    fn fire_event_deadline(&mut self, run: &RunId, key: StepKey, due: Timestamp) -> Ack {
+        if self.events.has_deadline(run, &key) {
+            self.fire_timer(run, key, due);
+            Ack::Done
+        } else if self.slots.parked(run).is_some() {
+            // It is due at once when the run goes on.
+            Ack::Done
+        } else {
+            self.wake_unknown(run);
+            Ack::Retry(READ_BACK_WITHIN)
+        }
     }
 
     /// The server's schedules have fired. They are acknowledged when what follows is on its way; a lost wake-up of a run that stays open is
@@ -76,6 +98,10 @@ impl Partition {
             }
             self.wheel.disarm(&run, sort, &key);
             match (sort, scheduled) {
+                (TimerSort::Sleep, Ok(scheduled)) if scheduled.of_event => {
+                    let ack = self.fire_event_deadline(&run, key, scheduled.due);
+                    broker.ack(&delivery.ack, ack);
+                }
                 (TimerSort::Sleep, Ok(scheduled)) => self.fire_scheduled(run, key, scheduled.due, delivery),
                 (_, Ok(scheduled)) => {
                     self.wake(&run, sort, key, scheduled);

@@ -12,6 +12,7 @@ use syn::{Lit, LitStr};
 use crate::duration;
 use crate::limit::Limit;
 use crate::retries::Retries;
+use crate::triggers::WrittenTrigger;
 
 /// As in `everstep_common::limits::NAME_CHARS_MAX`: a name longer than this fits no subject.
 const NAME_CHARS_MAX: usize = 128;
@@ -20,7 +21,7 @@ const NAME_CHARS_MAX: usize = 128;
 const TOTAL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 
 const FUNCTION_KNOWS: &str = "`name`, `queue`, `retries(…)`, `timeout`, `total_timeout`, `start_timeout`, `heartbeat_timeout`, `max_crashes`, `at_most_once` and `limit(…)`";
-const WORKFLOW_KNOWS: &str = "`name`, `version`, `on_failure`, `limit(…)` and `singleton`";
+const WORKFLOW_KNOWS: &str = "`name`, `version`, `on_failure`, `limit(…)`, `singleton` and `on(…)`";
 
 /// The arguments of `#[function]`.
 #[derive(Default)]
@@ -42,6 +43,7 @@ pub(crate) struct FunctionArguments {
 pub(crate) struct WorkflowArguments {
     pub(crate) name: Option<LitStr>,
     pub(crate) version: Option<u32>,
+    pub(crate) triggers: Vec<WrittenTrigger>,
     limit: Option<Limit>,
     singleton: Option<TokenStream>,
     /// There is one thing to be done then: a rollback.
@@ -165,6 +167,12 @@ impl WorkflowArguments {
         let take = |meta: ParseNestedMeta<'_>| match word(&meta).as_str() {
             "name" => once(&mut arguments.name, &meta, name),
             "version" => once(&mut arguments.version, &meta, positive),
+            "on" => {
+                arguments
+                    .triggers
+                    .push(WrittenTrigger::parse(&meta, arguments.triggers.len())?);
+                Ok(())
+            }
             "limit" => {
                 let limit = Limit::of_workflow(&meta)?;
                 once(&mut arguments.limit, &meta, |_| Ok(limit))

@@ -4,7 +4,7 @@
 //! input and output type), and an ordinary `fn` of that name, which ties calls to the struct. The struct lives among types and
 //! the function among values, so neither shadows the other and `let charge = …` stays legal.
 //!
-//! Knows no crate but `everstep`, whose `__private` module is all that the expansions name.
+//! Its expansions name no crate but `everstep`. What it checks itself (triggers) it checks by the rules of `everstep-common`.
 //! Start with `declaration.rs` (what both accept), then `expansion.rs` (what both become).
 
 mod arguments;
@@ -15,6 +15,7 @@ mod forbidden;
 mod function;
 mod limit;
 mod retries;
+mod triggers;
 mod workflow;
 mod written;
 

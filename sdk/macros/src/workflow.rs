@@ -5,7 +5,7 @@ use quote::quote;
 
 use crate::arguments::WorkflowArguments;
 use crate::declaration::{Declaration, Words};
-use crate::{expansion, forbidden};
+use crate::{expansion, forbidden, triggers};
 
 const WORDS: Words = Words {
     attribute: "#[workflow]",
@@ -21,6 +21,7 @@ const WORDS: Words = Words {
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let arguments = WorkflowArguments::parse(arguments)?;
     let declaration = Declaration::parse(item, &WORDS)?;
+    triggers::check(&arguments.triggers, declaration.inputs.is_empty())?;
     if let Some(body) = &declaration.body {
         forbidden::check(body.stream())?;
     }
@@ -31,11 +32,13 @@ fn facts(declaration: &Declaration, arguments: &WorkflowArguments) -> TokenStrea
     let name = arguments.name.as_ref().map_or_else(|| declaration.name(), syn::LitStr::value);
     let version = arguments.version.unwrap_or(1);
     let rolls_back = arguments.on_failure.is_some();
+    let triggers = triggers::listed(&arguments.triggers, declaration.inputs.is_empty());
     let flow = arguments.flow();
     quote! {
         const NAME: &'static str = #name;
         const VERSION: u32 = #version;
         const ROLLS_BACK: bool = #rolls_back;
+        #triggers
         #flow
     }
 }

@@ -6,7 +6,7 @@ use everstep_common::failure::Failure;
 use everstep_common::ids::{InvalidId, RunId, WorkflowName};
 use everstep_common::limits::CHAIN_RUNS_MAX;
 use everstep_common::question::Refused;
-use everstep_common::store::{CreateError, DeploymentError, PayloadError, ReadRunError};
+use everstep_common::store::{CreateError, DeploymentError, PayloadError, ReadRunError, TriggerError};
 use everstep_common::{ports, wire};
 use everstep_nats::ConnectError;
 use jiff::Timestamp;
@@ -221,6 +221,39 @@ pub enum ClientError {
     /// The journal could not be read.
     #[error(transparent)]
     Read(#[from] ReadRunError),
+    /// A value cannot be written as JSON.
+    #[error("{what}")]
+    Json {
+        /// Which value.
+        what: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// There is no such schedule.
+    #[error("there is no schedule {id:?}")]
+    NoSchedule {
+        /// The schedule asked for.
+        id: String,
+    },
+    /// A backfill would start too many runs at once.
+    #[error("schedule {id:?} names more than {max} times there; take them in parts")]
+    TooManyTimes {
+        /// The schedule.
+        id: String,
+        /// The most that one backfill may start.
+        max: usize,
+    },
+    /// A schedule cannot do what was asked.
+    #[error("schedule {id:?}: {reason}")]
+    Schedule {
+        /// The schedule.
+        id: String,
+        /// What is in the way.
+        reason: String,
+    },
+    /// An event or schedule could not be read, written or acted upon.
+    #[error(transparent)]
+    Trigger(#[from] TriggerError),
     /// The list of runs could not be read.
     #[error("reading the list of runs")]
     List(#[source] ports::ReadError),

@@ -116,7 +116,8 @@ fn reached(standings: &mut [Standing], entry: &JournalEntry, inbound: &Inbound) 
         | InboundKind::Terminate
         | InboundKind::Resume { .. }
         | InboundKind::Signal { .. }
-        | InboundKind::Update { .. } => {}
+        | InboundKind::Update { .. }
+        | InboundKind::Event { .. } => {}
     }
 }
 

@@ -195,6 +195,7 @@ impl<T> StartRun<T> {
             traceparent: request.traceparent.or_else(telemetry::traceparent),
             terms: request.terms,
             continues: None,
+            listens_from: None,
         };
         Ok((client, run, start))
     }

@@ -204,7 +204,7 @@ impl Driven {
     /// When the timer `key` is due.
     pub(crate) fn due(&self, path: &str) -> Timestamp {
         let due = self.commands.iter().find_map(|command| match command {
-            Command::StartTimer { key: asked, due } if *asked == key(path) => Some(*due),
+            Command::StartTimer { key: asked, due, .. } if *asked == key(path) => Some(*due),
             _ => None,
         });
         due.expect("the timer was asked for")
@@ -348,6 +348,7 @@ fn start(workflow: WorkflowName, input: &Bytes) -> Start {
         traceparent: None,
         terms: Default::default(),
         continues: None,
+        listens_from: None,
     }
 }
 

@@ -13,6 +13,7 @@ super::behaviours![
     a_follow_from_the_last_of_each_subject_begins_with_those,
     a_follow_from_now_on_brings_nothing_earlier,
     a_follow_from_a_sequence_begins_there,
+    a_follow_from_a_time_begins_with_what_was_stored_then,
     a_follow_passes_over_what_was_purged,
     a_follow_of_no_stream_is_lost,
     a_follow_from_beyond_the_next_sequence_is_lost,
@@ -74,6 +75,29 @@ async fn a_follow_from_a_sequence_begins_there(h: &Harness) -> anyhow::Result<()
     let mut followed = h.broker.follow(&stream, &h.subject("s.a"), From::Sequence(2));
     ensure!(h.next_message(&mut followed).await?.sequence == 3);
     h.caught_up(&mut followed).await
+}
+
+async fn a_follow_from_a_time_begins_with_what_was_stored_then(h: &Harness) -> anyhow::Result<()> {
+    let stream = h.make(h.plain("s")).await?;
+    h.store_each(&["s.a", "s.b", "s.a", "s.b", "s.a"]).await?;
+    let mut all = h.broker.follow(&stream, ">", From::Sequence(1));
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        times.push(h.next_message(&mut all).await?.time);
+    }
+    // The simulated clock may stand still meanwhile.
+    let expected = [1, 3, 5].into_iter().filter(|sequence| times[sequence - 1] >= times[1]);
+    let mut followed = h.broker.follow(&stream, &h.subject("s.a"), From::Time(times[1]));
+    for sequence in expected {
+        ensure!(h.next_message(&mut followed).await?.sequence == sequence as u64);
+    }
+    h.caught_up(&mut followed).await?;
+    let after_all = times[4] + std::time::Duration::from_nanos(1);
+    let mut followed = h.broker.follow(&stream, &h.subject("s.a"), From::Time(after_all));
+    h.caught_up(&mut followed).await?;
+    h.store_each(&["s.b", "s.a"]).await?;
+    ensure!(h.next_message(&mut followed).await?.sequence == 7);
+    Ok(())
 }
 
 async fn a_follow_passes_over_what_was_purged(h: &Harness) -> anyhow::Result<()> {

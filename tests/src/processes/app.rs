@@ -127,6 +127,20 @@ fn wait_for_ever() {
     }
 }
 
+/// One charge for each event of its name that is worth one, known by the order it speaks of.
+#[workflow(on(event("order.placed", filter = "cents > 0", input = "cents", dedupe = "order")))]
+pub async fn charge_placed(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
+    let cents = ctx.step(charge, cents).await?;
+    ctx.emit("order.charged", &cents).await?;
+    Ok(cents)
+}
+
+/// One confirmation for each charge that the other workflow tells of.
+#[workflow(on(event("order.charged")))]
+pub async fn confirm_charged(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
+    ctx.step(confirm, cents).await
+}
+
 /// Items charged four at a time, then a race that a charge wins, then a confirmation that is given a minute: one mutation for each item,
 /// and two.
 #[workflow]
@@ -254,10 +268,7 @@ pub fn hundred_cents() -> u64 {
 ///
 /// If [`LEDGER_VARIABLE`] does not hold an address.
 pub fn application() -> App {
-    let address: SocketAddr = std::env::var(LEDGER_VARIABLE)
-        .expect("the address of the ledger")
-        .parse()
-        .expect("an address");
+    let address = ledger_address();
     with_examples(App::new(), address)
         .resource(LedgerAt(address))
         .workflow(order)
@@ -272,6 +283,8 @@ pub fn application() -> App {
         .workflow(crowd)
         .function(narrow)
         .workflow(blockade)
+        .workflow(charge_placed)
+        .workflow(confirm_charged)
         .workflow(unpaid_trip)
         .workflow(frozen)
         .function(book_part)
@@ -281,4 +294,14 @@ pub fn application() -> App {
         .function(block)
         .function(charge)
         .function(confirm)
+}
+
+/// The ledger that the environment names, for the functions above.
+pub(super) fn with_ledger(app: App) -> App {
+    app.resource(LedgerAt(ledger_address()))
+}
+
+fn ledger_address() -> SocketAddr {
+    let address = std::env::var(LEDGER_VARIABLE).expect("the address of the ledger");
+    address.parse().expect("an address")
 }

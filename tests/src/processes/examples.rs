@@ -6,7 +6,9 @@ use everstep::App;
 use everstep::prelude::*;
 use everstep_examples::approval::{approval_workflow, fulfil_order, prepare_order_summary};
 use everstep_examples::order::{Charge, PaymentService, Payments};
-use everstep_examples::{account, bulk, dashboard, fleet, follow_up, notify, onboarding, order, report, stateful, trip, welcome};
+use everstep_examples::{
+    account, bulk, dashboard, fleet, follow_up, notify, onboarding, order, payment, report, stateful, trip, welcome,
+};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -49,6 +51,7 @@ pub(super) fn with_examples(app: App, ledger: SocketAddr) -> App {
         .workflow(soon_followed_up)
         .workflow(stateful::stateful_workflow)
         .workflow(welcome::welcome_workflow)
+        .workflow(payment::payment_workflow)
         .workflow(fleet::parcel)
         .workflow(fleet::tour)
         .workflow(fleet::van)
@@ -75,6 +78,7 @@ pub(super) fn with_examples(app: App, ledger: SocketAddr) -> App {
         .function(follow_up::send_confirmation)
         .function(follow_up::send_follow_up)
         .function(welcome::send_welcome_email)
+        .function(payment::record_payment)
         .function(fleet::hand_over)
         .function(trip::book_flight)
         .function(trip::cancel_flight)

@@ -4,14 +4,16 @@ mod app;
 mod examples;
 mod fleet;
 mod ledger;
+mod triggered;
 
 pub use app::{
-    LEDGER_VARIABLE, application, blockade, bulk_order, consignment, crowd, frozen, hundred_cents, misbehave, order, paid_into,
-    plunge, refund, reviewed_order, unpaid_trip, visit,
+    LEDGER_VARIABLE, application, blockade, bulk_order, charge_placed, confirm_charged, consignment, crowd, frozen, hundred_cents,
+    misbehave, order, paid_into, plunge, refund, reviewed_order, unpaid_trip, visit,
 };
 pub use examples::soon_followed_up;
 pub use fleet::{Fleet, Seed, Victim};
 pub use ledger::Ledger;
+pub use triggered::{Moved, delivery, every_second, triggered_application};
 
 use std::time::Duration;
 

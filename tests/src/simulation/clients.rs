@@ -8,8 +8,8 @@ use std::time::Duration;
 use everstep::{Client, ClientError, IntoWorkflow, PayloadHash, Workflow};
 use everstep_common::ids::{Prefix, RunId};
 use everstep_common::journal::RunOutcome;
-use everstep_common::ports::{Broker, Clock};
-use everstep_common::store::CreateError;
+use everstep_common::ports::{Broker, Clock, ReadError};
+use everstep_common::store::{CreateError, PutError, TriggerError};
 use everstep_common::summary::RunStatus;
 use futures::future::{Either, select};
 
@@ -319,6 +319,12 @@ impl World {
         let helps = matches!(
             error,
             ClientError::Unavailable { .. }
+                | ClientError::Trigger(
+                    TriggerError::Read(ReadError::Unavailable(_)) | TriggerError::Write {
+                        source: PutError::Unknown(_),
+                        ..
+                    }
+                )
                 | ClientError::Deployment(_)
                 | ClientError::Payload(_)
                 | ClientError::Read(_)

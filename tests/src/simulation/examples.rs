@@ -6,6 +6,7 @@ use everstep_core::Definition;
 use everstep_examples::approval::{approval_workflow, fulfil_order, prepare_order_summary};
 use everstep_examples::onboarding::{onboard_customer, reach_out, research_customer};
 use everstep_examples::order::{Charge, PaymentService, Payments};
+use everstep_examples::payment::{self, PaymentIntent};
 use everstep_examples::{account, notify, order, stateful, welcome};
 use everstep_worker::Handler;
 use futures::FutureExt;
@@ -24,6 +25,7 @@ pub(super) fn definitions() -> Vec<Definition> {
         everstep::definition(account::onboarding_workflow, Default::default()),
         everstep::definition(notify::notify_workflow, Default::default()),
         everstep::definition(welcome::welcome_workflow, Default::default()),
+        everstep::definition(payment::payment_workflow, Default::default()),
         everstep::definition(stateful::stateful_workflow, Default::default()),
         everstep::definition(order::order_workflow, Default::default()),
     ]
@@ -41,6 +43,7 @@ pub(super) fn handlers() -> Vec<(FunctionName, Handler)> {
         everstep::handler(notify::fetch_user),
         everstep::handler(notify::send_email),
         everstep::handler(welcome::send_welcome_email),
+        everstep::handler(payment::record_payment),
         everstep::handler(order::validate_order),
         everstep::handler(order::charge_customer),
         everstep::handler(order::send_confirmation),
@@ -66,7 +69,12 @@ pub(super) fn payments(ledger: &Ledger) -> Payments {
 pub(super) async fn example_steps(world: World) {
     usual(&world);
     let user = || "ada".to_owned();
+    let intent = PaymentIntent {
+        amount: 4_200,
+        currency: "eur".to_owned(),
+    };
     let runs = [
+        world.start(payment::payment_workflow, intent, "payment").await,
         world.start(account::onboarding_workflow, user(), "onboarding").await,
         world.start(notify::notify_workflow, user(), "notify").await,
         world.start(welcome::welcome_workflow, user(), "welcome").await,

@@ -18,8 +18,8 @@ use serde::Deserialize;
 use super::crashes::{Crash, Victim};
 use super::relatives;
 use super::scenarios::Scenario;
-use super::shop;
 use super::story::Story;
+use super::triggers;
 use super::world::World;
 
 /// The part of a cursor record that tells whose it is, and how far.
@@ -166,7 +166,7 @@ fn p2_every_replay_ends_as_recorded(world: &World, story: &Story) {
 /// A fingerprint of all that the run asks for, and how it ends; or why it parks.
 fn replay(world: &World, story: &Story) -> (u64, Result<Option<RunEnd>, Parked>) {
     let start = story.start().expect("the journal of a run begins with its start");
-    let code = shop::code();
+    let code = triggers::all_code();
     let pinned = start.version.or_else(|| story.entries.iter().find_map(pinned_version));
     let definition = code.find(&start.workflow, pinned).expect("the code is here");
     let mut run = Run::new(story.run.clone(), definition, Limits::default(), u64::MAX);

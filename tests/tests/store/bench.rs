@@ -141,6 +141,7 @@ pub fn start() -> Entry {
         traceparent: None,
         terms: Default::default(),
         continues: None,
+        listens_from: None,
     })
 }
 

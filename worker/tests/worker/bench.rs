@@ -91,6 +91,7 @@ impl Bench {
             traceparent: None,
             terms: Default::default(),
             continues: None,
+            listens_from: None,
         };
         owner
             .create(&run, EntryKey::Start, &Entry::Start(start))

@@ -155,6 +155,7 @@ impl Model {
         for stream in self.streams.values_mut() {
             stream.fire_due(now, nodes, pause);
             stream.expire_deliveries(now);
+            stream.expire_messages(now);
             self.announcements.append(&mut stream.take_republished());
         }
     }

@@ -195,6 +195,7 @@ fn stream_differences(wanted: &StreamSpec, found: &StreamSpec) -> Vec<String> {
         &found.max_messages_per_subject,
     );
     check("max_bytes", &wanted.max_bytes, &found.max_bytes);
+    check("max_age", &wanted.max_age, &found.max_age);
     check("discard", &wanted.discard, &found.discard);
     check(
         "discard_new_per_subject",

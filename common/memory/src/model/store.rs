@@ -157,6 +157,13 @@ impl Stream {
             .find(|message| subject::matches(filter, &message.subject))
     }
 
+    /// The first message that was stored at `time` or later and whose subject matches.
+    pub(crate) fn first_since(&self, time: Timestamp, filter: &str) -> Option<u64> {
+        let mut messages = self.messages.values().map(|kept| &kept.message);
+        let first = messages.find(|message| message.time >= time && subject::matches(filter, &message.subject));
+        first.map(|message| message.sequence)
+    }
+
     /// All its messages.
     pub(crate) fn all(&self) -> Vec<Message> {
         self.all_matching(">", u64::MAX)
@@ -229,6 +236,17 @@ impl Stream {
             consumer.forget(sequence);
         }
         true
+    }
+
+    /// Removes what is older than the stream keeps messages. Nobody is woken for it: it is gone when somebody next looks.
+    pub(super) fn expire_messages(&mut self, now: Timestamp) {
+        let Some(age) = self.spec.max_age else { return };
+        while let Some((sequence, kept)) = self.messages.first_key_value()
+            && super::later(kept.message.time, age) <= now
+        {
+            let sequence = *sequence;
+            self.remove(sequence);
+        }
     }
 
     /// Removes every message whose subject matches; how many they were.

@@ -9,12 +9,15 @@ use everstep_common::topology::Storage;
 /// What every header of the server's own begins with.
 const SERVER_PREFIX: &str = "Nats-";
 
+/// The one of them that is the sender's own word, and so is shown.
+const MESSAGE_ID: &str = "Nats-Msg-Id";
+
 /// The headers that a reader sees.
 pub(super) fn visible_headers(headers: &Headers) -> Headers {
     let mut visible: Vec<_> = headers
         .0
         .iter()
-        .filter(|(name, _)| !name.starts_with(SERVER_PREFIX))
+        .filter(|(name, _)| !name.starts_with(SERVER_PREFIX) || name == MESSAGE_ID)
         .cloned()
         .collect();
     visible.sort_by(|(one, _), (other, _)| one.cmp(other));

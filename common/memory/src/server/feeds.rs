@@ -167,6 +167,10 @@ impl Feed {
             From::Sequence(sequence) => (VecDeque::new(), sequence.max(1)),
             From::LastPerSubject => (stream.last_per_subject(&self.request.filter).into(), last + 1),
             From::New => (VecDeque::new(), last + 1),
+            From::Time(time) => (
+                VecDeque::new(),
+                stream.first_since(time, &self.request.filter).unwrap_or(last + 1),
+            ),
         };
         if next > last + 1 {
             return Err(format!("the stream ends at {last}, before {next}"));

@@ -28,6 +28,7 @@ pub(super) fn starts() -> Vec<Sample> {
         traceparent: None,
         terms: Default::default(),
         continues: None,
+        listens_from: None,
     };
     let most = Start {
         version: Some(3),
@@ -45,8 +46,13 @@ pub(super) fn starts() -> Vec<Sample> {
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         ..least.clone()
     };
+    let triggered = Start {
+        listens_from: Some(time()),
+        ..least.clone()
+    };
     vec![
         entry!("start.minimal", "start", Entry::Start(least)),
+        entry!("start.triggered", "start", Entry::Start(triggered)),
         entry!("start.full", "start", Entry::Start(most)),
     ]
 }
@@ -190,6 +196,14 @@ pub(super) fn others() -> Vec<Sample> {
             "local.session=2Eupdate=28visits=29",
             Entry::Local(Local {
                 kind: LocalKind::Session,
+                result: StepResult::Value(inline()),
+            })
+        ),
+        entry!(
+            "local.emit",
+            "local.emit=2Eorder=2Epaid",
+            Entry::Local(Local {
+                kind: LocalKind::Emit,
                 result: StepResult::Value(inline()),
             })
         ),

@@ -28,6 +28,7 @@ pub(super) fn terms() -> Vec<Sample> {
             traceparent: None,
             terms,
             continues: None,
+            listens_from: None,
         })
     };
     let later = StartTerms {

@@ -7,6 +7,7 @@ mod flow;
 mod outside;
 mod records;
 mod relatives;
+mod triggers;
 
 use std::fmt::Debug;
 
@@ -50,6 +51,8 @@ pub fn samples() -> Vec<Sample> {
     all.extend(records::sessions());
     all.extend(records::views());
     all.extend(relatives::children());
+    all.extend(triggers::triggers());
+    all.extend(triggers::heard());
     all.extend(flow::terms());
     all.extend(flow::limits());
     all

@@ -25,6 +25,7 @@ pub(super) fn children() -> Vec<Sample> {
             traceparent: None,
             terms: Default::default(),
             continues,
+            listens_from: None,
         })
     };
     let parent = |detached, depth| Parent {

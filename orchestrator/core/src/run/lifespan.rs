@@ -17,6 +17,7 @@ use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::journal::{RunTimer, Start};
 use everstep_common::key::StepKey;
 use everstep_common::limits::RUN_GRACE;
+use everstep_common::subscription::{EventPlace, Subscription};
 use jiff::Timestamp;
 
 use super::{Run, Stage};
@@ -57,6 +58,12 @@ pub(super) enum Word {
     Signal { name: Box<str>, value: Bytes },
     /// An update, which is to be answered.
     Update { key: StepKey, name: Box<str>, input: Bytes },
+    /// An event that it waited for.
+    Event {
+        what: Box<Subscription>,
+        place: EventPlace,
+        value: Bytes,
+    },
 }
 
 impl Word {
@@ -67,6 +74,7 @@ impl Word {
                 state.deliver(&Address::new(LetterSort::Signal, name), letter)
             }
             Self::Update { key, name, input } => state.update(key, name, input),
+            Self::Event { what, place, value } => state.hear(*what, place, value),
         }
     }
 }
@@ -98,6 +106,7 @@ impl Lifespan {
         unsaid.then(|| Command::StartTimer {
             key: timer.key(),
             due: *due,
+            event: None,
         })
     }
 }
@@ -127,6 +136,11 @@ impl Run {
     /// The run exists. It begins now, or when its delay is over.
     pub(super) fn create(&mut self, start: Box<Start>, input: Bytes) -> Option<Aftermath> {
         let delay = start.terms.delay;
+        // Events count from right behind the one that it listens from; without one, from here on.
+        let behind = start
+            .listens_from
+            .and_then(|time| time.checked_add(Duration::from_nanos(1)).ok());
+        self.listens_from = behind.unwrap_or(self.now());
         self.shared.start.set(start).expect("a run is created once");
         match delay {
             Some(delay) => {

@@ -1,4 +1,4 @@
-//! Signals and updates that have come and are not taken, and the waits for them, by address.
+//! Signals, updates and events that have come and are not taken, and the waits for them, by address.
 //!
 //! Between two quiescent states never both of one address: what is kept is given to the waits in the order stored, to each that was asked first.
 
@@ -9,7 +9,7 @@ use crate::waits::{Address, Letter, LetterSort, WaitId, Waits};
 #[derive(Default)]
 pub(super) struct Mailbox {
     channels: HashMap<Address, Channel>,
-    /// Signals kept, of all names.
+    /// Signals and events kept, of all names.
     signals: usize,
     /// Updates kept, of all names.
     updates: usize,
@@ -44,6 +44,12 @@ impl Mailbox {
         channel.kept.first_key_value().map(|(sequence, _)| *sequence)
     }
 
+    /// Whether somebody waits there and nothing has come for them.
+    pub(super) fn is_short_of(&mut self, address: &Address, waits: &Waits) -> bool {
+        let channel = self.channels.get_mut(address);
+        channel.is_some_and(|channel| channel.kept.is_empty() && channel.first_waiting(waits).is_some())
+    }
+
     /// Takes what is next, and the wait that it is for.
     pub(super) fn take(&mut self, address: &Address, waits: &Waits) -> Option<(WaitId, u64, Letter)> {
         let channel = self.channels.get_mut(address)?;
@@ -66,7 +72,7 @@ impl Mailbox {
 
     fn count(&mut self, sort: LetterSort) -> &mut usize {
         match sort {
-            LetterSort::Signal => &mut self.signals,
+            LetterSort::Signal | LetterSort::Event => &mut self.signals,
             LetterSort::Update => &mut self.updates,
         }
     }

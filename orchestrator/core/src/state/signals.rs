@@ -1,19 +1,29 @@
-//! Signals and updates on their way: from the journal into the mailbox, to a wait, and back again if the wait ends before the workflow has
+//! Signals, updates and events on their way: from the journal into the mailbox, to a wait, and back again if the wait ends before the workflow has
 //! them.
 //!
 //! The mailbox ([`super::mailbox`]) says which of them is for which wait; here they change hands.
 
 use std::hash::Hash;
 
+use bytes::Bytes;
+use everstep_common::subscription::{EventPlace, Subscription};
+
 use super::{Grant, State};
 use crate::aftermath::Aftermath;
-use crate::waits::{Address, Family, Letter, Status, WaitId};
+use crate::waits::{Address, Family, Letter, LetterSort, Status, WaitId};
 
 impl State {
     /// Something has come to the address.
     pub(crate) fn deliver(&mut self, address: &Address, letter: Letter) -> Aftermath {
         self.mailbox.keep(address, self.sequence, letter);
         self.give(address)
+    }
+
+    /// The next event of a subscription has come.
+    pub(crate) fn hear(&mut self, what: Subscription, place: EventPlace, value: Bytes) -> Aftermath {
+        let address = Address::new(LetterSort::Event, what.to_string());
+        self.subscriptions.heard(what, place);
+        self.deliver(&address, Letter { value, update: None })
     }
 
     /// Gives what is next at the address to the first wait for it, if there are both.
@@ -46,11 +56,21 @@ impl State {
             signal.take_back();
         }
         (self.sequence, &wait.key, "given back").hash(&mut self.fingerprint);
+        self.subscriptions.touch(&address.name);
         self.mailbox.keep(&address, sequence, letter);
         self.grant_letter(address);
     }
 
-    /// How many signals are kept for waits to come.
+    /// An event that is waited for, or no longer: what the shell looks for may be another.
+    pub(super) fn touch_subscription(&mut self, id: WaitId) {
+        if let Family::Signal(signal) = &self.waits[id].family
+            && signal.subscription().is_some()
+        {
+            self.subscriptions.touch(&signal.address().name);
+        }
+    }
+
+    /// How many signals and events are kept for waits to come.
     pub(crate) fn kept_signals(&self) -> usize {
         self.mailbox.signals()
     }

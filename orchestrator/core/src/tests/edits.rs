@@ -1,7 +1,7 @@
 //! What changed code does to runs that are under way: the matrix of edits, with the exact class of each at each point.
 //!
 //! A workflow is a line of text, a sequence of steps (`b`), steps with another input (`b:2`), another function (`b=f`), sleeps (`sleep`, or
-//! `sleep9` for a longer one), closures (`#l`; `#l@b` under the key b), children (`^p`; `^^p` is detached), signals (`!s`), updates (`@u`), questions (`?q`; `?q:2` the approval of something),
+//! `sleep9` for a longer one), closures (`#l`; `#l@b` under the key b), children (`^p`; `^^p` is detached), signals (`!s`), updates (`@u`), events (`+e`, `+e:1` by their order, `~e` emitted), questions (`?q`; `?q:2` the approval of something),
 //! and any of these at once (`b|c`). Edits of signals and questions are in `outside_edits`, of updates in
 //! `updates`.
 
@@ -15,6 +15,7 @@ use everstep_common::journal::AttemptError;
 use everstep_common::task::StepOptions;
 use futures::FutureExt;
 
+use super::events::of_order;
 use super::kit::*;
 use super::outside::{approval, plain};
 use crate::{Context, Decision, Definition, Due, EventBody, Mismatch, Parked, WaitError};
@@ -59,6 +60,12 @@ async fn obey_alone(ctx: &Context, word: &str) -> Result<(), WaitError> {
     }
     if let Some(name) = word.strip_prefix('!') {
         return ctx.signal(name).await.map(drop);
+    }
+    if let Some(name) = word.strip_prefix('+') {
+        return ctx.event(of_order(name)).await.map(drop);
+    }
+    if let Some(name) = word.strip_prefix('~') {
+        return ctx.emit(of_order(name).event, Bytes::new()).await.map(drop);
     }
     if let Some(word) = word.strip_prefix('@') {
         return super::updates::take(ctx, word).await;

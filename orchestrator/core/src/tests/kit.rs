@@ -50,6 +50,7 @@ pub(super) fn workflow_of(
         name: WorkflowName::new("test").unwrap(),
         version: 1,
         factory: Arc::new(code),
+        triggers: Vec::new(),
         flow: Default::default(),
     }
 }
@@ -189,7 +190,7 @@ fn short(command: &Command) -> String {
     match command {
         Command::Dispatch { key, attempt: 1, .. } => format!("dispatch {key}"),
         Command::Dispatch { key, attempt, .. } => format!("dispatch {key} attempt {attempt}"),
-        Command::StartTimer { key, due } => format!("timer {key} at {}", due.as_second()),
+        Command::StartTimer { key, due, .. } => format!("timer {key} at {}", due.as_second()),
         Command::RetryAt { key, attempt, .. } => format!("retry {key} attempt {attempt}"),
         Command::StartChild { key, child } if child.detached => format!("start detached {key}"),
         Command::StartChild { key, .. } => format!("start {key}"),
@@ -224,6 +225,7 @@ pub(super) fn start_under(input: &'static [u8], terms: StartTerms) -> EventBody 
         traceparent: None,
         terms,
         continues: None,
+        listens_from: None,
     };
     EventBody::Start(Box::new(start), Bytes::from_static(input))
 }

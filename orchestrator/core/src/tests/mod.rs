@@ -9,6 +9,7 @@ mod cost;
 mod domains;
 mod drops;
 mod edits;
+mod events;
 mod keys;
 mod kit;
 mod lifespan;

@@ -12,11 +12,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use everstep_common::event::EventName;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::WorkflowName;
 use everstep_common::key::StepKey;
 use everstep_common::question::{PayloadHash, Question, Terms};
 use everstep_common::retry::RetryPolicy;
+use everstep_common::subscription::{Matching, Subscription};
 use everstep_common::task::StepOptions;
 use futures::future::{LocalBoxFuture, join_all};
 use futures::stream::{self, FuturesUnordered, StreamExt};
@@ -37,6 +39,8 @@ pub(super) enum Node {
     Chance,
     /// A signal of one of three names, with a deadline or without.
     Signal(u64, Option<u64>),
+    /// An event of one of three subscriptions, with a deadline or without.
+    Event(u64, Option<u64>),
     /// A question to so many people, with a deadline or without.
     Ask(u32, Option<u64>),
     /// An update of one of three names, with a deadline or without, answered as soon as it is taken.
@@ -98,6 +102,7 @@ pub(super) fn draw(dice: &mut Dice, depth: usize) -> Node {
         5 if dice.one_in(2) => Node::Fail,
         5 if dice.one_in(2) => Node::Undoable(dice.next() % 4),
         5 => Node::Step(4),
+        6 if dice.one_in(3) => Node::Event(dice.next() % 3, deadline(dice)),
         6 if dice.one_in(2) => Node::Update(dice.next() % 3, deadline(dice)),
         6 => Node::Signal(dice.next() % 3, deadline(dice)),
         7 => Node::Ask(1 + dice.below(3) as u32, deadline(dice)),
@@ -186,6 +191,17 @@ type Seen = Result<u64, WaitError>;
 /// The names of signals and updates.
 pub(super) const SIGNALS: [&str; 3] = ["paid", "sent", "seen"];
 
+/// Events of one name: all of them, and by what they are about.
+fn subscription(which: u64) -> Subscription {
+    Subscription {
+        event: EventName::new("paid").expect("a name"),
+        matching: (which > 0).then(|| Matching {
+            path: "order".to_owned(),
+            value: which.into(),
+        }),
+    }
+}
+
 /// The answer tells what was seen, so that its digest does. Only in a journal that no honest world writes does it find its place taken.
 fn answer(update: Update, seen: u64) {
     let _ = update.answer(Ok(Bytes::copy_from_slice(&seen.to_be_bytes())));
@@ -243,6 +259,7 @@ impl Machine {
             Node::Session => self.session(seen).boxed_local(),
             Node::Child(detached) => self.child(*detached, seen).boxed_local(),
             Node::Signal(name, deadline) => self.signal(*name, *deadline, seen).boxed_local(),
+            Node::Event(which, deadline) => self.event(*which, *deadline, seen).boxed_local(),
             Node::Update(name, deadline) => self.update(*name, *deadline, seen).boxed_local(),
             Node::Served(name, node) => self.served(*name, node, seen).boxed_local(),
             Node::Ask(people, deadline) => self.ask(*people, *deadline, seen).boxed_local(),
@@ -358,6 +375,14 @@ impl Machine {
         outside(seen, signal.await)
     }
 
+    async fn event(&self, which: u64, deadline: Option<u64>, seen: u64) -> Seen {
+        let mut event = self.ctx.event(subscription(which));
+        if let Some(milliseconds) = deadline {
+            event = event.deadline(Due::After(Duration::from_millis(milliseconds)));
+        }
+        outside(seen, event.await)
+    }
+
     async fn update(&self, name: u64, deadline: Option<u64>, seen: u64) -> Seen {
         let mut next = self.ctx.update(SIGNALS[name as usize]);
         if let Some(milliseconds) = deadline {
@@ -390,10 +415,11 @@ impl Machine {
     }
 
     async fn unread(&self, name: u64, node: &Node, seen: u64) -> Seen {
-        let mut signal = self
-            .ctx
-            .signal(SIGNALS[name as usize])
-            .deadline(Due::After(Duration::from_secs(5)));
+        let signal = match name {
+            0 => self.ctx.event(subscription(seen % 3)),
+            name => self.ctx.signal(SIGNALS[name as usize]),
+        };
+        let mut signal = signal.deadline(Due::After(Duration::from_secs(5)));
         let read = poll_fn(|cx| Poll::Ready(signal.poll_unpin(cx))).await;
         let seen = self.run(node, seen).await?;
         outside(seen, if let Poll::Ready(read) = read { read } else { signal.await })
@@ -419,6 +445,11 @@ impl Machine {
 
     async fn session(&self, seen: u64) -> Seen {
         let value = Bytes::copy_from_slice(&mix(seen).to_be_bytes());
+        if seen % 4 == 3 {
+            let event = EventName::new("event").expect("a name");
+            let brought = self.ctx.emit(event, value).await?;
+            return Ok(and(seen, number(&brought)));
+        }
         let request = match seen % 3 {
             0 => SessionRequest::Get { key: "value".to_owned() },
             1 => SessionRequest::Set {

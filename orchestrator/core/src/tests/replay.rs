@@ -1,5 +1,5 @@
 //! Property: whatever the program, and whatever happens to it, replaying a journal gives the same commands, entry by entry; and
-//! a run that is loaded at any entry has exactly those commands to perform that are still open. Meanwhile no signal or update is lost or
+//! a run that is loaded at any entry has exactly those commands to perform that are still open. Meanwhile no signal, update or event is lost or
 //! doubled, and no update is answered twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -49,9 +49,10 @@ fn random_programs_replay_from_every_prefix() {
 }
 
 /// What the programs must have made the core say between them.
-const EVERY_COMMAND: [&str; 21] = [
+const EVERY_COMMAND: [&str; 24] = [
     "answer",
     "ask",
+    "await",
     "cancel child",
     "cancel closure",
     "cancel step",
@@ -59,6 +60,7 @@ const EVERY_COMMAND: [&str; 21] = [
     "close",
     "deadline",
     "dispatch",
+    "emit",
     "end cancelled",
     "end completed",
     "end continued",
@@ -69,6 +71,7 @@ const EVERY_COMMAND: [&str; 21] = [
     "run",
     "session",
     "start",
+    "stop",
     "timer",
     "withdraw",
 ];
@@ -114,7 +117,7 @@ fn is_terminate(event: &Event) -> bool {
     matches!(&event.body, EventBody::In(inbound) if inbound.kind == InboundKind::Terminate)
 }
 
-/// Each signal and update is kept for waits to come, or is with exactly one wait.
+/// Each signal, update and event is kept for waits to come, or is with exactly one wait.
 fn account_for_letters(run: &Run, journal: &[Event]) -> Result<(), String> {
     let (kept, mut given) = run.letters();
     let found = kept + given.len();
@@ -122,7 +125,12 @@ fn account_for_letters(run: &Run, journal: &[Event]) -> Result<(), String> {
     given.dedup();
     let sent = journal
         .iter()
-        .filter(|event| matches!(event.body, EventBody::Signal(..) | EventBody::Update { .. }))
+        .filter(|event| {
+            matches!(
+                event.body,
+                EventBody::Signal(..) | EventBody::Update { .. } | EventBody::Event(..)
+            )
+        })
         .count();
     if sent == kept + given.len() && sent == found {
         return Ok(());
@@ -180,6 +188,8 @@ struct Open {
     /// Questions that nobody can see yet.
     questions: BTreeMap<String, String>,
     deadlines: BTreeMap<String, String>,
+    /// Events that are looked for, by subscription.
+    awaited: BTreeMap<String, String>,
     end: Option<String>,
 }
 
@@ -192,6 +202,7 @@ impl Open {
             EventBody::About(key, Record::Withdrawn) => self.forget(&key.to_string()),
             EventBody::About(key, Record::Step { .. } | Record::Local(..) | Record::Timer) => self.forget(&key.to_string()),
             EventBody::About(key, Record::Child(child)) if child.detached => self.forget(&key.to_string()),
+            EventBody::Event(what, ..) => drop(self.awaited.remove(&what.to_string())),
             EventBody::End => *self = Self::default(),
             // Nothing is done any more, whatever was wanted.
             _ if is_terminate(event) => *self = Self::default(),
@@ -199,6 +210,17 @@ impl Open {
         }
         for command in said {
             let line = command.to_string();
+            match &command {
+                Command::Await { what, .. } => {
+                    self.awaited.insert(what.to_string(), line);
+                    continue;
+                }
+                Command::StopAwaiting { what } => {
+                    self.awaited.remove(&what.to_string());
+                    continue;
+                }
+                _ => {}
+            }
             let Some(key) = command.key().map(ToString::to_string) else {
                 self.end = Some(line);
                 self.work.retain(|key, _| !is_own(key));
@@ -232,6 +254,7 @@ impl Open {
             .values()
             .chain(self.deadlines.values())
             .chain(self.questions.values())
+            .chain(self.awaited.values())
             .chain(&self.end)
             .cloned()
             .collect();

@@ -13,6 +13,7 @@ use everstep_common::journal::{
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
 use everstep_common::question::{Question, Reply};
+use everstep_common::subscription::{EventPlace, Subscription};
 use everstep_common::wire;
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -374,6 +375,9 @@ impl World<'_> {
                     };
                     self.coming.push(Coming::Entry(EventBody::About(key, cancelled)));
                 }
+                // What was found already is recorded all the same.
+                Command::StopAwaiting { what } if self.dice.one_in(2) => self.coming.retain(|coming| !coming.is_event_of(&what)),
+                Command::StopAwaiting { .. } => {}
                 Command::CancelTimer { key } | Command::CancelLocal { key } => self.call_back(&key),
                 Command::CloseWait { ref key, withdraw, .. } => {
                     if self.dice.one_in(2) {
@@ -461,7 +465,15 @@ impl World<'_> {
                 };
                 Some(EventBody::About(key, Record::Local(LocalKind::Session, brought)))
             }
-            Command::StartTimer { key, due } => {
+            Command::Emit { key, .. } => {
+                let value = Ok(value_of(&key));
+                Some(EventBody::About(key, Record::Local(LocalKind::Emit, value)))
+            }
+            Command::Await { what, number, .. } => {
+                let value = Bytes::copy_from_slice(format!("{what} {number}").as_bytes());
+                Some(EventBody::Event(Box::new((*what).clone()), place(number), value))
+            }
+            Command::StartTimer { key, due, .. } => {
                 self.time = self.time.max(due);
                 Some(EventBody::About(key, Record::Timer))
             }
@@ -501,6 +513,11 @@ impl Coming {
         )
     }
 
+    /// The next event of the subscription.
+    fn is_event_of(&self, of: &Subscription) -> bool {
+        matches!(self, Self::Work(command) if matches!(&**command, Command::Await { what, .. } if **what == *of))
+    }
+
     /// Which version or side of a patch the run goes by, on its way to the journal.
     fn is_choice(&self) -> bool {
         matches!(self, Self::Work(command) if matches!(**command, Command::RecordMarker { .. }))
@@ -513,6 +530,15 @@ impl Coming {
             Self::Entry(EventBody::About(key, _)) => key == cancelled,
             Self::Entry(_) => false,
         }
+    }
+}
+
+/// Where the event of that number stands.
+fn place(number: u32) -> EventPlace {
+    EventPlace {
+        stream: Timestamp::UNIX_EPOCH,
+        sequence: number.into(),
+        time: Timestamp::UNIX_EPOCH,
     }
 }
 
@@ -575,6 +601,7 @@ fn name(body: &EventBody) -> String {
         EventBody::In(inbound) => format!("in.{:?}", inbound.kind),
         EventBody::About(key, Record::Withdrawn) => format!("in.answer.{}", key.token()),
         EventBody::About(_, Record::Answer(answered)) => format!("in.{}", answered.id),
+        EventBody::Event(what, place, _) => format!("in.{}", what.slot(&place.sequence.to_string())),
         EventBody::Signal(_, value) => format!("in.signal-{value:?}"),
         EventBody::Update { key, .. } => format!("in.{key}"),
         EventBody::End => "end".to_owned(),

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::Answer;
 use super::attempts::StepWait;
 use super::children::ChildWait;
+use super::emits::EmitWait;
 use super::locals::LocalWait;
 use super::questions::QuestionWait;
 use super::sessions::SessionWait;
@@ -29,6 +30,7 @@ pub(crate) enum Family {
     Timer(TimerWait),
     Local(Box<LocalWait>),
     Session(Box<SessionWait>),
+    Emit(Box<EmitWait>),
     Child(Box<ChildWait>),
     Signal(Box<SignalWait>),
     Question(Box<QuestionWait>),
@@ -97,6 +99,7 @@ impl Family {
             Self::Timer(_) => WaitKind::Timer,
             Self::Local(_) => WaitKind::Closure,
             Self::Session(_) => WaitKind::Session,
+            Self::Emit(_) => WaitKind::Event,
             Self::Child(child) => child.kind(),
             Self::Signal(signal) => signal.kind(),
             Self::Question(_) => WaitKind::Question,
@@ -117,6 +120,7 @@ impl Family {
         match self {
             Self::Step(step) => Some(step.digest()),
             Self::Session(session) => session.digest(),
+            Self::Emit(emit) => Some(emit.digest()),
             Self::Child(child) => Some(child.digest()),
             _ => None,
         }
@@ -151,7 +155,8 @@ impl Family {
             (Self::Step(step), Record::Begun { attempt, fence: true }) => Ok(step.fenced(attempt, at.time)),
             (Self::Timer(_), Record::Timer) => Ok(Received::Answer(Ok(Bytes::new()))),
             (Self::Local(_), Record::Local(LocalKind::Closure, result))
-            | (Self::Session(_), Record::Local(LocalKind::Session, result)) => Ok(Received::Answer(result)),
+            | (Self::Session(_), Record::Local(LocalKind::Session, result))
+            | (Self::Emit(_), Record::Local(LocalKind::Emit, result)) => Ok(Received::Answer(result)),
             (Self::Child(child), Record::Child(named)) if named.detached == (child.kind() == WaitKind::Detached) => {
                 child.named(*named)
             }
@@ -187,6 +192,7 @@ impl Family {
             Self::Timer(timer) => timer.commands(key, commands),
             Self::Local(local) => local.commands(key, commands),
             Self::Session(session) => session.commands(key, commands),
+            Self::Emit(emit) => emit.commands(key, commands),
             Self::Child(child) => child.commands(key, commands),
             Self::Signal(signal) => signal.commands(key, commands),
             Self::Question(question) => question.commands(key, commands),
@@ -199,7 +205,7 @@ impl Family {
         match self {
             Self::Step(step) => step.cancel(key),
             Self::Timer(_) => Some(Command::CancelTimer { key: key.clone() }),
-            Self::Local(_) | Self::Session(_) => Some(Command::CancelLocal { key: key.clone() }),
+            Self::Local(_) | Self::Session(_) | Self::Emit(_) => Some(Command::CancelLocal { key: key.clone() }),
             Self::Child(child) => child.cancel(key),
             Self::Signal(signal) => signal.close(key),
             Self::Question(question) => question.close(key),
@@ -260,6 +266,7 @@ impl Family {
             Self::Timer(timer) => OpenKind::Timer { due: timer.due() },
             Self::Local(_) => OpenKind::Closure,
             Self::Session(session) => session.open_kind(),
+            Self::Emit(_) => OpenKind::Event,
             Self::Child(child) => child.open_kind(),
             Self::Signal(signal) => signal.open_kind(),
             Self::Question(question) => question.open_kind(),
@@ -275,6 +282,7 @@ impl Record {
             Self::Local(LocalKind::Closure, _) => WaitKind::Closure,
             Self::Local(LocalKind::Question, _) | Self::Answer(_) | Self::Withdrawn => WaitKind::Question,
             Self::Local(LocalKind::Session, _) => WaitKind::Session,
+            Self::Local(LocalKind::Emit, _) => WaitKind::Event,
             Self::Local(LocalKind::Update, _) => WaitKind::Reply,
             Self::Local(LocalKind::Patch | LocalKind::Version, _) => WaitKind::Marker,
             Self::Timer => WaitKind::Timer,

@@ -215,7 +215,11 @@ impl QuestionWait {
             && self.timer_told != deadline
         {
             self.timer_told = deadline;
-            commands.push(Command::StartTimer { key: key.clone(), due });
+            commands.push(Command::StartTimer {
+                key: key.clone(),
+                due,
+                event: None,
+            });
         }
     }
 

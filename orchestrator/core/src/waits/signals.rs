@@ -1,4 +1,4 @@
-//! Signals and updates: values under a name that reach a run from outside, for whichever wait takes them.
+//! Signals, updates and events: what reaches a run from outside under a name, for whichever wait takes it.
 //!
 //! ```text
 //!   asked ──▶ StartTimer (if it has a deadline) ──a signal of the name──▶ answered ──▶ CloseWait
@@ -9,15 +9,17 @@
 //!
 //! They are kept by address in the order stored, waits by address in the order asked; the mailbox of [`crate::state`] brings them together.
 //! Of a signal and the deadline of its wait the one with the lower sequence counts. An update differs in one thing: whoever takes it answers
-//! it ([`super::updates`]).
+//! it ([`super::updates`]). An event does not come by itself: the shell looks for it as long as a wait has none, see [`crate::state`].
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::key::StepKey;
+use everstep_common::subscription::Subscription;
 use futures::future::FusedFuture;
 use jiff::Timestamp;
 
@@ -28,7 +30,7 @@ use crate::parked::WaitKind;
 use crate::scope::KeySeed;
 use crate::{Command, OpenKind, WaitError};
 
-/// A wait for a signal. Made by [`crate::Context::signal`].
+/// A wait for a signal or an event. Made by [`crate::Context::signal`] and [`crate::Context::event`].
 ///
 /// Once it has answered it stays pending if polled again.
 #[must_use = "a signal is waited for when it is polled"]
@@ -74,6 +76,8 @@ pub(crate) struct Address {
 pub(crate) enum LetterSort {
     Signal,
     Update,
+    /// The events of a subscription, which is the name.
+    Event,
 }
 
 /// Something that has come under a name.
@@ -95,6 +99,7 @@ impl LetterSort {
         match self {
             Self::Signal => "signal",
             Self::Update => "update",
+            Self::Event => "event",
         }
     }
 }
@@ -102,6 +107,8 @@ impl LetterSort {
 /// A wait that is not asked for yet.
 pub(crate) struct NewSignal {
     pub(crate) address: Address,
+    /// Which events, if it takes events.
+    pub(crate) what: Option<Arc<Subscription>>,
     pub(crate) deadline: Option<Due>,
 }
 
@@ -109,6 +116,7 @@ impl Request for NewSignal {
     fn into_family(self, now: Timestamp) -> Family {
         Family::Signal(Box::new(SignalWait {
             address: self.address,
+            what: self.what,
             due: self.deadline.map(|due| due.from(now)),
             told: false,
             given: None,
@@ -119,6 +127,7 @@ impl Request for NewSignal {
 /// A wait that was asked for.
 pub(crate) struct SignalWait {
     address: Address,
+    what: Option<Arc<Subscription>>,
     due: Option<Timestamp>,
     told: bool,
     given: Option<Given>,
@@ -134,6 +143,11 @@ impl SignalWait {
     /// What it takes.
     pub(crate) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Which events it takes, if it takes events.
+    pub(crate) fn subscription(&self) -> Option<&Arc<Subscription>> {
+        self.what.as_ref()
     }
 
     /// It is given what has this sequence.
@@ -160,12 +174,18 @@ impl SignalWait {
         match self.address.sort {
             LetterSort::Signal => WaitKind::Signal,
             LetterSort::Update => WaitKind::Update,
+            LetterSort::Event => WaitKind::Awaited,
         }
     }
 
     pub(super) fn too_late(&self) -> Result<Bytes, Failure> {
         let Address { sort, name } = &self.address;
-        let message = format!("no {} {name:?} has come in time", sort.noun());
+        let noun = sort.noun();
+        let message = match sort {
+            // The name of a subscription has quotes of its own.
+            LetterSort::Event => format!("no {noun} {name} has come in time"),
+            LetterSort::Signal | LetterSort::Update => format!("no {noun} {name:?} has come in time"),
+        };
         Err(Failure::new(FailureKind::DeadlineExceeded, message))
     }
 
@@ -173,7 +193,11 @@ impl SignalWait {
         if let Some(due) = self.due
             && !std::mem::replace(&mut self.told, true)
         {
-            commands.push(Command::StartTimer { key: key.clone(), due });
+            commands.push(Command::StartTimer {
+                key: key.clone(),
+                due,
+                event: self.what.clone(),
+            });
         }
     }
 
@@ -187,9 +211,13 @@ impl SignalWait {
 
     pub(super) fn open_kind(&self) -> OpenKind {
         let (name, deadline) = (self.address.name.to_string(), self.due);
-        match self.address.sort {
-            LetterSort::Signal => OpenKind::Signal { name, deadline },
-            LetterSort::Update => OpenKind::Update { name, deadline },
+        match (self.address.sort, &self.what) {
+            (_, Some(what)) => OpenKind::Awaited {
+                what: what.clone(),
+                deadline,
+            },
+            (LetterSort::Update, None) => OpenKind::Update { name, deadline },
+            (LetterSort::Signal | LetterSort::Event, None) => OpenKind::Signal { name, deadline },
         }
     }
 }

@@ -42,7 +42,7 @@ impl Wait {
         matches!(self.status, Status::Open)
     }
 
-    /// The signal or update that was given to it and that the workflow has not taken: its address, its sequence and itself.
+    /// The signal, update or event that was given to it and that the workflow has not taken: its address, its sequence and itself.
     pub(crate) fn held_letter(&self) -> Option<(&Address, u64, Letter)> {
         match (&self.family, &self.status) {
             (Family::Signal(signal), Status::Ready(answer)) => {
@@ -199,7 +199,7 @@ impl Waits {
         match kind {
             WaitKind::Step => self.open_steps = self.open_steps.strict_add_signed(change),
             WaitKind::Child | WaitKind::Detached => self.open_children = self.open_children.strict_add_signed(change),
-            WaitKind::Signal | WaitKind::Update | WaitKind::Question => {
+            WaitKind::Signal | WaitKind::Update | WaitKind::Awaited | WaitKind::Question => {
                 self.outside_changes += 1;
                 if change > 0 {
                     self.outside.insert(id);
@@ -207,7 +207,7 @@ impl Waits {
                     self.outside.remove(&id);
                 }
             }
-            WaitKind::Timer | WaitKind::Closure | WaitKind::Session | WaitKind::Marker | WaitKind::Reply => {}
+            WaitKind::Timer | WaitKind::Closure | WaitKind::Session | WaitKind::Event | WaitKind::Marker | WaitKind::Reply => {}
         }
     }
 }

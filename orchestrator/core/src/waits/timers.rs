@@ -110,6 +110,7 @@ impl TimerWait {
             commands.push(Command::StartTimer {
                 key: key.clone(),
                 due: self.due,
+                event: None,
             });
         }
     }

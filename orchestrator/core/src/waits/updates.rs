@@ -74,7 +74,12 @@ impl NextUpdate {
 fn ask(shared: &Rc<Shared>, scope: &Rc<Scope>, name: &str) -> Ask<NewSignal> {
     let seed = KeySeed::take(scope.clone(), &format!("{UPDATE_PREFIX}{name}"));
     let address = Address::new(LetterSort::Update, name);
-    Ask::with_key(shared.clone(), seed, NewSignal { address, deadline: None })
+    let request = NewSignal {
+        address,
+        what: None,
+        deadline: None,
+    };
+    Ask::with_key(shared.clone(), seed, request)
 }
 
 impl Future for NextUpdate {

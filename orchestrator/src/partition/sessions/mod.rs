@@ -39,7 +39,7 @@ use super::drive::Origin;
 
 /// How long the server may be away before an operation fails. Nothing else ends one that is waited for: what was applied and not told would
 /// be lost.
-const AWAY_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(super) const AWAY_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How often a bucket that is missing is looked for again: about ten seconds, for a server that has just been started answers so as well.
 const MISSING_TRIES_MAX: u32 = 45;

@@ -1,0 +1,310 @@
+//! Events that a run waits for: looked for one after another, each taken once, against deadlines, drops, cancels and edited code.
+
+use bytes::Bytes;
+use everstep_common::event::EventName;
+use everstep_common::failure::FailureKind;
+use everstep_common::journal::LocalKind;
+use everstep_common::subscription::{EventPlace, Matching, Subscription};
+use futures::future::join;
+use futures::{FutureExt, select_biased};
+use jiff::Timestamp;
+
+use super::edits::{class, code};
+use super::kit::*;
+use super::outside::in_seconds;
+use crate::{Command, Decision, Definition, EventBody, Record, WaitError};
+
+/// What a run says that emits an event without data.
+const EMITTED: &str = "emit sent(e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855) for emit.sent";
+
+/// Events of a name, and of an order if it is named: `paid:1`.
+pub(super) fn of_order(text: &str) -> Subscription {
+    let (name, order) = text.split_once(':').map_or((text, None), |(name, order)| (name, Some(order)));
+    Subscription {
+        event: EventName::new(name).unwrap(),
+        matching: order.map(|order| Matching {
+            path: "order".to_owned(),
+            value: order.into(),
+        }),
+    }
+}
+
+/// The next event of the subscription, which stands at that sequence.
+fn heard(text: &str, sequence: u64) -> EventBody {
+    let value = Bytes::copy_from_slice(sequence.to_string().as_bytes());
+    EventBody::Event(Box::new(of_order(text)), at(sequence), value)
+}
+
+fn at(sequence: u64) -> EventPlace {
+    EventPlace {
+        stream: Timestamp::UNIX_EPOCH,
+        sequence,
+        time: time(sequence),
+    }
+}
+
+fn emitted(path: &str) -> EventBody {
+    EventBody::About(key(path), Record::Local(LocalKind::Emit, Ok(Bytes::new())))
+}
+
+fn one_after_another() -> Definition {
+    workflow(|ctx| async move {
+        let first = text(ctx.event(of_order("paid")).await);
+        let second = text(ctx.event(of_order("paid")).await);
+        ctx.call("a").await?;
+        done(&format!("{first} {second}"))
+    })
+}
+
+#[test]
+fn each_event_is_looked_for_behind_the_one_before() {
+    check(
+        &one_after_another(),
+        &["await paid 1"],
+        vec![
+            (heard("paid", 7), &["await paid 2"]),
+            (heard("paid", 9), &["dispatch a", "stop awaiting paid"]),
+            (step("a", ""), &["completed 7 9"]),
+        ],
+    );
+    let mut driven = Driven::start(&one_after_another());
+    let mut places = Vec::new();
+    for entry in [None, Some(heard("paid", 7))] {
+        entry.into_iter().for_each(|entry| driven.apply(entry));
+        let Decision::Go(commands) = driven.run.decide() else {
+            panic!("it goes on")
+        };
+        for command in commands {
+            if let Command::Await { after, since, .. } = command {
+                places.push((after, since));
+            }
+        }
+    }
+    assert_eq!(places, [(None, time(1)), (Some(at(7)), time(1))], "since the run began");
+}
+
+#[test]
+fn a_run_that_is_loaded_again_looks_for_what_it_waits_for_and_for_nothing_else() {
+    let mut driven = Driven::start(&one_after_another());
+    driven.apply(heard("paid", 7));
+    assert_eq!(driven.commands(), ["await paid 2"]);
+    let mut driven = Driven::start(&one_after_another());
+    driven.apply(heard("paid", 7));
+    driven.apply(heard("paid", 9));
+    assert_eq!(driven.commands(), ["dispatch a"]);
+}
+
+#[test]
+fn subscriptions_are_told_apart_by_what_they_match_and_each_has_its_own_events() {
+    let code = workflow(|ctx| async move {
+        let (one, other) = join(ctx.event(of_order("paid:1")), ctx.event(of_order("paid:2"))).await;
+        done(&format!("{} {}", text(one), text(other)))
+    });
+    check(
+        &code,
+        &["await paid(order=\"1\") 1", "await paid(order=\"2\") 1"],
+        vec![
+            (heard("paid", 5), &[]),
+            (heard("paid:2", 6), &["stop awaiting paid(order=\"2\")"]),
+            (heard("paid:1", 8), &["stop awaiting paid(order=\"1\")", "completed 8 6"]),
+        ],
+    );
+}
+
+#[test]
+fn waits_of_one_subscription_are_served_in_the_order_asked() {
+    let code = workflow(|ctx| async move {
+        let (one, other) = join(ctx.event(of_order("paid")), ctx.event(of_order("paid"))).await;
+        done(&format!("{} {}", text(one), text(other)))
+    });
+    check(
+        &code,
+        &["await paid 1"],
+        vec![
+            (heard("paid", 3), &["await paid 2"]),
+            (heard("paid", 4), &["stop awaiting paid", "completed 3 4"]),
+        ],
+    );
+}
+
+#[test]
+fn of_an_event_and_a_deadline_the_one_stored_first_counts() {
+    let code = workflow(|ctx| async move {
+        let first = text(ctx.event(of_order("paid")).deadline(in_seconds(60)).await);
+        ctx.call("a").await?;
+        let late = text(ctx.event(of_order("paid")).await);
+        done(&format!("{first}, {late}"))
+    });
+    let started = ["timer event:paid at 1061", "await paid 1"];
+    check(
+        &code,
+        &started,
+        vec![
+            (timer("event:paid"), &["dispatch a", "stop awaiting paid"]),
+            // It was found in the moment in which the deadline passed, and is kept.
+            (heard("paid", 4), &[]),
+            (
+                step("a", ""),
+                &["completed (deadline exceeded: no event paid has come in time), 4"],
+            ),
+        ],
+    );
+    check(
+        &code,
+        &started,
+        vec![
+            (heard("paid", 4), &["close event:paid", "dispatch a", "stop awaiting paid"]),
+            (timer("event:paid"), &[]),
+            (step("a", ""), &["await paid 2"]),
+            (heard("paid", 5), &["stop awaiting paid", "completed 4, 5"]),
+        ],
+    );
+}
+
+#[test]
+fn what_a_dropped_or_cancelled_wait_was_given_goes_to_the_next() {
+    let code = workflow(|ctx| async move {
+        let mut first = ctx.event(of_order("paid"));
+        let mut gate = ctx.call("gate");
+        select_biased! { _ = gate => {}, _ = first => {} }
+        drop(first);
+        done(&text(ctx.event(of_order("paid")).await))
+    });
+    check(
+        &code,
+        &["dispatch gate", "await paid 1"],
+        vec![
+            (step("gate", ""), &[]),
+            (heard("paid", 3), &["stop awaiting paid", "completed 3"]),
+        ],
+    );
+    let unread = workflow(|ctx| async move {
+        let mut first = ctx.event(of_order("paid"));
+        assert!(futures::poll!(&mut first).is_pending());
+        ctx.call("a").await?;
+        drop(first);
+        done(&text(ctx.event(of_order("paid")).await))
+    });
+    check(
+        &unread,
+        &["dispatch a", "await paid 1"],
+        vec![(heard("paid", 3), &["stop awaiting paid"]), (step("a", ""), &["completed 3"])],
+    );
+}
+
+#[test]
+fn a_cancel_ends_the_wait_and_the_search() {
+    let code = workflow(|ctx| async move {
+        let brought = text(ctx.event(of_order("paid")).deadline(in_seconds(60)).await);
+        let cleaned = text(ctx.shield(ctx.event(of_order("sent")).boxed_local()).await);
+        done(&format!("{brought}, {cleaned}"))
+    });
+    check(
+        &code,
+        &["timer event:paid at 1061", "await paid 1"],
+        vec![
+            (cancel(), &["close event:paid", "stop awaiting paid", "await sent 1"]),
+            (
+                heard("sent", 3),
+                &[
+                    "stop awaiting sent",
+                    "completed (cancelled with the run or branch that asked for it), 3",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_tells_an_event_by_too_much_or_by_no_path_is_refused_at_once() {
+    for (path, value) in [("a..b", "x".to_owned()), ("a", "x".repeat(2_000))] {
+        let code = workflow(move |ctx| {
+            let mut what = of_order("paid:1");
+            what.matching = Some(Matching {
+                path: path.to_owned(),
+                value: value.clone().into(),
+            });
+            async move {
+                match ctx.event(what).await {
+                    Err(WaitError::Failed(failure)) if failure.kind == FailureKind::Invalid => done("refused"),
+                    other => done(&text(other)),
+                }
+            }
+        });
+        check(&code, &["completed refused"], vec![]);
+    }
+}
+
+/// What is emitted binds the code as a closure does; what is heard binds it as little as a signal.
+#[test]
+fn edits_of_what_is_emitted_park_and_edits_of_what_is_waited_for_do_not() {
+    let journal = || [step("a", ""), emitted("emit.sent"), heard("paid:1", 3), step("c", "")];
+    let check = |edited: &'static str, classes: [&str; 5]| {
+        for (entries, expected) in classes.iter().enumerate() {
+            let mut driven = Driven::start(&code(edited));
+            journal().into_iter().take(entries).for_each(|entry| driven.apply(entry));
+            assert_eq!(class(driven.run.decide()), *expected, "{edited:?} at entry {entries}");
+        }
+    };
+    check("a ~sent +paid:1 c", ["go"; 5]);
+    check("a ~sent +paid:1 c d", ["go"; 5]);
+    check("a ~sent c", ["go"; 5]);
+    check("a ~sent +paid:2 c", ["go", "go", "go", "go", "unasked c"]);
+    check(
+        "a +paid:1 c",
+        ["go", "go", "unasked emit.sent", "unasked emit.sent", "unasked emit.sent"],
+    );
+    check(
+        "a ~other +paid:1 c",
+        ["go", "go", "unasked emit.sent", "unasked emit.sent", "unasked emit.sent c"],
+    );
+    check("+paid:1 a ~sent c", ["go", "unasked a", "unasked a emit.sent", "go", "go"]);
+}
+
+#[test]
+fn an_emitted_event_that_is_dropped_or_cancelled_is_called_back_and_its_record_is_for_nobody() {
+    let code = workflow(|ctx| async move {
+        let mut emit = ctx.emit(of_order("sent").event, Bytes::new());
+        let mut gate = ctx.call("gate");
+        select_biased! { _ = gate => {}, _ = emit => {} }
+        drop(emit);
+        ctx.call("a").await?;
+        done("")
+    });
+    check(
+        &code,
+        &["dispatch gate", EMITTED],
+        vec![
+            (step("gate", ""), &["cancel closure emit.sent", "dispatch a"]),
+            (emitted("emit.sent"), &[]),
+            (step("a", ""), &["completed "]),
+        ],
+    );
+    let cancelled = workflow(|ctx| async move { done(&text(ctx.emit(of_order("sent").event, Bytes::new()).await)) });
+    check(
+        &cancelled,
+        &[EMITTED],
+        vec![(
+            cancel(),
+            &[
+                "cancel closure emit.sent",
+                "completed (cancelled with the run or branch that asked for it)",
+            ],
+        )],
+    );
+}
+
+#[test]
+fn an_event_of_the_longest_name_is_emitted_and_waited_for() {
+    let name = "n".repeat(everstep_common::limits::NAME_CHARS_MAX);
+    let code = workflow(move |ctx| {
+        let name = name.clone();
+        async move {
+            ctx.emit(of_order(&name).event, Bytes::new()).await?;
+            ctx.event(of_order(&name)).await?;
+            done("")
+        }
+    });
+    let mut driven = Driven::start(&code);
+    assert!(driven.commands()[0].starts_with("emit n"));
+}

@@ -1,0 +1,75 @@
+//! Triggers that could never start anything, or not what their author means.
+
+use everstep::prelude::*;
+
+#[workflow(on(cron("61 * * * *")))]
+async fn no_such_minute(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(cron("every day")))]
+async fn no_expression(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(cron("0 9 * * *", tz = "Europe/Atlantis")))]
+async fn no_such_zone(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(cron("0 9 * * *", overlap = "queue")))]
+async fn no_such_overlap(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(cron("0 9 * * *", misfire = "always")))]
+async fn no_such_misfire(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(cron("0 9 * * *", input = "{")))]
+async fn no_json(ctx: WorkflowContext, region: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", input = "order..id")))]
+async fn no_path(ctx: WorkflowContext, id: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", filter = "cents >")))]
+async fn no_filter(ctx: WorkflowContext, id: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order placed")))]
+async fn no_name(ctx: WorkflowContext, id: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", batch(max = 10))))]
+async fn no_window(ctx: WorkflowContext, ids: Vec<String>) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", tz = "UTC")))]
+async fn not_of_an_event(ctx: WorkflowContext, id: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", input = "id")), on(event("order.placed", input = "id")))]
+async fn twice_the_same_event(ctx: WorkflowContext, id: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(cron("0 9 * * *", name = "daily")), on(cron("0 10 * * *", name = "daily")))]
+async fn twice_the_same_name(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(timer("1h")))]
+async fn no_such_trigger(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,159 @@
+//! What starts runs by itself, on the simulated server: each event and each time starts its runs once, whoever dies.
+
+use std::time::Duration;
+
+use everstep_memory::{Faults, Nodes, Span};
+use everstep_tests::processes::Seed;
+use everstep_tests::simulation::{Scenario, Settings, Victim, at_every_call, at_every_entry, at_some, play, seeds};
+
+fn an_hour() -> Settings {
+    Settings {
+        within: Duration::from_secs(3_600),
+        ..Settings::default()
+    }
+}
+
+fn with_latency(seed: u64) -> Settings {
+    Settings {
+        seed,
+        partitions: 4,
+        faults: Faults {
+            latency: Span::milliseconds(1, 5),
+            ..Faults::none()
+        },
+        ..an_hour()
+    }
+}
+
+#[test]
+fn an_event_starts_every_workflow_that_listens_once_though_anybody_dies_at_any_entry() {
+    for victim in ["orchestrator-1", "client-1"].map(|name| Victim::Process(name.to_owned())) {
+        at_every_entry(&Scenario::LISTENED, &victim);
+    }
+    at_every_entry(&Scenario::LISTENED, &Victim::Server);
+}
+
+#[test]
+fn an_event_starts_every_workflow_that_listens_once_though_the_router_dies_at_any_even_call() {
+    at_every_call(&Scenario::LISTENED, "orchestrator-1", 2, 0);
+}
+
+#[test]
+fn an_event_starts_every_workflow_that_listens_once_though_the_router_dies_at_any_odd_call() {
+    at_every_call(&Scenario::LISTENED, "orchestrator-1", 2, 1);
+}
+
+#[test]
+fn an_event_starts_its_runs_once_though_acknowledgements_are_lost() {
+    for seed in seeds(10) {
+        let settings = Settings {
+            faults: Faults {
+                answer_lost: 0.05,
+                ..with_latency(seed).faults
+            },
+            ..with_latency(seed)
+        };
+        play(&Scenario::LISTENED, settings);
+    }
+}
+
+#[test]
+fn an_event_starts_its_runs_once_on_three_nodes() {
+    for seed in seeds(3) {
+        let settings = Settings {
+            nodes: Nodes::Three,
+            ..with_latency(seed)
+        };
+        play(&Scenario::LISTENED, settings);
+    }
+}
+
+#[test]
+fn events_that_runs_wait_for_reach_each_once_though_anybody_dies_at_any_entry() {
+    for victim in ["orchestrator-1", "client-1"].map(|name| Victim::Process(name.to_owned())) {
+        at_every_entry(&Scenario::FOLLOWED, &victim);
+    }
+    at_every_entry(&Scenario::FOLLOWED, &Victim::Server);
+}
+
+#[test]
+fn events_that_runs_wait_for_reach_each_once_though_their_owner_dies_at_any_even_call() {
+    at_every_call(&Scenario::FOLLOWED, "orchestrator-1", 2, 0);
+}
+
+#[test]
+fn events_that_runs_wait_for_reach_each_once_though_their_owner_dies_at_any_odd_call() {
+    at_every_call(&Scenario::FOLLOWED, "orchestrator-1", 2, 1);
+}
+
+#[test]
+fn events_that_runs_wait_for_reach_each_once_though_answers_are_lost_and_on_three_nodes() {
+    for seed in seeds(6) {
+        let settings = Settings {
+            faults: Faults {
+                answer_lost: 0.05,
+                ..with_latency(seed).faults
+            },
+            ..with_latency(seed)
+        };
+        play(&Scenario::FOLLOWED, settings);
+    }
+    for seed in seeds(2) {
+        let settings = Settings {
+            nodes: Nodes::Three,
+            ..with_latency(seed)
+        };
+        play(&Scenario::FOLLOWED, settings);
+    }
+}
+
+#[test]
+fn no_wait_misses_an_event_that_came_in_time_though_its_deadline_passed_while_nobody_was_there() {
+    play(&Scenario::OVERDUE, an_hour());
+    at_every_entry(&Scenario::OVERDUE, &Victim::Process("orchestrator-2".to_owned()));
+}
+
+#[test]
+fn runs_that_were_dropped_from_memory_are_woken_by_their_events_and_deadlines() {
+    let settings = Settings {
+        live_runs_max: 4,
+        ..an_hour()
+    };
+    play(&Scenario::PATIENT, settings);
+}
+
+#[test]
+fn a_run_that_goes_on_in_others_hears_of_each_event_once() {
+    play(&Scenario::HOPPING, an_hour());
+    at_every_entry(&Scenario::HOPPING, &Victim::Process("orchestrator-1".to_owned()));
+}
+
+#[test]
+fn an_event_waits_for_code_and_is_not_heard_by_who_listens_later() {
+    play(&Scenario::UNHEARD, an_hour());
+}
+
+#[test]
+fn events_of_a_window_go_to_one_run_each() {
+    play(&Scenario::GATHERED, an_hour());
+    let lot = Seed::from_environment().below(u64::MAX);
+    // In which window an event is depends on when it comes, so only what the scenario itself checks is compared.
+    at_some(&Scenario::GATHERED, &an_hour(), 2, lot, false);
+}
+
+#[test]
+fn a_schedule_goes_on_without_a_gap() {
+    play(&Scenario::SCHEDULED, an_hour());
+    let lot = Seed::from_environment().below(u64::MAX);
+    at_some(&Scenario::SCHEDULED, &an_hour(), 2, lot, false);
+}
+
+#[test]
+fn missed_times_are_made_up_for_as_the_schedule_says() {
+    play(&Scenario::MISSED, an_hour());
+}
+
+#[test]
+fn a_paused_schedule_stands_still_and_a_backfill_makes_up_for_it() {
+    play(&Scenario::PAUSED, an_hour());
+}
