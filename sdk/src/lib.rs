@@ -100,4 +100,8 @@ mod guide {
     mod approvals {}
     #[doc = include_str!("../../docs/guide/children.md")]
     mod children {}
+    #[doc = include_str!("../../docs/guide/cancellation.md")]
+    mod cancellation {}
+    #[doc = include_str!("../../docs/guide/time.md")]
+    mod time {}
 }
