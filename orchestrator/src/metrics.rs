@@ -178,6 +178,7 @@ impl Metrics {
                 .build(),
         };
         Found::ALL.iter().for_each(|found| metrics.swept.add(0, &found.label()));
+        metrics.event_lag.record(0.0, &[]);
         metrics
     }
 

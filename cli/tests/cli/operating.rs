@@ -60,7 +60,7 @@ async fn provisioning_again_changes_nothing_and_keeps_what_was_chosen() {
     let world = World::start().await;
     let shop = |more: &[&'static str]| [&["provision", "--prefix", "shop", "--json"], more].concat();
     let would = world.run(&shop(&["--partitions", "2", "--dry-run"])).await.json();
-    assert_eq!(would["would_create"].as_array().unwrap().len(), 12);
+    assert_eq!(would["would_create"].as_array().unwrap().len(), 13);
     let did = |answer: Value| -> Vec<Value> {
         answer["streams"]
             .as_array()
@@ -70,9 +70,9 @@ async fn provisioning_again_changes_nothing_and_keeps_what_was_chosen() {
             .collect()
     };
     let first = world.run(&shop(&["--partitions", "2", "--ack-wait", "5s"])).await.json();
-    assert_eq!(did(first.clone()), vec![json!("created"); 12]);
+    assert_eq!(did(first.clone()), vec![json!("created"); 13]);
     let second = world.run(&shop(&[])).await.json();
-    assert_eq!(did(second.clone()), vec![json!("existed"); 12]);
+    assert_eq!(did(second.clone()), vec![json!("existed"); 13]);
     assert_eq!(second["deployment"], first["deployment"]);
     assert_eq!(second["deployment"]["partitions"], 2);
 }

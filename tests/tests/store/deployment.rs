@@ -36,6 +36,7 @@ fn provisioning_twice_changes_nothing() -> anyhow::Result<()> {
             [
                 "KV_shop_leases",
                 "KV_shop_runs",
+                "KV_shop_limits",
                 "KV_shop_sessions",
                 "KV_shop_triggers",
                 "SHOP_EVENTS",
