@@ -1,7 +1,7 @@
 //! Limits on the simulated server: they hold over all orchestrators and workers, nobody starves under them, and no place is lost with whoever
 //! dies.
 
-use everstep_tests::simulation::{Scenario, Settings, at_some_places, play_under_seeds};
+use everstep_tests::simulation::{Crash, Scenario, Settings, Victim, at_some_places, play, play_under_seeds};
 
 fn for_seeds(scenario: &Scenario, count: u64) {
     play_under_seeds(scenario, &Settings::of_several_partitions(), count);
@@ -132,6 +132,21 @@ fn a_run_that_goes_on_in_another_is_not_kept_out_by_itself() {
 #[test]
 fn a_run_whose_key_is_taken_ends_and_says_by_whom() {
     for_seeds(&Scenario::FIRST_OF_A_KEY, 5);
+}
+
+#[test]
+fn a_run_is_not_kept_out_by_one_that_has_ended() {
+    for_seeds(&Scenario::ONE_AFTER_THE_OTHER, 5);
+    // Its place stands in the record until its partition has another owner.
+    let entries = play(&Scenario::ONE_AFTER_THE_OTHER, Settings::of_several_partitions()).entries;
+    for (number, owner) in (0..entries).zip(["orchestrator-1", "orchestrator-2"].into_iter().cycle()) {
+        let victim = Victim::Process(owner.to_owned());
+        let settings = Settings {
+            crash: Some(Crash::AtEntry { number, victim }),
+            ..Settings::of_several_partitions()
+        };
+        play(&Scenario::ONE_AFTER_THE_OTHER, settings);
+    }
 }
 
 #[test]
