@@ -241,16 +241,14 @@ impl Room {
         usage.waiting.insert(at.partition, demand);
     }
 
-    /// A write was acknowledged: those who asked hold their places now.
+    /// A write was acknowledged: those who asked hold their places now, and so does who came meanwhile and has one by a predecessor.
     pub(super) fn written(&mut self, usage: Usage, revision: u64, now: Instant) -> Vec<Slot> {
         self.writing = false;
-        (self.usage, self.revision, self.changed) = (usage, revision, now);
-        self.look_at = Some(now);
-        let got: Vec<Slot> = self.asked.drain(..).map(|(slot, _)| slot).collect();
+        let mut got: Vec<Slot> = self.asked.drain(..).map(|(slot, _)| slot).collect();
         self.held.extend(got.iter().cloned());
-        let mut adopted = self.catch_up(now);
-        adopted.extend(got);
-        adopted
+        got.extend(self.stands(usage, revision, now));
+        got.extend(self.catch_up(now));
+        got
     }
 
     /// A write was not made, or not acknowledged; this is what stands.
@@ -321,3 +319,6 @@ fn has_room(usage: &Usage, limit: &Limit, key: Option<&str>) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;
