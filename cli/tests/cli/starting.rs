@@ -64,6 +64,8 @@ async fn a_short_delay_passes_and_a_deadline_ends_what_lingers() {
     assert_eq!(bad.code, 2, "{bad:?}");
     let bad = world.run(&["run", "lingering", "--session", ""]).await;
     assert_eq!(bad.code, 2, "{bad:?}");
+    let bad = world.run(&["run", "lingering", "--session", &"x".repeat(257)]).await;
+    assert_eq!(bad.code, 2, "{bad:?}");
     assert!(bad.errors.contains("1 to 256 characters"), "{bad:?}");
     let bad = world.run(&["run", "lingering", "--traceparent", "me"]).await;
     assert_eq!(bad.code, 2, "{bad:?}");
