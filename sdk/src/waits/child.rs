@@ -23,7 +23,7 @@ use crate::workflow::Workflow;
 /// # Errors
 ///
 /// [`WorkflowErrorKind::Child`](crate::WorkflowErrorKind::Child) if it ended without a value, or cannot be started: its input cannot be encoded
-/// or is over 64 MiB (`PAYLOAD_BYTES_MAX`), its key is empty or used already, or it would be nested more than 64 deep (`CHILD_DEPTH_MAX`).
+/// or is over 64 MiB (`PAYLOAD_BYTES_MAX`), its key is empty or used already, its session is none, or it would be nested more than 64 deep (`CHILD_DEPTH_MAX`).
 /// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if what it returned is not a `T`.
 ///
 /// ```
@@ -102,7 +102,7 @@ impl<T> ChildFuture<T> {
         self
     }
 
-    /// The session that it runs in, instead of this run's: 1 to 256 characters.
+    /// The session that it runs in, instead of this run's: 1 to 256 characters (`SESSION_ID_CHARS_MAX`), or the child fails and is not started.
     ///
     /// ```
     /// use everstep::prelude::*;
