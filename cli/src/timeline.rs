@@ -60,7 +60,7 @@ impl Line {
             sequence: entry.sequence,
             time: entry.time,
             entry: entry.key.to_string(),
-            step: entry.key.step().map(ToString::to_string),
+            step: known_as(&entry.key),
             attempt,
             took: began.map(|began| between(began, entry.time)),
             by,
@@ -78,6 +78,13 @@ impl Line {
             None => kind.to_owned(),
         }
     }
+}
+
+/// What the workflow calls it; the timers of the run's own it never called anything.
+fn known_as(key: &EntryKey) -> Option<String> {
+    let step = key.step()?;
+    let is_of_run = matches!(key, EntryKey::Timer(_)) && step.is_own();
+    (!is_of_run).then(|| step.to_string())
 }
 
 fn failure_of(entry: &Entry) -> Option<&Failure> {

@@ -12,6 +12,15 @@ use sha2::{Digest, Sha256};
 use crate::ids::{InvalidToken, hex};
 use crate::limits::KEY_TOKEN_BYTES_MAX;
 
+/// What the keys of waits for signals begin with, so that a wait for `paid` takes no number from a step `paid`.
+pub const SIGNAL_PREFIX: &str = "signal:";
+
+/// The same for waits for events.
+pub const EVENT_PREFIX: &str = "event:";
+
+/// The same for updates.
+pub const UPDATE_PREFIX: &str = "update:";
+
 /// The key of one step, timer, closure or wait within its run.
 ///
 /// Prints unescaped, for people; [`StepKey::token`] is what stands in subjects.
