@@ -80,11 +80,15 @@ impl Line {
     }
 }
 
-/// What the workflow calls it; the timers of the run's own it never called anything.
+/// What people call it. Markers are called by what they mark; the timers of the run's own nobody calls anything.
 fn known_as(key: &EntryKey) -> Option<String> {
     let step = key.step()?;
-    let is_of_run = matches!(key, EntryKey::Timer(_)) && step.is_own();
-    (!is_of_run).then(|| step.to_string())
+    let name = step.to_string();
+    match key {
+        _ if !step.is_own() => Some(name),
+        EntryKey::Local(_) => name.strip_prefix('=').map(str::to_owned),
+        _ => None,
+    }
 }
 
 fn failure_of(entry: &Entry) -> Option<&Failure> {

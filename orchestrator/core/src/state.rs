@@ -24,7 +24,7 @@ use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
 use crate::aftermath::Aftermath;
-use crate::event::Record;
+use crate::event::{Record, marker_key};
 use crate::parked::{AskedKey, Mismatch, Parked, TooMany, WaitKind};
 use crate::waits::{Address, Answer, Family, LetterSort, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
 use crate::{Command, Limits, WaitError};
@@ -233,11 +233,12 @@ impl State {
     /// Something is recorded under a key.
     pub(crate) fn record(&mut self, key: StepKey, record: Record) -> Aftermath {
         let (sequence, time) = (self.sequence, self.time);
+        // No wait is answered by a marker, whatever it is called.
+        if let Record::Local(kind @ (LocalKind::Patch | LocalKind::Version), Ok(value)) = record {
+            self.markers.recorded(marker_key(key), kind, value);
+            return Aftermath::default();
+        }
         let Some(id) = self.waits.find(&key) else {
-            if let Record::Local(kind @ (LocalKind::Patch | LocalKind::Version), Ok(value)) = record {
-                self.markers.recorded(key, kind, value);
-                return Aftermath::default();
-            }
             self.kept.keep(key, record, sequence, time);
             return Aftermath::default();
         };

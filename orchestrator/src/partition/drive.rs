@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use everstep_common::ids::RunId;
 use everstep_common::journal::{Entry, EntryKey, JournalEntry};
-use everstep_common::key::StepKey;
 use everstep_common::limits::{JOURNAL_ENTRIES_MAX, JOURNAL_ENTRIES_WARN};
 use everstep_common::payload::Payload;
 use everstep_common::ports::Instant;
@@ -153,7 +152,7 @@ impl Partition {
             }
         }
         self.slots.touch(&run, now);
-        if key.step().is_some_and(StepKey::is_own) {
+        if matches!(&key, EntryKey::Timer(key) if key.is_own()) {
             self.run_timer_applied(&run, &key, sequence, time);
         }
         match ended {
