@@ -13,7 +13,7 @@ use everstep_common::key::{EVENT_PREFIX, SIGNAL_PREFIX, StepKey, UPDATE_PREFIX};
 use everstep_common::limits::NAME_CHARS_MAX;
 
 /// What the keys of events that are emitted begin with, so that one of them takes no number from a step of its name.
-pub(crate) const EMIT_PREFIX: &str = "emit.";
+pub(crate) const EMIT_PREFIX: &str = "emit:";
 
 /// One scope of a run: its path, and what has been used of it.
 pub(crate) struct Scope {
