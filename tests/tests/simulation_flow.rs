@@ -186,3 +186,25 @@ fn no_place_of_a_singleton_is_lost_with_whoever_dies() {
     survives_some_deaths(&Scenario::ONE_OF_A_KEY);
     survives_some_deaths(&Scenario::NEWEST_OF_A_KEY);
 }
+
+#[test]
+fn a_limit_that_comes_late_lets_those_be_that_have_begun() {
+    for_seeds(&Scenario::LIMIT_COMES_LATE, 5);
+}
+
+#[test]
+fn a_limit_that_comes_late_lets_those_be_that_are_dropped_from_memory() {
+    for seed in seeds(3) {
+        let settings = Settings {
+            seed,
+            live_runs_max: 0,
+            ..of_several_partitions()
+        };
+        play(&Scenario::LIMIT_COMES_LATE, settings);
+    }
+}
+
+#[test]
+fn a_limit_that_was_there_holds_from_the_first_run_on() {
+    for_seeds(&Scenario::LIMIT_WAS_THERE, 10);
+}

@@ -118,8 +118,14 @@ async fn a_run_at_the_gate_of_its_workflow_shows_as_scheduled_and_why() {
         }
     })
     .await;
-    assert!(text.output.contains("it waits for a place under the limit of its workflow"), "{text:?}");
-    assert!(text.output.contains("a place under workflow.lingering: 1 at a time"), "{text:?}");
+    assert!(
+        text.output.contains("it waits for a place under the limit of its workflow"),
+        "{text:?}"
+    );
+    assert!(
+        text.output.contains("a place under workflow.lingering: 1 at a time"),
+        "{text:?}"
+    );
     assert!(!text.output.contains("=place") && !text.errors.contains("hint"), "{text:?}");
 
     let dry = world.run(&["runs", "cancel", &second, "--dry-run"]).await;

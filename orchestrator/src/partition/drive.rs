@@ -65,7 +65,6 @@ impl Partition {
                     told_waits: 0,
                     read_back: false,
                     held: false,
-                    begun: false,
                 };
                 self.slots.insert(run.clone(), live);
             }
