@@ -27,7 +27,7 @@ pub(crate) enum Change {
     /// What operators want of it; nothing: what the code says holds.
     Setting(LimitName, Option<Limit>),
     /// Who uses it, as of a revision of its record.
-    Usage(LimitName, u64, Usage),
+    Usage(LimitName, u64, Arc<Usage>),
 }
 
 /// The handle that partitions listen at.
@@ -37,7 +37,7 @@ pub(crate) struct Limits(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     settings: BTreeMap<LimitName, Option<Limit>>,
-    usages: BTreeMap<LimitName, (u64, Usage)>,
+    usages: BTreeMap<LimitName, (u64, Arc<Usage>)>,
     listeners: Vec<mpsc::UnboundedSender<Change>>,
     /// Everything was brought that stood when the process began to look.
     is_complete: bool,
@@ -124,7 +124,11 @@ impl Limits {
         let named = message.subject.strip_prefix(prefix).and_then(LimitName::of_key);
         let change = named.and_then(|(name, is_setting)| match is_setting {
             true => Some(Change::Setting(name, wire::decode::<Setting>(&message.payload).ok()?.limit())),
-            false => Some(Change::Usage(name, message.sequence, wire::decode(&message.payload).ok()?)),
+            false => Some(Change::Usage(
+                name,
+                message.sequence,
+                Arc::new(wire::decode(&message.payload).ok()?),
+            )),
         });
         let Some(change) = change else {
             return tracing::warn!(subject = message.subject, "not a limit that this build can read; left alone");
