@@ -204,7 +204,7 @@ fn a_run_that_had_to_wait_stands_the_same_whether_somebody_asked_before_what_is_
         ctx.sleep(10_000).await?;
         done("rested")
     });
-    check(&one_step(), terms(None, None), &[wait.clone()], &[]);
+    check(&one_step(), terms(None, None), std::slice::from_ref(&wait), &[]);
     check(
         &one_step(),
         terms(None, None),
