@@ -172,14 +172,11 @@ fn a_limit_that_comes_late_lets_those_be_that_have_begun() {
 
 #[test]
 fn a_limit_that_comes_late_lets_those_be_that_are_dropped_from_memory() {
-    for seed in seeds(3) {
-        let settings = Settings {
-            seed,
-            live_runs_max: 0,
-            ..of_several_partitions()
-        };
-        play(&Scenario::LIMIT_COMES_LATE, settings);
-    }
+    let settings = Settings {
+        live_runs_max: 0,
+        ..Settings::of_several_partitions()
+    };
+    play_under_seeds(&Scenario::LIMIT_COMES_LATE, &settings, 3);
 }
 
 #[test]
