@@ -60,7 +60,7 @@ impl Line {
             sequence: entry.sequence,
             time: entry.time,
             entry: entry.key.to_string(),
-            step: entry.key.step().map(ToString::to_string),
+            step: known_as(&entry.key),
             attempt,
             took: began.map(|began| between(began, entry.time)),
             by,
@@ -77,6 +77,17 @@ impl Line {
             Some(step) => format!("{kind:<5} {}", shortened(step)),
             None => kind.to_owned(),
         }
+    }
+}
+
+/// What people call it. Markers are called by what they mark; the timers of the run's own nobody calls anything.
+fn known_as(key: &EntryKey) -> Option<String> {
+    let step = key.step()?;
+    let name = step.to_string();
+    match key {
+        _ if !step.is_own() => Some(name),
+        EntryKey::Local(_) => name.strip_prefix('=').map(str::to_owned),
+        _ => None,
     }
 }
 

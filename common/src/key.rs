@@ -12,6 +12,15 @@ use sha2::{Digest, Sha256};
 use crate::ids::{InvalidToken, hex};
 use crate::limits::KEY_TOKEN_BYTES_MAX;
 
+/// What the keys of waits for signals begin with, so that a wait for `paid` takes no number from a step `paid`.
+pub const SIGNAL_PREFIX: &str = "signal:";
+
+/// The same for waits for events.
+pub const EVENT_PREFIX: &str = "event:";
+
+/// The same for updates.
+pub const UPDATE_PREFIX: &str = "update:";
+
 /// The key of one step, timer, closure or wait within its run.
 ///
 /// Prints unescaped, for people; [`StepKey::token`] is what stands in subjects.
@@ -54,6 +63,12 @@ impl StepKey {
     pub(crate) fn own(name: &'static str) -> Self {
         debug_assert!(name.bytes().all(|byte| byte.is_ascii_lowercase()), "{name} is one plain word");
         Self(format!("={name}").into())
+    }
+
+    /// The same as one of the engine's own, for what the engine records under a name and no workflow may be in the way of. For names that
+    /// begin with a small letter.
+    pub fn as_own(&self) -> Self {
+        Self(bounded(format!("={}", self.0).into()).into())
     }
 
     /// Whether it is of the engine's own, and no workflow asks for it.
@@ -208,6 +223,20 @@ mod tests {
         assert_eq!(one.token().len(), KEY_TOKEN_BYTES_MAX);
         assert!(is_token(one.token()));
         assert_ne!(one, two);
+    }
+
+    #[test]
+    fn no_path_gives_a_key_of_the_engines_own() {
+        let check = |path: &str, shown: &str| {
+            let own = StepKey::from_path(path).as_own();
+            assert!(own.is_own() && is_token(own.token()), "{own}");
+            assert_eq!(own.to_string(), shown);
+            assert_ne!(own, StepKey::from_path(shown));
+            assert!(!StepKey::from_path(path).is_own() && !StepKey::from_path(shown).is_own());
+        };
+        check("version", "=version");
+        check("patched(x first)", "=patched(x first)");
+        assert!(StepKey::from_path(&format!("patched({})", "x".repeat(300))).as_own().is_own());
     }
 
     #[test]

@@ -263,7 +263,8 @@ impl RetryPolicy {
         };
         let bound = (self.initial.as_secs_f64() * factor).min(self.max.as_secs_f64());
         let fraction = if self.jitter { entropy as f64 / u64::MAX as f64 } else { 1.0 };
-        Some(Duration::from_secs_f64(bound * fraction))
+        // The longest duration has no exact number of seconds, and the nearest is longer.
+        Some(Duration::try_from_secs_f64(bound * fraction).unwrap_or(self.max))
     }
 }
 
@@ -320,6 +321,15 @@ mod tests {
         check(policy.clone(), 0, [0; 4]);
         check(policy.clone(), u64::MAX, [1_000, 2_000, 4_000, 8_000]);
         assert_eq!(policy.delay_after(1_000_000, u64::MAX), Some(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn no_cap_is_too_long_for_a_delay() {
+        let policy = RetryPolicy::exponential(Duration::from_secs(1))
+            .attempts(u32::MAX)
+            .cap(Duration::MAX);
+        assert_eq!(policy.delay_after(10_000, u64::MAX), Some(Duration::MAX));
+        assert_eq!(policy.without_jitter().delay_after(10_000, 0), Some(Duration::MAX));
     }
 
     #[test]

@@ -155,7 +155,10 @@ impl RunStatus {
     /// assert!(!RunStatus::Scheduled.is_final() && !RunStatus::Parked.is_final());
     /// ```
     pub fn is_final(self) -> bool {
-        !matches!(self, Self::Scheduled | Self::Running | Self::Parked)
+        match self {
+            Self::Scheduled | Self::Running | Self::Parked => false,
+            Self::Completed | Self::Failed | Self::Cancelled | Self::Terminated | Self::Continued => true,
+        }
     }
 }
 
@@ -176,4 +179,22 @@ impl fmt::Display for RunStatus {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_run_that_is_over_stands_for_good() {
+        let check = |status: RunStatus, is_final| assert_eq!(status.is_final(), is_final, "{status}");
+        check(RunStatus::Scheduled, false);
+        check(RunStatus::Running, false);
+        check(RunStatus::Parked, false);
+        check(RunStatus::Completed, true);
+        check(RunStatus::Failed, true);
+        check(RunStatus::Cancelled, true);
+        check(RunStatus::Terminated, true);
+        check(RunStatus::Continued, true);
+    }
 }

@@ -1,7 +1,8 @@
 //! Limits as this process knows them: what operators set and who uses them, followed once for all its partitions.
 //!
 //! One follower for each process, for each more costs the server every change. What it brings may be a moment old; what is decided by it is
-//! written by compare-and-set.
+//! written by compare-and-set. Until it has brought what stood when the process began, no partition is driven: a task that is published, or a
+//! run that has begun, is not called back.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +13,13 @@ use everstep_common::ports::{Followed, From, Message};
 use everstep_common::store::{LIMITS, Store};
 use everstep_common::wire;
 use futures::StreamExt;
-use futures::channel::mpsc;
+use futures::channel::{mpsc, oneshot};
 
 /// After how long a bucket that is not there (not provisioned, or lost) is looked for again.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
+
+/// So often it is found in a row that there is no bucket before that is believed: a server that has just come up may not know of it yet.
+const MISSED_MAX: u32 = 3;
 
 /// Something about a limit that is new.
 #[derive(Clone, Debug)]
@@ -35,6 +39,10 @@ struct Known {
     settings: BTreeMap<LimitName, Option<Limit>>,
     usages: BTreeMap<LimitName, (u64, Arc<Usage>)>,
     listeners: Vec<mpsc::UnboundedSender<Change>>,
+    /// Everything was brought that stood when the process began to look.
+    is_complete: bool,
+    /// Who waits for that.
+    awaiting: Vec<oneshot::Sender<()>>,
 }
 
 impl Limits {
@@ -58,18 +66,52 @@ impl Limits {
         receiver
     }
 
+    /// Returns once everything is known that operators had set when the process began.
+    pub(crate) async fn complete(&self) {
+        let complete = {
+            let mut known = self.lock();
+            if known.is_complete {
+                return;
+            }
+            let (sender, receiver) = oneshot::channel();
+            known.awaiting.push(sender);
+            receiver
+        };
+        // The sender is among what this handle shares.
+        let _ = complete.await;
+    }
+
+    fn completed(&self) {
+        let mut known = self.lock();
+        known.is_complete = true;
+        for awaiting in known.awaiting.drain(..) {
+            // Who gave up waiting need not know.
+            let _ = awaiting.send(());
+        }
+    }
+
     /// Follows the bucket, without end.
     pub(crate) async fn follow(self, store: Store) {
         let (stream, all) = (store.names().bucket_stream(LIMITS), store.names().bucket_key(LIMITS, ">"));
         let prefix = store.names().bucket_key(LIMITS, "");
+        let mut missed = 0;
         loop {
             let mut feed = store.broker().follow(&stream, &all, From::LastPerSubject);
             while let Some(followed) = feed.next().await {
                 match followed {
                     Followed::Message(message) => self.take(&prefix, &message),
-                    Followed::CaughtUp => {}
+                    Followed::CaughtUp => self.completed(),
                     Followed::Lost(reason) => {
                         tracing::debug!(reason, "limits not followed; looking for them again");
+                        missed += 1;
+                        // In a bucket that is not there nothing is set.
+                        if missed == MISSED_MAX {
+                            tracing::warn!(
+                                reason,
+                                "no bucket of limits, so none can be set; `everstep provision` makes it"
+                            );
+                            self.completed();
+                        }
                         break;
                     }
                 }

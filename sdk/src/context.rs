@@ -386,7 +386,7 @@ impl WorkflowContext {
         Session::new(self.core.clone())
     }
 
-    /// Publishes an event, which starts every workflow that listens to it; in the journal it is called `emit.<event>`.
+    /// Publishes an event, which starts every workflow that listens to it; in the journal it is called `emit:<event>`.
     ///
     /// It is published once for ever, however often the run is replayed and whoever dies: event and a mark under the run and key are
     /// stored together, and what is recorded is that they are. Other programs see it under the subject `event.<event>`, as a CloudEvent

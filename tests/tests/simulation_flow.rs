@@ -164,3 +164,22 @@ fn no_place_of_a_singleton_is_lost_with_whoever_dies() {
     survives_some_deaths(&Scenario::ONE_OF_A_KEY);
     survives_some_deaths(&Scenario::NEWEST_OF_A_KEY);
 }
+
+#[test]
+fn a_limit_that_comes_late_lets_those_be_that_have_begun() {
+    for_seeds(&Scenario::LIMIT_COMES_LATE, 5);
+}
+
+#[test]
+fn a_limit_that_comes_late_lets_those_be_that_are_dropped_from_memory() {
+    let settings = Settings {
+        live_runs_max: 0,
+        ..Settings::of_several_partitions()
+    };
+    play_under_seeds(&Scenario::LIMIT_COMES_LATE, &settings, 3);
+}
+
+#[test]
+fn a_limit_that_was_there_holds_from_the_first_run_on() {
+    for_seeds(&Scenario::LIMIT_WAS_THERE, 10);
+}

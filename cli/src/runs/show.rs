@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use everstep::journal::{Parent, Start};
 use everstep::{Inside, OpenQuestion, RunId, RunStatus, RunSummary, WaitedFor};
+use everstep_common::view::GateWait;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -68,7 +69,7 @@ async fn gather(connection: &Connection, run: RunId) -> Result<Shown, Problem> {
         _ => Vec::new(),
     };
     let inside = match summary.status {
-        RunStatus::Running => connection.client.look_inside(&run).await.ok(),
+        RunStatus::Running | RunStatus::Scheduled => connection.client.look_inside(&run).await.ok(),
         _ => None,
     };
     let mut lines = Vec::with_capacity(journal.len());
@@ -144,8 +145,7 @@ impl Shown {
                 field("state", &shortened(&format!("{name}={value}")))?;
             }
             for wait in at_gates {
-                let place = format!("step {}, a place under {}: {}", wait.step, wait.limit, wait.why);
-                field("waits for", &shortened(&place))?;
+                field("waits for", &shortened(&place_text(wait)))?;
             }
         }
         for wait in &self.waits {
@@ -233,13 +233,18 @@ impl Shown {
                     self.run
                 );
             }
-            RunStatus::Running
-                if self.waits.iter().all(|wait| matches!(wait, Wait::Deadline { .. })) && self.summary.waits.is_empty() =>
-            {
+            RunStatus::Running if self.waits_for_nothing() => {
                 eprintln!("hint: nothing is scheduled or queued for it; does an orchestrator of its application run?");
             }
             _ => {}
         }
+    }
+
+    /// Whether nothing would move it that can be seen from here: its deadline does not count.
+    fn waits_for_nothing(&self) -> bool {
+        let is_at_gate = self.inside.as_ref().is_some_and(|inside| !inside.at_gates.is_empty());
+        let only_its_end = self.waits.iter().all(|wait| matches!(wait, Wait::Deadline { .. }));
+        !is_at_gate && only_its_end && self.summary.waits.is_empty()
     }
 }
 
@@ -275,6 +280,15 @@ fn until(deadline: Option<Timestamp>) -> String {
     deadline
         .map(|deadline| format!(", until {}", moment(deadline)))
         .unwrap_or_default()
+}
+
+/// The run itself has no step that people know.
+fn place_text(wait: &GateWait) -> String {
+    let place = format!("a place under {}: {}", wait.limit, wait.why);
+    match wait.step.is_own() {
+        true => place,
+        false => format!("step {}, {place}", wait.step),
+    }
 }
 
 fn wait_text(wait: &Wait) -> String {

@@ -5,7 +5,7 @@
 use everstep::RunId;
 use everstep_common::ids::QueueName;
 use everstep_common::journal::{EntryKey, JournalEntry, RunTimer};
-use everstep_common::key::StepKey;
+use everstep_common::key::{EVENT_PREFIX, SIGNAL_PREFIX, StepKey, UPDATE_PREFIX};
 use everstep_common::ports::{Broker, GetLast, Message, ReadError};
 use everstep_common::wire;
 use jiff::Timestamp;
@@ -80,10 +80,12 @@ pub(crate) async fn of_run(connection: &Connection, run: &RunId, journal: &[Jour
     Ok(waits)
 }
 
-/// Whether the timer of that key is the deadline of a question, a signal or an update, which are told by themselves.
+/// Whether the timer of that key is the deadline of a question, a signal, an event or an update, which are told by themselves.
 fn is_deadline(key: &str, journal: &[JournalEntry]) -> bool {
     let last = key.rsplit('/').next().unwrap_or(key);
-    ["signal:", "update:"].iter().any(|prefix| last.starts_with(prefix))
+    [SIGNAL_PREFIX, EVENT_PREFIX, UPDATE_PREFIX]
+        .iter()
+        .any(|prefix| last.starts_with(prefix))
         || journal
             .iter()
             .any(|entry| entry.key == EntryKey::Local(StepKey::from_path(key)))
@@ -153,5 +155,21 @@ async fn read(connection: &Connection, stream: &str, subjects: String) -> Result
         // Made when the first task is published, and a run with a thousand tasks is waiting for tasks whichever they are.
         Err(ReadError::NoStream | ReadError::TooMany) => Ok(Vec::new()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_by_itself_is_not_told_as_a_sleep() {
+        let check = |key, told| assert_eq!(is_deadline(key, &[]), told, "{key}");
+        check("signal:paid", true);
+        check("event:order.paid", true);
+        check("update:set~2", true);
+        check("parallel/1/event:paid", true);
+        check("sleep~2", false);
+        check("paid", false);
     }
 }

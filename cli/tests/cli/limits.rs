@@ -87,3 +87,50 @@ async fn show_tells_which_step_waits_under_which_limit() {
     assert_eq!(world.run(&["limits", "rm", "function.charge_customer"]).await.code, 0);
     assert_eq!(world.run(&["runs", "tail", &second]).await.code, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_at_the_gate_of_its_workflow_shows_as_scheduled_and_why() {
+    let world = World::start().await;
+    let set = ["limits", "set", "workflow.lingering", "--concurrency", "1"];
+    assert_eq!(world.run(&set).await.code, 0);
+    let _application = world.application().await;
+    let first = world.run(&["run", "lingering"]).await.line();
+    within(async { while world.run(&["runs", "show", &first, "--json"]).await.json()["summary"]["status"] != "running" {} }).await;
+
+    let second = world.run(&["run", "lingering"]).await.line();
+    let shown = within(async {
+        loop {
+            let shown = world.run(&["runs", "show", &second, "--json"]).await.json();
+            if shown["at_gates"].as_array().is_some_and(|waits| !waits.is_empty()) {
+                return shown;
+            }
+        }
+    })
+    .await;
+    assert_eq!(shown["at_gates"][0]["limit"], "workflow.lingering");
+    let text = within(async {
+        loop {
+            let shown = world.run(&["runs", "show", &second]).await;
+            // Its summary is written a moment after its start.
+            if shown.output.contains("scheduled since") {
+                return shown;
+            }
+        }
+    })
+    .await;
+    assert!(
+        text.output.contains("it waits for a place under the limit of its workflow"),
+        "{text:?}"
+    );
+    assert!(
+        text.output.contains("a place under workflow.lingering: 1 at a time"),
+        "{text:?}"
+    );
+    assert!(!text.output.contains("=place") && !text.errors.contains("hint"), "{text:?}");
+
+    let dry = world.run(&["runs", "cancel", &second, "--dry-run"]).await;
+    assert!(dry.code == 0 && dry.errors.contains("which is scheduled"), "{dry:?}");
+    assert_eq!(world.run(&["runs", "cancel", &second]).await.code, 0);
+    let ended = world.run(&["runs", "tail", &second]).await;
+    assert!(ended.code == 1 && ended.output.contains("✗ cancelled"), "{ended:?}");
+}

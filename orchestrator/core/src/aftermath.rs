@@ -1,16 +1,19 @@
 //! What is the user's, and is woken or dropped only while no state is borrowed.
 
+use std::any::Any;
 use std::task::Waker;
 
-use crate::Closure;
 use crate::guard::guarded;
 
-/// Wakers to wake and closures to drop, once what they came from is no longer borrowed.
+/// Something of the user's that nobody needs any more. All that is done with it is to drop it.
+pub(crate) type Spare = Box<dyn Any>;
+
+/// Wakers to wake and what is to be dropped, once what they came from is no longer borrowed.
 #[derive(Default)]
 #[must_use]
 pub(crate) struct Aftermath {
     pub(crate) wakers: Vec<Waker>,
-    pub(crate) closures: Vec<Closure>,
+    pub(crate) spares: Vec<Spare>,
 }
 
 impl Aftermath {
@@ -18,14 +21,14 @@ impl Aftermath {
     pub(crate) fn waking(waker: Waker) -> Self {
         Self {
             wakers: vec![waker],
-            closures: Vec::new(),
+            spares: Vec::new(),
         }
     }
 
     /// What follows from something else, too.
     pub(crate) fn add(&mut self, other: Self) {
         self.wakers.extend(other.wakers);
-        self.closures.extend(other.closures);
+        self.spares.extend(other.spares);
     }
 
     /// Both: what an engine would wake that applies two entries at once.
@@ -37,21 +40,21 @@ impl Aftermath {
 
     /// Wakes in order, then drops what nobody needs. An error is what a panic said.
     pub(crate) fn act(self) -> Result<(), String> {
-        let Self { wakers, closures } = self;
+        let Self { wakers, spares } = self;
         let woken = guarded(|| wakers.into_iter().for_each(Waker::wake));
-        woken.and(drop_each(closures))
+        woken.and(drop_each(spares))
     }
 
     /// Wakes and drops in the middle of a poll; a panic is the workflow's own.
     pub(crate) fn act_in_poll(self) {
-        let Self { wakers, closures } = self;
+        let Self { wakers, spares } = self;
         wakers.into_iter().for_each(Waker::wake);
-        drop(closures);
+        drop(spares);
     }
 
     /// Drops all of it and wakes nobody. An error is what a panic said.
     pub(crate) fn scrap(self) -> Result<(), String> {
-        drop_each(self.wakers).and(drop_each(self.closures))
+        drop_each(self.wakers).and(drop_each(self.spares))
     }
 }
 

@@ -263,7 +263,8 @@ pub enum RunEnd {
 
 impl Command {
     /// The step, timer, closure or child it speaks of; `None` for subscriptions and [`Command::End`].
-    pub fn key(&self) -> Option<&StepKey> {
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> Option<&StepKey> {
         match self {
             Self::Dispatch { key, .. }
             | Self::RetryAt { key, .. }

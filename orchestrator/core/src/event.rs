@@ -156,12 +156,17 @@ fn body(key: &EntryKey, entry: Entry, stored: Option<Bytes>) -> Option<EventBody
 
 /// Under which key it is recorded which version a run is pinned to that was started without one.
 pub(crate) fn version_key() -> StepKey {
-    StepKey::from_path("version")
+    StepKey::from_path("version").as_own()
 }
 
 /// Under which key it is recorded on which side of a patch a run is.
 pub(crate) fn patch_key(id: &str) -> StepKey {
-    StepKey::from_path(&format!("patched({id})"))
+    StepKey::from_path(&format!("patched({id})")).as_own()
+}
+
+/// Which marker is meant by a key under which one is recorded: they had keys that a workflow could ask for, too.
+pub(crate) fn marker_key(recorded: StepKey) -> StepKey {
+    if recorded.is_own() { recorded } else { recorded.as_own() }
 }
 
 /// What the marker of a patch holds.
@@ -183,7 +188,7 @@ pub(crate) fn marker(entry: &JournalEntry) -> Option<(StepKey, LocalKind, Bytes)
                 kind: kind @ (LocalKind::Patch | LocalKind::Version),
                 result: StepResult::Value(Payload::Inline(value)),
             }),
-        ) => Some((key.clone(), *kind, value.clone())),
+        ) => Some((marker_key(key.clone()), *kind, value.clone())),
         _ => None,
     }
 }

@@ -74,7 +74,7 @@ pub enum TooMany {
         /// The bound.
         limit: usize,
     },
-    /// Signals that have come and were not taken.
+    /// Signals and events that have come and were not taken.
     Signals {
         /// The bound.
         limit: usize,
@@ -322,8 +322,8 @@ impl fmt::Display for TooMany {
             ),
             Self::Signals { limit } => write!(
                 f,
-                "more than {limit} signals have come that the workflow has not waited for, the limit of one run. They are kept: deploy a \
-                 workflow that takes them, and resume the run",
+                "more than {limit} signals and events have come that the workflow has not waited for, the limit of one run. They are kept: \
+                 deploy a workflow that takes them, and resume the run",
             ),
         }
     }

@@ -9,7 +9,7 @@
 //! given up. What failed to be undone stays to be undone by another rollback, and those before it are undone all the same.
 
 use std::collections::BTreeSet;
-use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
@@ -22,7 +22,7 @@ use everstep_common::task::StepOptions;
 use crate::WaitError;
 use crate::scope::KeySeed;
 use crate::shared::Shared;
-use crate::state::ToUndo;
+use crate::state::{RollbackId, State, ToUndo};
 use crate::waits::{Ask, NewStep, Step};
 
 /// How a step is undone.
@@ -49,7 +49,7 @@ pub struct RolledBack {
 pub(crate) async fn roll_back(shared: Rc<Shared>) -> RolledBack {
     let (mut report, mut tried) = (RolledBack::default(), BTreeSet::new());
     loop {
-        poll_fn(|cx| clear(&shared, cx)).await;
+        AllClear::new(shared.clone()).await;
         let Some(step) = shared.change(|state| state.take_newest_done(&tried)) else {
             return report;
         };
@@ -64,14 +64,39 @@ pub(crate) async fn roll_back(shared: Rc<Shared>) -> RolledBack {
     }
 }
 
-/// Ready when the outcome of all that was given up is recorded.
-fn clear(shared: &Shared, cx: &TaskContext<'_>) -> Poll<()> {
-    if shared.with(|state| state.is_clear()) {
-        return Poll::Ready(());
+/// Ready when the outcome of all that was given up is recorded. A rollback that is dropped before is woken by nothing, and nothing is waited
+/// for on its account.
+struct AllClear {
+    shared: Rc<Shared>,
+    id: RollbackId,
+}
+
+impl AllClear {
+    fn new(shared: Rc<Shared>) -> Self {
+        let id = shared.change(State::begin_waiting_until_clear);
+        Self { shared, id }
     }
-    let waker = cx.waker().clone();
-    shared.change(|state| state.wait_until_clear(waker));
-    Poll::Pending
+}
+
+impl Future for AllClear {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if self.shared.with(State::is_clear) {
+            return Poll::Ready(());
+        }
+        let waker = cx.waker().clone();
+        let before = self.shared.change(|state| state.wait_until_clear(self.id, waker));
+        drop(before);
+        Poll::Pending
+    }
+}
+
+impl Drop for AllClear {
+    fn drop(&mut self) {
+        let waker = self.shared.change(|state| state.stop_waiting_until_clear(self.id));
+        drop(waker);
+    }
 }
 
 /// A step that is being undone; put back unless that ends well.

@@ -203,7 +203,8 @@ impl Run {
     }
 
     /// Whether its start is applied.
-    pub fn is_started(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_started(&self) -> bool {
         !matches!(self.stage, Stage::New)
     }
 
@@ -226,6 +227,12 @@ impl Run {
     #[cfg(test)]
     pub(crate) fn letters(&self) -> (usize, Vec<u64>) {
         self.shared.with(|state| (state.kept_letters(), state.given_letters()))
+    }
+
+    /// Whether its input is kept, and how much of what it was told, to take its beginning back with.
+    #[cfg(test)]
+    pub(crate) fn kept_of_beginning(&self) -> (bool, usize) {
+        self.lifespan.kept_of_beginning()
     }
 
     /// How many domains there are, its own included.

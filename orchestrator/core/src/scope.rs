@@ -9,19 +9,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use everstep_common::failure::{Failure, FailureKind};
-use everstep_common::key::StepKey;
+use everstep_common::key::{EVENT_PREFIX, SIGNAL_PREFIX, StepKey, UPDATE_PREFIX};
 use everstep_common::limits::NAME_CHARS_MAX;
 
-/// What the keys of waits for signals begin with, so that a wait for `paid` takes no number from a step `paid`.
-pub(crate) const SIGNAL_PREFIX: &str = "signal:";
-
-/// The same for waits for events.
-pub(crate) const EVENT_PREFIX: &str = "event:";
-
-/// The same for events that are emitted.
-pub(crate) const EMIT_PREFIX: &str = "emit.";
-/// The same for updates.
-pub(crate) const UPDATE_PREFIX: &str = "update:";
+/// What the keys of events that are emitted begin with, so that one of them takes no number from a step of its name.
+pub(crate) const EMIT_PREFIX: &str = "emit:";
 
 /// One scope of a run: its path, and what has been used of it.
 pub(crate) struct Scope {

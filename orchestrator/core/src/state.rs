@@ -24,7 +24,7 @@ use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
 use crate::aftermath::Aftermath;
-use crate::event::Record;
+use crate::event::{Record, marker_key};
 use crate::parked::{AskedKey, Mismatch, Parked, TooMany, WaitKind};
 use crate::waits::{Address, Answer, Family, LetterSort, Moment, Received, Status, StepWait, Wait, WaitId, Waits};
 use crate::{Command, Limits, WaitError};
@@ -32,7 +32,7 @@ use crate::{Command, Limits, WaitError};
 pub(crate) use domains::DomainId;
 use domains::Domains;
 use done::Done;
-pub(crate) use done::ToUndo;
+pub(crate) use done::{RollbackId, ToUndo};
 use kept::Kept;
 use mailbox::Mailbox;
 use markers::Markers;
@@ -233,11 +233,12 @@ impl State {
     /// Something is recorded under a key.
     pub(crate) fn record(&mut self, key: StepKey, record: Record) -> Aftermath {
         let (sequence, time) = (self.sequence, self.time);
+        // No wait is answered by a marker, whatever it is called.
+        if let Record::Local(kind @ (LocalKind::Patch | LocalKind::Version), Ok(value)) = record {
+            self.markers.recorded(marker_key(key), kind, value);
+            return Aftermath::default();
+        }
         let Some(id) = self.waits.find(&key) else {
-            if let Record::Local(kind @ (LocalKind::Patch | LocalKind::Version), Ok(value)) = record {
-                self.markers.recorded(key, kind, value);
-                return Aftermath::default();
-            }
             self.kept.keep(key, record, sequence, time);
             return Aftermath::default();
         };
@@ -290,15 +291,16 @@ impl State {
         let waker = open.then(|| self.waits.settle(id, Status::Ready(Box::new(answer)))).flatten();
         let rollbacks = self.done.recorded(id);
         let wait = &mut self.waits[id];
-        let closures = wait.family.settle().into_iter().collect();
-        // What is answered by the entry in which it was asked has nothing out that could be taken back.
-        wait.recorded |= wait.asked_at == self.sequence;
+        let spares = wait.family.settle().into_iter().collect();
+        // What is answered by the entry in which it was asked has nothing out that could be taken back. What a predecessor knew to be answered
+        // it has closed, or its deadline will strike and move nobody.
+        wait.recorded |= wait.asked_at == self.sequence || self.sequence <= self.known_until;
         if !wait.recorded {
             self.waits.list(id);
         }
         Aftermath {
             wakers: waker.into_iter().chain(rollbacks).collect(),
-            closures,
+            spares,
         }
     }
 
@@ -362,11 +364,11 @@ impl State {
             self.done.give_up(id);
         }
         (self.sequence, &*key, why).hash(&mut self.fingerprint);
-        let closures = if sent { family.give_up() } else { family.close() };
+        let spares = if sent { family.give_up() } else { family.close() };
         self.waits.list(id);
         Aftermath {
             wakers,
-            closures: closures.into_iter().collect(),
+            spares: spares.into_iter().collect(),
         }
     }
 
@@ -447,9 +449,9 @@ impl State {
     /// From now on nothing is asked for or cancelled. Hands out all that is the user's.
     pub(crate) fn close(&mut self) -> Aftermath {
         self.closed = true;
-        let (mut wakers, closures) = self.waits.take_foreign();
+        let (mut wakers, spares) = self.waits.take_foreign();
         wakers.append(&mut self.done.take_waiting());
-        Aftermath { wakers, closures }
+        Aftermath { wakers, spares }
     }
 
     /// Changes the step under `key`, if it is open. `change` says whether there may be something to be done.

@@ -172,6 +172,11 @@ impl Watermark {
         (self.newest, exempt, more)
     }
 
+    /// Whether the entry was brought, or passed by a predecessor, and nothing is to be done for it any more.
+    pub(crate) fn has_passed(&self, sequence: u64) -> bool {
+        sequence <= self.newest && !self.open.contains_key(&sequence)
+    }
+
     /// The newest sequence the feed has brought.
     pub(crate) fn newest(&self) -> u64 {
         self.newest
@@ -214,6 +219,20 @@ mod tests {
         );
         watermark.release(11);
         assert_eq!(watermark.position(at(0)), (12, BTreeSet::new(), false));
+    }
+
+    #[test]
+    fn an_entry_is_passed_when_it_was_brought_and_nothing_follows_from_it_any_more() {
+        let mut watermark = Watermark::new(10);
+        let check = |watermark: &Watermark, sequence, passed| assert_eq!(watermark.has_passed(sequence), passed, "{sequence}");
+        check(&watermark, 10, true);
+        check(&watermark, 11, false);
+        watermark.arrived(11, run(1), at(0));
+        watermark.passed(12);
+        check(&watermark, 11, false);
+        check(&watermark, 12, true);
+        watermark.release(11);
+        check(&watermark, 11, true);
     }
 
     #[test]

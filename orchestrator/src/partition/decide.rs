@@ -31,7 +31,7 @@ impl Partition {
         if live.held {
             return;
         }
-        live.begun |= live.run.begins_at().is_none() && !live.run.wants_place();
+        live.run.go_ahead();
         let decision = {
             let _polled = self.polled.enter(run);
             live.run.decide()
@@ -273,7 +273,7 @@ impl Partition {
         );
     }
 
-    fn unschedule(&mut self, run: &RunId, sort: TimerSort, key: StepKey, origin: &Origin) {
+    pub(super) fn unschedule(&mut self, run: &RunId, sort: TimerSort, key: StepKey, origin: &Origin) {
         self.wheel.disarm(run, sort, &key);
         let run = run.clone();
         self.perform(origin.clone(), Effect::Unschedule { run, sort, key });

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use everstep_common::ids::RunId;
 use everstep_common::journal::{Entry, EntryKey, JournalEntry};
-use everstep_common::key::StepKey;
 use everstep_common::limits::{JOURNAL_ENTRIES_MAX, JOURNAL_ENTRIES_WARN};
 use everstep_common::payload::Payload;
 use everstep_common::ports::Instant;
@@ -66,7 +65,6 @@ impl Partition {
                     told_waits: 0,
                     read_back: false,
                     held: false,
-                    begun: false,
                 };
                 self.slots.insert(run.clone(), live);
             }
@@ -153,7 +151,7 @@ impl Partition {
             }
         }
         self.slots.touch(&run, now);
-        if key.step().is_some_and(StepKey::is_own) {
+        if matches!(&key, EntryKey::Timer(key) if key.is_own()) {
             self.run_timer_applied(&run, &key, sequence, time);
         }
         match ended {

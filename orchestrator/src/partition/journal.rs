@@ -53,6 +53,17 @@ impl Journal {
         })
     }
 
+    /// The entry by which the run began; nothing if its time is yet to come.
+    pub(crate) fn began(&self) -> Option<u64> {
+        let (start, _) = self.start()?;
+        let began = match start.terms.delay {
+            Some(_) => EntryKey::Timer(RunTimer::Begin.key()),
+            None => EntryKey::Start,
+        };
+        let began = self.entries.iter().find(|(entry, _)| entry.key == began);
+        began.map(|(entry, _)| entry.sequence)
+    }
+
     /// Whether the run was given a place under the limit of its workflow.
     pub(crate) fn has_place(&self) -> bool {
         let place = EntryKey::Timer(RunTimer::Place.key());

@@ -5,6 +5,7 @@
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::RunId;
 use everstep_common::journal::{EntryKey, RunTimer, Start};
+use everstep_common::subject::TimerSort;
 use everstep_common::summary::RunStatus;
 use everstep_core::{Run, RunEnd};
 use jiff::{Timestamp, Unit};
@@ -48,8 +49,12 @@ impl Partition {
             if *key == EntryKey::Timer(RunTimer::Wait.key()) {
                 // It may have come too late, and then the run goes on as if it had not.
                 live.held = false;
-                live.begun = !live.run.wants_place();
+                if live.run.wants_place() && live.read_back {
+                    // Its time counts from when it has its place, and a predecessor may have armed its deadline before.
+                    self.unschedule(run, TimerSort::Sleep, RunTimer::Deadline.key(), &None);
+                }
             }
+            let Some(live) = self.slots.live(run) else { return };
             let about = live.about.clone();
             let (status, why, _) = status_of(&live.run, about.started);
             self.summarise(run, &about, status, why, sequence, time);

@@ -99,7 +99,8 @@ impl Partition {
         let span = tracing::debug_span!("replay", partition = %self.id, %run, entries = journal.entries.len());
         self.performer.trace.link(&span, about.traceparent.as_deref());
         let _span = span.entered();
-        let has_place = journal.has_place();
+        let (has_place, was_passed) = (journal.has_place(), self.was_passed(run, &journal));
+        let began = journal.began().map(|sequence| (run.clone(), sequence));
         for (entry, stored) in journal.entries {
             let sequence = entry.sequence;
             let event = match Event::new(entry, stored) {
@@ -112,7 +113,7 @@ impl Partition {
         if let Some(at) = self.server_clock.at(now) {
             code.listen_from(at);
         }
-        let live = Live {
+        let mut live = Live {
             run: code,
             about: about.clone(),
             effects: 0,
@@ -120,18 +121,30 @@ impl Partition {
             told_waits: 0,
             read_back: true,
             held: false,
-            begun: has_place,
         };
+        if was_passed {
+            live.run.go_ahead();
+        }
         let (status, why, since) = lifespan::status_of(&live.run, about.started);
         self.slots.insert(run.clone(), live);
         self.summarise(run, &about, status, why, head, since);
         if has_place {
             self.claim_place(run);
         }
-        self.see_to_place(run, &None);
+        self.see_to_place(run, &began);
         self.events.doubt(run);
         self.decide(run, None);
         self.events.forget_doubted(run);
+    }
+
+    /// Whether somebody has gone ahead with a run that nothing is recorded of since it began. Who passes the beginning of a run has done what it
+    /// asks for, or its journal says that it has to wait: a limit that comes later is for runs that begin later. A predecessor who died at
+    /// the beginning may have done either, and then the limit holds.
+    fn was_passed(&self, run: &RunId, journal: &Journal) -> bool {
+        let Some(began) = journal.began() else { return false };
+        // The name of an exempt run does not tell which of its entries is open; its newest is.
+        let may_be_open = self.upkeep.inherited.contains(run) && journal.head() == Some(began);
+        self.closures.has_any(run) || self.watermark.has_passed(began) && !may_be_open
     }
 
     /// There is nothing of the run: it was purged, or a rollback took it. What the feed brought of it before that is over, nobody is to be

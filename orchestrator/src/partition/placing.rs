@@ -23,13 +23,11 @@ impl Partition {
     pub(super) fn see_to_place(&mut self, run: &RunId, origin: &Origin) {
         let Some(live) = self.slots.live(run) else { return };
         let (about, version) = (live.about.clone(), live.run.definition().version);
-        let (wants_place, is_untouched) = (live.run.wants_place(), live.run.is_untouched());
-        let may_wait = is_untouched && !live.begun && live.run.begins_at().is_none();
-        if wants_place {
+        if live.run.wants_place() {
             live.held = false;
             return self.enter_gate(run, &about);
         }
-        if !may_wait || live.held {
+        if !live.run.may_wait() || live.held {
             return;
         }
         if self.limits_of(&about.workflow, Some(version)).is_none() {
@@ -42,7 +40,13 @@ impl Partition {
                 key: EntryKey::Timer(RunTimer::Wait.key()),
                 entry: Entry::Timer(Fired { due }),
             };
+            let Some((_, sequence)) = origin else {
+                return self.perform(None, wait);
+            };
+            // A run whose beginning is passed has begun for good.
+            self.hold_open(run, *sequence);
             self.perform(origin.clone(), wait);
+            self.watermark.release(*sequence);
         }
     }
 

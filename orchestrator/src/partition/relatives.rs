@@ -58,11 +58,19 @@ impl Partition {
     /// Something is still to be done for the end of a run. If a predecessor passed its entry, who exempted the run by name, it stays exempt
     /// until that is done.
     pub(super) fn hold_end(&mut self, run: &RunId, sequence: u64) {
-        if !self.watermark.hold(sequence) {
-            let now = self.store.clock().now();
-            self.watermark.park(sequence, run, now);
+        if !self.hold_open(run, sequence) {
             self.watermark.ends(sequence);
         }
+    }
+
+    /// Holds an entry open, also one that a predecessor passed: the run is exempt then, until it is released. Whether it was open.
+    pub(super) fn hold_open(&mut self, run: &RunId, sequence: u64) -> bool {
+        let was_open = self.watermark.hold(sequence);
+        if !was_open {
+            let now = self.store.clock().now();
+            self.watermark.park(sequence, run, now);
+        }
+        was_open
     }
 }
 

@@ -29,8 +29,13 @@ pub(crate) struct Live {
     pub read_back: bool,
     /// It has begun, and whether it has to wait for a place is being recorded: nothing that it asks for is done meanwhile.
     pub held: bool,
-    /// Something that it asked for may have been done: it is too late to have it wait.
-    pub begun: bool,
+}
+
+impl Live {
+    /// Whether nothing of it is on its way to the server.
+    fn is_settled(&self) -> bool {
+        self.effects == 0 && !self.held
+    }
 }
 
 /// What summaries and tasks repeat of a run's start; not its input, which may be large.
@@ -239,7 +244,7 @@ impl Slots {
 
     /// Whether nothing has happened to a live run since then and nothing of it is unacknowledged; nothing if it is not live.
     pub(crate) fn is_idle_since(&self, id: &RunId, since: Instant) -> Option<bool> {
-        self.live.get(id).map(|live| live.active < since && live.effects == 0)
+        self.live.get(id).map(|live| live.active < since && live.is_settled())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -248,7 +253,7 @@ impl Slots {
 
     /// The live runs that have nothing unacknowledged, and when something last happened to them.
     pub(crate) fn idle(&self) -> impl Iterator<Item = (&RunId, Instant)> {
-        let idle = self.live.iter().filter(|(_, live)| live.effects == 0);
+        let idle = self.live.iter().filter(|(_, live)| live.is_settled());
         idle.map(|(id, live)| (id, live.active))
     }
 }

@@ -45,6 +45,9 @@ const FIRED_MAX: usize = 256;
 /// How long a pull for fired timers stands.
 const FIRED_WAIT: Duration = Duration::from_secs(30);
 
+/// After how long it is said that what limits are set is still waited for.
+const LIMITS_LATE: Duration = Duration::from_secs(10);
+
 /// Everything that a partition is started with.
 pub(crate) struct Starting {
     pub id: PartitionId,
@@ -117,6 +120,7 @@ pub(crate) async fn unless_stopped<E>(
 impl Starting {
     /// Claims the cursor.
     pub(crate) async fn take_over(self) -> Result<TakenOver, StartError> {
+        self.know_limits().await;
         let info = scan::stream_info(&self.store, self.id).await;
         let (found, revision) = self.claim(&info).await?;
         let lost = self.lost(&found.record).await;
@@ -134,6 +138,19 @@ impl Starting {
             server_clock,
             told,
         })
+    }
+
+    /// Waits until it is known what limits operators have set, for as long as that takes: where they cannot be read, nothing else can either.
+    async fn know_limits(&self) {
+        let mut complete = pin!(self.limits.complete());
+        loop {
+            match select(complete.as_mut(), self.store.clock().sleep(LIMITS_LATE)).await {
+                Either::Left(_) => return,
+                Either::Right(_) => {
+                    tracing::warn!(partition = %self.id, "not driven yet: what limits are set is not known; trying until the bucket is read");
+                }
+            }
+        }
     }
 
     /// Rewrites the cursor with our epoch, so that a predecessor's writes fail from now on.
@@ -241,6 +258,12 @@ impl TakenOver {
         tracing::info!(partition = %starting.id, epoch = starting.epoch, position, last = info.last_sequence, "partition taken over");
 
         let now = starting.store.clock().now();
+        let mut gate = Gate::new(starting.id);
+        let mut limits = starting.limits.listen();
+        // Before anything is driven, so that no limit is overlooked.
+        while let Ok(known) = limits.try_recv() {
+            gate.learned(known, now);
+        }
         let (results, closures) = mpsc::unbounded();
         let io = Io {
             feed: scan::feed(&starting.store, starting.id, position + 1),
@@ -248,7 +271,7 @@ impl TakenOver {
             connection: starting.store.broker().connection_events(),
             stop,
             closures,
-            limits: starting.limits.listen(),
+            limits,
             told,
             events: Default::default(),
             under_way: FuturesUnordered::new(),
@@ -275,7 +298,7 @@ impl TakenOver {
             wheel: Wheel::default(),
             in_flight: InFlight::default(),
             closures: Closures::new(starting.runtime.clone(), starting.store.clone(), results),
-            gate: Gate::new(starting.id),
+            gate,
             told_to_make_way: LatelyTold::default(),
             sessions: Sessions::new(starting.runtime, starting.store.clone()),
             views: Vec::new(),

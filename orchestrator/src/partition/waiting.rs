@@ -1,10 +1,10 @@
 //! What summaries tell of the signals, updates, events and answers that a run waits for, so that a list of them needs no journal.
 
 use everstep_common::ids::RunId;
-use everstep_common::summary::{RunStatus, WAIT_TEXT_CHARS_MAX, WAITS_MAX, WaitSummary, WaitedFor};
+use everstep_common::summary::{WAIT_TEXT_CHARS_MAX, WAITS_MAX, WaitSummary, WaitedFor};
 use everstep_core::{OpenKind, OpenWait};
 
-use super::Partition;
+use super::{Partition, lifespan};
 
 impl Partition {
     /// Tells what a run waits for, if that has changed. Nobody waits for this, and a run that goes on within a second costs no write.
@@ -15,7 +15,8 @@ impl Partition {
             return;
         }
         let (about, sequence) = (live.about.clone(), live.run.applied());
-        self.summarise(run, &about, RunStatus::Running, None, sequence, about.started);
+        let (status, why, since) = lifespan::status_of(&live.run, about.started);
+        self.summarise(run, &about, status, why, sequence, since);
     }
 
     /// What a run in memory waits for.

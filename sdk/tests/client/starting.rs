@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use everstep::journal::Entry;
-use everstep::{ClientError, RunId, RunStatus};
+use everstep::{ClientError, RunId, RunStatus, RunSummary};
 use everstep_common::ids::WorkflowName;
+use everstep_common::store::RUNS;
+use everstep_common::wire;
 use everstep_memory::Nodes;
 use serde_json::json;
 
@@ -110,5 +112,26 @@ fn a_start_into_a_run_that_holds_entries_but_no_start_says_what_to_do() {
         assert!(told.contains(run.as_str()) && told.contains("another start key"), "{told}");
         let took = clock.now().since(began);
         assert!(took < Duration::from_secs(5), "{took:?}");
+    });
+}
+
+#[test]
+fn what_is_written_of_a_run_that_has_not_begun_is_told() {
+    for_seeds(1, async |seed| {
+        let bench = Bench::start(Nodes::One, seed).await;
+        let client = bench.client("client").await;
+        let at_gate = client.start_named("order", None, &json!("o-1")).await.unwrap();
+        let delayed = client.start_named("order", None, &json!("o-2")).delay(Duration::from_secs(5));
+        let delayed = delayed.await.unwrap();
+        for (run, why) in [(at_gate, "it waits for a place"), (delayed, "it begins later")] {
+            let written = RunSummary {
+                status: RunStatus::Scheduled,
+                reason: Some(why.to_owned()),
+                ..client.status(run.id()).await.unwrap()
+            };
+            let value = wire::encode(&written).unwrap();
+            client.store().put_record(RUNS, run.id().as_str(), value, 0).await.unwrap();
+            assert_eq!(client.status(run.id()).await.unwrap(), written);
+        }
     });
 }

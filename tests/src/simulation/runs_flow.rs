@@ -5,7 +5,7 @@ use std::time::Duration;
 use everstep::Limit;
 use everstep::prelude::*;
 use everstep_common::ids::RunId;
-use everstep_common::journal::RunOutcome;
+use everstep_common::journal::{EntryKey, RunOutcome, RunTimer};
 use everstep_common::summary::RunStatus;
 use everstep_core::Definition;
 use everstep_examples::throttled;
@@ -59,6 +59,15 @@ pub async fn relay(ctx: WorkflowContext, legs: u32) -> Result<(), WorkflowError>
     Ok(())
 }
 
+/// Sleeps for long before anything is recorded of it.
+#[workflow]
+pub async fn dozing(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    ctx.sleep(DOZE).await
+}
+
+/// How long that is.
+const DOZE: Duration = Duration::from_secs(60);
+
 /// Two steps, and when it began.
 async fn lasting(ctx: &WorkflowContext) -> Result<i64, WorkflowError> {
     let began = ctx.now().as_millisecond();
@@ -68,7 +77,7 @@ async fn lasting(ctx: &WorkflowContext) -> Result<i64, WorkflowError> {
 }
 
 /// The workflows above.
-pub(super) fn definitions() -> [Definition; 8] {
+pub(super) fn definitions() -> [Definition; 9] {
     [
         everstep::definition(two_at_a_time, Default::default()),
         everstep::definition(in_turn, Default::default()),
@@ -76,6 +85,7 @@ pub(super) fn definitions() -> [Definition; 8] {
         everstep::definition(first, Default::default()),
         everstep::definition(crowded, Default::default()),
         everstep::definition(relay, Default::default()),
+        everstep::definition(dozing, Default::default()),
         everstep::definition(throttled::sync_shop, Default::default()),
         everstep::definition(throttled::sync_shops, Default::default()),
     ]
@@ -102,6 +112,10 @@ impl Scenario {
     pub const ONE_AFTER_THE_OTHER: Self = scenario!(one_after_the_other);
     /// An operator changes how many runs may be at work.
     pub const RUNS_SET_LIVE: Self = scenario!(runs_set_live);
+    /// A limit is for runs that begin later, whoever reads back those that have begun.
+    pub const LIMIT_COMES_LATE: Self = scenario!(limit_comes_late);
+    /// What an operator has set holds from the first run on that a process drives.
+    pub const LIMIT_WAS_THERE: Self = scenario!(limit_was_there);
 }
 
 async fn two_runs_at_a_time(world: World) {
@@ -262,13 +276,52 @@ async fn one_after_the_other(world: World) {
     world.expect_nobody_in("workflow.first").await;
 }
 
-async fn runs_set_live(world: World) {
+async fn limit_comes_late(world: World) {
     two_of_each(&world);
-    let one = Limit {
+    let early = world.start(dozing, (), "early").await;
+    world.pass(DOZE / 3).await;
+    world.limit("workflow.dozing", one()).await;
+    world.pass(Duration::from_secs(1)).await;
+    for orchestrator in ["orchestrator-1", "orchestrator-2"] {
+        world.restart(orchestrator);
+    }
+    let late = world.start(dozing, (), "late").await;
+    for run in [&early, &late] {
+        expect_completed(&world, run).await;
+    }
+    assert!(!world.had_to_wait(&early), "it was asleep before there was a limit");
+    assert!(world.had_to_wait(&late));
+    world.expect_nobody_in("workflow.dozing").await;
+}
+
+async fn limit_was_there(world: World) {
+    two_of_each(&world);
+    world.limit("workflow.two_at_a_time", one()).await;
+    world.pass(Duration::from_secs(1)).await;
+    for orchestrator in ["orchestrator-1", "orchestrator-2"] {
+        world.restart(orchestrator);
+    }
+    let mut runs = Vec::new();
+    for number in 0..6 {
+        runs.push(world.start(two_at_a_time, (), &format!("run {number}")).await);
+    }
+    for run in &runs {
+        expect_completed(&world, run).await;
+    }
+    let most = world.most_at_once(&runs);
+    assert_eq!(most, 1, "{most} runs were at work");
+}
+
+fn one() -> Option<Limit> {
+    Some(Limit {
         concurrency: Some(1),
         ..Limit::NONE
-    };
-    world.limit("workflow.two_at_a_time", Some(one)).await;
+    })
+}
+
+async fn runs_set_live(world: World) {
+    two_of_each(&world);
+    world.limit("workflow.two_at_a_time", one()).await;
     world.pass(Duration::from_secs(1)).await;
     let mut runs = Vec::new();
     for number in 0..4 {
@@ -292,7 +345,7 @@ impl World {
         for story in stories.iter().filter(|story| runs.contains(&story.run)) {
             let work = story.entries.iter().filter(|entry| {
                 let own = entry.key.step().is_some_and(|key| !key.is_own());
-                own || entry.key == everstep_common::journal::EntryKey::End
+                own || entry.key == EntryKey::End
             });
             let times: Vec<_> = work.map(|entry| entry.time).collect();
             // One that ended without a step was never at work.
@@ -308,6 +361,14 @@ impl World {
             now
         });
         usize::try_from(counts.max().unwrap_or(0)).expect("none ends before it begins")
+    }
+
+    /// Whether it is recorded that the run waited for a place.
+    fn had_to_wait(&self, run: &RunId) -> bool {
+        let stories = self.stories();
+        let story = stories.iter().find(|story| story.run == *run).expect("it was started");
+        let wait = EntryKey::Timer(RunTimer::Wait.key());
+        story.entries.iter().any(|entry| entry.key == wait)
     }
 
     /// The run ended as cancelled, because of the other one.

@@ -10,7 +10,7 @@ impl Run {
     ///
     /// Each command comes once while the run lives in memory. After a reload all that is still open comes again.
     pub fn decide(&mut self) -> Decision {
-        if self.shared.with(State::has_diverged) {
+        if self.shared.with(State::has_diverged) || self.lifespan.is_outrun() {
             return Decision::Replay;
         }
         if let Some(obstacle) = self.obstacle() {
@@ -47,7 +47,7 @@ impl Run {
     }
 
     /// Whether only markers may be recorded for now: what else follows waits for them.
-    pub fn is_holding(&self) -> bool {
+    pub(crate) fn is_holding(&self) -> bool {
         !self.is_terminated() && self.shared.with(State::is_holding)
     }
 

@@ -7,7 +7,8 @@
 //!
 //! Each is a `timer` entry under a key that no workflow asks for, counted from the entry before it: every owner computes the same times,
 //! and a replay stands where the run stood. A `Wait` takes back that the run has begun, as long as nothing was recorded for it: whoever
-//! drives it has done nothing of what it asked for. So what a journal says needs no look ahead.
+//! wrote it had done nothing of what it asked for. So what a journal says needs no look ahead. An owner that goes ahead with a run forgets
+//! what it began with; should another one's `Wait` come all the same, the journal counts, and is read anew.
 //! Nothing here polls the workflow; what it is told it hears as a cancel.
 
 use std::time::Duration;
@@ -40,6 +41,12 @@ pub(super) struct Lifespan {
     cut: bool,
     /// Something was recorded that it asked for: it has begun for good.
     touched: bool,
+    /// What it asks for is being done: nothing is kept any more to take its beginning back with.
+    ahead: bool,
+    /// Its beginning was taken back all the same: in memory it is not what its journal says.
+    outrun: bool,
+    /// Its time was up before it had its place.
+    late: bool,
     /// Its input, for as long as its beginning may be taken back.
     input: Option<Bytes>,
     /// What it was told meanwhile: that is there when it begins once more.
@@ -94,9 +101,24 @@ impl Lifespan {
         self.overdue.as_ref()
     }
 
+    /// Whether the journal says something else of its beginning than what it did.
+    pub(super) fn is_outrun(&self) -> bool {
+        self.outrun
+    }
+
     /// Whether it was ended as it stood: nothing that it still wanted is done.
     pub(super) fn is_cut(&self) -> bool {
         self.cut
+    }
+
+    #[cfg(test)]
+    pub(super) fn kept_of_beginning(&self) -> (bool, usize) {
+        (self.input.is_some(), self.early.len())
+    }
+
+    fn forget_beginning(&mut self) {
+        self.input = None;
+        self.early = Vec::new();
     }
 
     /// What is to be done and has not been said yet.
@@ -152,10 +174,24 @@ impl Run {
         }
     }
 
-    /// Whether nothing that it asked for was ever recorded, so that a [`RunTimer::Wait`] takes back that it has begun.
-    pub fn is_untouched(&self) -> bool {
+    /// Whether it has begun, and a [`RunTimer::Wait`] may be recorded for it: nothing that it asks for was recorded or done.
+    pub fn may_wait(&self) -> bool {
+        self.is_untouched() && !self.lifespan.ahead
+    }
+
+    /// What it asks for is being done from here on, or was by an owner before. What it began with is no longer kept.
+    pub fn go_ahead(&mut self) {
+        if !matches!(self.stage, Stage::New | Stage::Scheduled(_)) {
+            self.lifespan.ahead = true;
+            self.lifespan.forget_beginning();
+        }
+    }
+
+    /// Whether a [`RunTimer::Wait`] takes back that it has begun: by its journal alone, or a replay would stand elsewhere.
+    fn is_untouched(&self) -> bool {
+        let has_begun = !matches!(self.stage, Stage::New | Stage::Scheduled(_) | Stage::Ended);
         let asked_to_end = self.cancelled.is_some() || self.lifespan.overdue.is_some();
-        !self.lifespan.touched && self.lifespan.input.is_some() && !asked_to_end
+        has_begun && !self.lifespan.touched && !self.lifespan.wants_place && !asked_to_end
     }
 
     /// Whether it waits for nothing but a place.
@@ -166,13 +202,12 @@ impl Run {
     /// Something is recorded that it asked for.
     pub(super) fn touch(&mut self) {
         self.lifespan.touched = true;
-        self.lifespan.input = None;
-        self.lifespan.early = Vec::new();
+        self.lifespan.forget_beginning();
     }
 
     /// Somebody told it something. The run may not even have begun for good.
     pub(super) fn told(&mut self, word: Word) -> Aftermath {
-        if !self.lifespan.touched && !self.lifespan.wants_place {
+        if !self.lifespan.touched && !self.lifespan.wants_place && !self.lifespan.ahead {
             self.lifespan.early.push((self.applied, self.now(), word.clone()));
         }
         self.shared.change(|state| word.tell(state))
@@ -180,7 +215,10 @@ impl Run {
 
     /// It has begun too early: it waits, as if it had never begun.
     fn take_back(&mut self) {
-        let Some(input) = self.lifespan.input.take() else { return };
+        let Some(input) = self.lifespan.input.take() else {
+            self.lifespan.outrun = true;
+            return;
+        };
         self.leave(Stage::New);
         let start = self.shared.start.get().cloned();
         let (known_until, time) = self.shared.with(|state| (state.known_until(), state.now()));
@@ -209,10 +247,21 @@ impl Run {
     fn begin_its_time(&mut self, input: Bytes) -> Option<Aftermath> {
         self.lifespan.armed = None;
         self.lifespan.input = (!self.lifespan.wants_place).then(|| input.clone());
+        if self.lifespan.late {
+            return self.begin_too_late(input);
+        }
         if let Some(deadline) = self.deadline() {
             self.lifespan.arm(RunTimer::Deadline, later(self.now(), deadline));
         }
         self.begin(input)
+    }
+
+    /// Its deadline was armed before it had to wait, and has struck: it cannot strike again, so its time is up from the beginning.
+    fn begin_too_late(&mut self, input: Bytes) -> Option<Aftermath> {
+        let begun = self.begin(input);
+        let mut aftermath = self.time_is_up();
+        aftermath.add(begun.unwrap_or_default());
+        Some(aftermath)
     }
 
     fn deadline(&self) -> Option<Duration> {
@@ -237,6 +286,10 @@ impl Run {
                 let input = std::mem::take(input);
                 self.lifespan.began = Some(self.now());
                 self.begin_its_time(input)
+            }
+            (RunTimer::Deadline, Stage::Scheduled(_)) => {
+                self.lifespan.late = true;
+                None
             }
             (RunTimer::Deadline, Stage::Running(_)) => Some(self.time_is_up()),
             (RunTimer::Kill, Stage::Running(_)) => {

@@ -22,11 +22,17 @@ pub(super) struct Done {
     values: BTreeMap<u64, DoneStep>,
     /// Given up, and no outcome is recorded yet.
     unclear: BTreeSet<WaitId>,
-    /// Rollbacks that wait for those to be clear.
-    waiting: Vec<Waker>,
+    /// Rollbacks that wait for those to be clear, in the order in which they began to.
+    waiting: BTreeMap<RollbackId, Waker>,
+    /// How many ever have.
+    waited: u64,
     /// How often each step was begun to be undone.
     tries: HashMap<StepKey, u32>,
 }
+
+/// One wait of a rollback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RollbackId(u64);
 
 struct DoneStep {
     key: StepKey,
@@ -60,11 +66,7 @@ impl Done {
     /// Its outcome is recorded. Who is to be woken, now that all is clear.
     pub(super) fn recorded(&mut self, id: WaitId) -> Vec<Waker> {
         let was_last = self.unclear.remove(&id) && self.unclear.is_empty();
-        if was_last {
-            std::mem::take(&mut self.waiting)
-        } else {
-            Vec::new()
-        }
+        if was_last { self.take_waiting() } else { Vec::new() }
     }
 
     /// Whether the outcome of every step that was given up is known.
@@ -72,9 +74,20 @@ impl Done {
         self.unclear.is_empty()
     }
 
-    /// Whom to wake when it is.
-    pub(super) fn wait(&mut self, waker: Waker) {
-        self.waiting.push(waker);
+    /// A rollback begins to wait for that.
+    pub(super) fn begin_waiting(&mut self) -> RollbackId {
+        self.waited += 1;
+        RollbackId(self.waited)
+    }
+
+    /// Whom to wake for it. Hands back who was before.
+    pub(super) fn wait(&mut self, rollback: RollbackId, waker: Waker) -> Option<Waker> {
+        self.waiting.insert(rollback, waker)
+    }
+
+    /// It waits no more. Hands back whom it would have woken.
+    pub(super) fn stop_waiting(&mut self, rollback: RollbackId) -> Option<Waker> {
+        self.waiting.remove(&rollback)
     }
 
     /// Whether somebody waits for that: an entry will come.
@@ -84,7 +97,7 @@ impl Done {
 
     /// All that is the user's.
     pub(super) fn take_waiting(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.waiting)
+        std::mem::take(&mut self.waiting).into_values().collect()
     }
 
     /// The newest step that no rollback is at, but for those in `except`.
@@ -118,9 +131,19 @@ impl State {
         self.done.is_clear()
     }
 
-    /// Whom to wake when it is.
-    pub(crate) fn wait_until_clear(&mut self, waker: Waker) {
-        self.done.wait(waker);
+    /// A rollback begins to wait for that.
+    pub(crate) fn begin_waiting_until_clear(&mut self) -> RollbackId {
+        self.done.begin_waiting()
+    }
+
+    /// Whom to wake for it. Hands back who was before, to be dropped where nothing is borrowed.
+    pub(crate) fn wait_until_clear(&mut self, rollback: RollbackId, waker: Waker) -> Option<Waker> {
+        self.done.wait(rollback, waker)
+    }
+
+    /// It waits no more. Hands back whom it would have woken.
+    pub(crate) fn stop_waiting_until_clear(&mut self, rollback: RollbackId) -> Option<Waker> {
+        self.done.stop_waiting(rollback)
     }
 
     /// The newest step that is done and can be undone, but for these.

@@ -15,7 +15,7 @@ use super::outside::in_seconds;
 use crate::{Command, Decision, Definition, EventBody, Record, WaitError};
 
 /// What a run says that emits an event without data.
-const EMITTED: &str = "emit sent(e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855) for emit.sent";
+const EMITTED: &str = "emit sent(e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855) for emit:sent";
 
 /// Events of a name, and of an order if it is named: `paid:1`.
 pub(super) fn of_order(text: &str) -> Subscription {
@@ -238,7 +238,7 @@ fn what_tells_an_event_by_too_much_or_by_no_path_is_refused_at_once() {
 /// What is emitted binds the code as a closure does; what is heard binds it as little as a signal.
 #[test]
 fn edits_of_what_is_emitted_park_and_edits_of_what_is_waited_for_do_not() {
-    let journal = [step("a", ""), emitted("emit.sent"), heard("paid:1", 3), step("c", "")];
+    let journal = [step("a", ""), emitted("emit:sent"), heard("paid:1", 3), step("c", "")];
     let check = |edited, classes: [&str; 5]| assert_eq!(classes_of(edited, &journal), classes, "{edited:?}");
     check("a ~sent +paid:1 c", ["go"; 5]);
     check("a ~sent +paid:1 c d", ["go"; 5]);
@@ -246,13 +246,13 @@ fn edits_of_what_is_emitted_park_and_edits_of_what_is_waited_for_do_not() {
     check("a ~sent +paid:2 c", ["go", "go", "go", "go", "unasked c"]);
     check(
         "a +paid:1 c",
-        ["go", "go", "unasked emit.sent", "unasked emit.sent", "unasked emit.sent"],
+        ["go", "go", "unasked emit:sent", "unasked emit:sent", "unasked emit:sent"],
     );
     check(
         "a ~other +paid:1 c",
-        ["go", "go", "unasked emit.sent", "unasked emit.sent", "unasked emit.sent c"],
+        ["go", "go", "unasked emit:sent", "unasked emit:sent", "unasked emit:sent c"],
     );
-    check("+paid:1 a ~sent c", ["go", "unasked a", "unasked a emit.sent", "go", "go"]);
+    check("+paid:1 a ~sent c", ["go", "unasked a", "unasked a emit:sent", "go", "go"]);
 }
 
 #[test]
@@ -269,8 +269,8 @@ fn an_emitted_event_that_is_dropped_or_cancelled_is_called_back_and_its_record_i
         &code,
         &["dispatch gate", EMITTED],
         vec![
-            (step("gate", ""), &["cancel closure emit.sent", "dispatch a"]),
-            (emitted("emit.sent"), &[]),
+            (step("gate", ""), &["cancel closure emit:sent", "dispatch a"]),
+            (emitted("emit:sent"), &[]),
             (step("a", ""), &["completed "]),
         ],
     );
@@ -281,7 +281,7 @@ fn an_emitted_event_that_is_dropped_or_cancelled_is_called_back_and_its_record_i
         vec![(
             cancel(),
             &[
-                "cancel closure emit.sent",
+                "cancel closure emit:sent",
                 "completed (cancelled with the run or branch that asked for it)",
             ],
         )],

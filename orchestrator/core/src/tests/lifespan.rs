@@ -166,7 +166,7 @@ fn a_run_that_has_to_wait_begins_when_it_has_a_place() {
     let mut driven = Driven::start_under(&one_step(), terms(Some(60), Some(10)));
     assert_eq!(driven.commands(), ["timer =start at 1061"]);
     driven.apply(fired(RunTimer::Begin));
-    assert!(driven.run.is_untouched(), "nobody has asked what is to be done");
+    assert!(driven.run.may_wait(), "nobody has asked what is to be done");
     driven.apply(fired(RunTimer::Wait));
     assert!(driven.commands().is_empty() && driven.run.wants_place() && driven.run.waits().is_empty());
     driven.apply(fired(RunTimer::Place));
@@ -179,19 +179,114 @@ fn a_run_that_has_to_wait_begins_when_it_has_a_place() {
     assert_eq!(driven.commands(), ["completed done"]);
 }
 
+/// What is said in the end by a run that is given the entries, and how it came there. Every owner is asked what is to be done after the
+/// entries before `asked_before`, and nobody does it.
+fn waited(when: &Definition, terms: StartTerms, entries: &[EventBody], asked_before: usize) -> (u64, Vec<String>) {
+    let mut driven = Driven::start_under(when, terms);
+    for (place, entry) in entries.iter().enumerate() {
+        if place < asked_before {
+            driven.commands();
+        }
+        driven.apply(entry.clone());
+    }
+    (driven.run.fingerprint(), driven.commands())
+}
+
 #[test]
-fn a_run_that_had_to_wait_leaves_the_same_whether_it_was_begun_before_or_not() {
-    let waited = |entries: &[RunTimer]| {
-        let mut driven = Driven::start_under(&one_step(), terms(None, None));
-        entries.iter().for_each(|timer| driven.apply(fired(*timer)));
-        (driven.run.fingerprint(), driven.commands())
+fn a_run_that_had_to_wait_stands_the_same_whether_somebody_asked_before_what_is_to_be_done_or_not() {
+    let check = |when: &Definition, terms: StartTerms, entries: &[EventBody], told: &[&str]| {
+        let (fingerprint, said) = waited(when, terms.clone(), entries, 0);
+        assert_eq!(said, told);
+        assert_eq!(waited(when, terms, entries, 1), (fingerprint, said), "{entries:?}");
     };
-    assert_eq!(
-        waited(&[RunTimer::Wait, RunTimer::Place]),
-        waited(&[RunTimer::Wait, RunTimer::Place])
+    let [wait, place] = [RunTimer::Wait, RunTimer::Place].map(fired);
+    let sleeper = workflow(|ctx| async move {
+        ctx.sleep(10_000).await?;
+        done("rested")
+    });
+    check(&one_step(), terms(None, None), std::slice::from_ref(&wait), &[]);
+    check(
+        &one_step(),
+        terms(None, None),
+        &[wait.clone(), place.clone()],
+        &["dispatch a"],
     );
-    assert_eq!(waited(&[RunTimer::Wait, RunTimer::Place]).1, ["dispatch a"]);
-    assert_eq!(waited(&[RunTimer::Wait]).1, Vec::<String>::new());
+    check(
+        &sleeper,
+        terms(None, None),
+        &[wait.clone(), place.clone()],
+        &["timer sleep at 1013"],
+    );
+    let began = ["dispatch a", "timer =until at 1013"];
+    check(&one_step(), terms(None, Some(10)), &[wait.clone(), place.clone()], &began);
+    let kill = format!("timer =over at {}", 1004 + RUN_GRACE.as_secs());
+    let late = [wait, fired(RunTimer::Deadline), place];
+    check(&tidy(), terms(None, Some(10)), &late, &["dispatch undo", &kill]);
+}
+
+#[test]
+fn a_deadline_that_strikes_a_run_at_its_gate_holds_when_it_begins() {
+    let kill = format!("timer =over at {}", 1004 + RUN_GRACE.as_secs());
+    check_under(
+        terms(None, Some(10)),
+        &tidy(),
+        &["dispatch a", "timer =until at 1011"],
+        vec![
+            (fired(RunTimer::Wait), &[]),
+            (fired(RunTimer::Deadline), &[]),
+            (fired(RunTimer::Place), &["dispatch undo", &kill]),
+            (
+                step("undo", ""),
+                &["end: failed: deadline exceeded: the run was not done within 10s"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_run_that_went_ahead_is_read_anew_when_its_journal_has_it_wait() {
+    let mut driven = Driven::start_under(&one_step(), terms(None, None));
+    assert!(driven.run.may_wait());
+    driven.run.go_ahead();
+    assert!(!driven.run.may_wait());
+    assert_eq!(driven.commands(), ["dispatch a"]);
+    driven.apply(fired(RunTimer::Wait));
+    assert_eq!(driven.commands(), ["replay"]);
+
+    let mut begun = Driven::start_under(&one_step(), terms(None, None));
+    begun.run.go_ahead();
+    begun.apply(step("a", ""));
+    begun.apply(fired(RunTimer::Wait));
+    assert_eq!(begun.commands(), ["completed done"], "the journal says that it came too late");
+}
+
+#[test]
+fn what_a_run_was_told_is_kept_no_longer_than_its_beginning_may_be_taken_back() {
+    let code = workflow(|ctx| async move {
+        for _ in 0..2 {
+            ctx.signal("paid").await?;
+        }
+        done("twice")
+    });
+    let paid = || EventBody::Signal("paid".into(), Bytes::from_static(b"1"));
+    let mut driven = Driven::start_under(&code, terms(None, None));
+    driven.apply(paid());
+    assert_eq!(driven.run.kept_of_beginning(), (true, 1));
+    driven.run.go_ahead();
+    assert_eq!(driven.run.kept_of_beginning(), (false, 0));
+    driven.apply(paid());
+    assert_eq!(driven.run.kept_of_beginning(), (false, 0));
+    assert_eq!(driven.commands(), ["completed twice"]);
+
+    let mut waits = Driven::start_under(&code, terms(None, None));
+    [paid(), fired(RunTimer::Wait), paid(), fired(RunTimer::Place)]
+        .into_iter()
+        .for_each(|entry| waits.apply(entry));
+    assert_eq!(
+        waits.commands(),
+        ["completed twice"],
+        "what it was told before it waited is there"
+    );
 }
 
 #[test]

@@ -173,6 +173,7 @@ fn check_reload(definition: &Definition, prefix: &[Event], open: &Open) -> Resul
         };
     }
     let mut loaded: Vec<_> = loaded.iter().map(Command::to_string).collect();
+    loaded.retain(|line| !open.closed.values().any(|closed| closed == line));
     loaded.sort_unstable();
     let expected = open.lines();
     if loaded == expected {
@@ -190,6 +191,8 @@ struct Open {
     deadlines: BTreeMap<String, String>,
     /// Events that are looked for, by subscription.
     awaited: BTreeMap<String, String>,
+    /// Deadlines that are no longer waited for: whether that is said again matters to nobody, for they move nobody either.
+    closed: BTreeMap<String, String>,
     end: Option<String>,
 }
 
@@ -229,6 +232,10 @@ impl Open {
             match command {
                 Command::Deadline { .. } => drop(self.deadlines.insert(key, line)),
                 Command::AskUser { .. } => drop(self.questions.insert(key, line)),
+                Command::CloseWait { withdraw: false, .. } => {
+                    self.forget(&key);
+                    self.closed.insert(key, line);
+                }
                 Command::CloseWait { .. } => {
                     self.forget(&key);
                     self.work.insert(key, line);

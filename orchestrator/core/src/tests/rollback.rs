@@ -215,3 +215,24 @@ fn steps_of_scopes_are_undone_under_their_own_keys() {
     ];
     check(&code, &["dispatch left/a"], entries);
 }
+
+#[test]
+fn nothing_waits_for_a_rollback_that_was_dropped() {
+    let code = workflow(|ctx| async move {
+        let mut given_up = undoable(&ctx, "a").boxed_local();
+        assert!(futures::poll!(&mut given_up).is_pending());
+        ctx.call("b").await?;
+        drop(given_up);
+        let mut rollback = ctx.rollback().boxed_local();
+        for _ in 0..3 {
+            assert!(futures::poll!(&mut rollback).is_pending());
+        }
+        drop(rollback);
+        futures::future::pending().await
+    });
+    check(
+        &code,
+        &["dispatch a", "dispatch b"],
+        vec![(step("b", ""), &["parked: stuck"])],
+    );
+}

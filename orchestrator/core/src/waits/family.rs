@@ -20,9 +20,10 @@ use super::sessions::SessionWait;
 use super::signals::SignalWait;
 use super::timers::TimerWait;
 use super::updates::ReplyWait;
+use crate::aftermath::Spare;
 use crate::event::Record;
 use crate::parked::{Mismatch, WaitKind};
-use crate::{Closure, Command, OpenKind};
+use crate::{Command, OpenKind};
 
 /// One wait, by family.
 pub(crate) enum Family {
@@ -223,35 +224,35 @@ impl Family {
         }
     }
 
-    /// Nobody waits for it any more, though it may have gone out. A closure is handed out, as below.
-    pub(crate) fn give_up(&mut self) -> Option<Closure> {
+    /// Nobody waits for it any more, though it may have gone out. What is the user's is handed out, as below.
+    pub(crate) fn give_up(&mut self) -> Option<Spare> {
         if let Self::Question(question) = self {
             question.give_up();
         }
-        self.take_closure()
+        self.take_spare()
     }
 
-    /// Gives up what only an open wait needs. A closure is the user's and is handed out, to be dropped where nothing is borrowed.
-    pub(crate) fn close(&mut self) -> Option<Closure> {
+    /// Gives up what only an open wait needs. What of that is the user's is handed out, to be dropped where nothing is borrowed.
+    pub(crate) fn close(&mut self) -> Option<Spare> {
         if let Self::Step(step) = self {
             step.close();
         }
-        self.take_closure()
+        self.take_spare()
     }
 
-    /// Keeps only what kind it was, and what may be left to be closed. A closure is handed out, as above.
-    pub(crate) fn settle(&mut self) -> Option<Closure> {
-        let closure = self.take_closure();
+    /// Keeps only what kind it was, and what may be left to be closed. What is the user's is handed out, as above.
+    pub(crate) fn settle(&mut self) -> Option<Spare> {
+        let spare = self.take_spare();
         match self {
             Self::Signal(_) => {}
             Self::Question(question) => question.settle(),
             _ => *self = Self::Settled(self.kind()),
         }
-        closure
+        spare
     }
 
-    /// The closure that was not handed to the shell yet.
-    pub(crate) fn take_closure(&mut self) -> Option<Closure> {
+    /// The closure or the change that was not handed to the shell yet.
+    pub(crate) fn take_spare(&mut self) -> Option<Spare> {
         match self {
             Self::Local(local) => local.take(),
             Self::Session(session) => session.take(),

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 
 use super::ask::{Ask, Request};
 use super::family::Family;
+use crate::aftermath::Spare;
 use crate::scope::KeySeed;
 use crate::{Command, WaitError};
 
@@ -83,8 +84,8 @@ pub(crate) struct LocalWait {
 }
 
 impl LocalWait {
-    pub(super) fn take(&mut self) -> Option<Closure> {
-        self.closure.take()
+    pub(super) fn take(&mut self) -> Option<Spare> {
+        Some(Box::new(self.closure.take()?))
     }
 
     pub(super) fn commands(&mut self, key: &StepKey, commands: &mut Vec<Command>) {

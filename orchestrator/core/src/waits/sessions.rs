@@ -21,13 +21,13 @@ use everstep_common::journal::Start;
 use everstep_common::key::StepKey;
 use everstep_common::limits::{SESSION_ID_CHARS_MAX, SESSION_KEY_CHARS_MAX, SESSION_VALUE_BYTES_MAX};
 use everstep_common::session::check_id;
-use futures::FutureExt;
 use futures::future::FusedFuture;
 use jiff::Timestamp;
 
 use super::ask::{Ask, Request};
 use super::family::Family;
-use crate::{Closure, Command, OpenKind, WaitError};
+use crate::aftermath::Spare;
+use crate::{Command, OpenKind, WaitError};
 
 /// Makes the new value of the one that stands, if any. It may be called several times before one of its results counts.
 pub type SessionChange = Arc<dyn Fn(Option<Bytes>) -> Result<Bytes, Failure> + Send + Sync>;
@@ -188,13 +188,9 @@ impl SessionWait {
         self.digest.as_ref()
     }
 
-    /// The change that was not handed to the shell, which is the user's, as something to be dropped where nothing is borrowed.
-    pub(super) fn take(&mut self) -> Option<Closure> {
-        let open = self.open.take()?;
-        Some(Box::new(move || {
-            drop(open);
-            futures::future::pending().boxed()
-        }))
+    /// The operation that was not handed to the shell: a change in it is the user's.
+    pub(super) fn take(&mut self) -> Option<Spare> {
+        Some(Box::new(self.open.take()?))
     }
 
     pub(super) fn commands(&mut self, key: &StepKey, commands: &mut Vec<Command>) {

@@ -2,7 +2,6 @@
 //!
 //! ```text
 //!   asked ──▶ Dispatch(1) ──`try`──▶ RetryAt(2) ──retry_due──▶ Dispatch(2) … ──`step` entry──▶ answered
-//!     │            │                     └──attempts used up──▶ Record(exhausted)
 //!     │            │                     └──attempts used up, or none may follow──▶ Record(exhausted)
 //!     │            ├──too many `begun`──▶ Record(crashed)
 //!     │            ├──a timeout of the step──▶ Record(deadline exceeded, not started)

@@ -9,7 +9,7 @@ use everstep_common::key::StepKey;
 use jiff::Timestamp;
 
 use super::{Address, Answer, Family, Letter, StepWait};
-use crate::Closure;
+use crate::aftermath::Spare;
 use crate::parked::WaitKind;
 
 /// Which wait of a run.
@@ -187,11 +187,11 @@ impl Waits {
         changed
     }
 
-    /// All that is the user's: wakers and closures, to be dropped where nothing is borrowed.
-    pub(crate) fn take_foreign(&mut self) -> (Vec<Waker>, Vec<Closure>) {
+    /// All that is the user's: wakers, and what was not handed to the shell, to be dropped where nothing is borrowed.
+    pub(crate) fn take_foreign(&mut self) -> (Vec<Waker>, Vec<Spare>) {
         let wakers = self.all.iter_mut().filter_map(|wait| wait.waker.take()).collect();
-        let closures = self.all.iter_mut().filter_map(|wait| wait.family.take_closure()).collect();
-        (wakers, closures)
+        let spares = self.all.iter_mut().filter_map(|wait| wait.family.take_spare()).collect();
+        (wakers, spares)
     }
 
     fn count_open(&mut self, id: WaitId, kind: WaitKind, change: isize) {

@@ -5,7 +5,8 @@ use futures::{FutureExt, select_biased};
 
 use super::*;
 use crate::tests::combine::CANCELLED;
-use crate::{Definition, Limits};
+use crate::tests::world::reload;
+use crate::{Decision, Definition, Event, Limits};
 
 fn listens(seconds: Option<u64>) -> Definition {
     workflow(move |ctx| async move {
@@ -138,6 +139,48 @@ fn of_a_signal_and_its_deadline_the_earlier_entry_counts() {
             (signal("paid", "1"), &[]),
         ],
     );
+}
+
+#[test]
+fn what_a_predecessor_knew_to_be_answered_is_not_closed_again() {
+    let code = workflow(|ctx| async move {
+        ctx.signal("paid").deadline(in_seconds(60)).await?;
+        ctx.call("a").await?;
+        let mut paid = ctx.signal("paid").deadline(in_seconds(60));
+        let mut gate = ctx.call("gate");
+        select_biased! { _ = paid => {}, _ = gate => {} }
+        drop(paid);
+        ctx.call("b").await?;
+        done("")
+    });
+    let entries = [start(b""), signal("paid", "1"), step("a", ""), step("gate", "")];
+    let journal: Vec<Event> = (1..)
+        .zip(entries)
+        .map(|(sequence, body)| Event {
+            sequence,
+            time: time(sequence),
+            body,
+        })
+        .collect();
+    let said = |entries: usize| match reload(&code, &journal[..entries]).decide() {
+        Decision::Go(commands) => lines(&commands),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(said(2), ["dispatch a"], "it was answered");
+    assert_eq!(said(3), ["timer signal:paid~2 at 1063", "dispatch gate"]);
+    assert_eq!(said(4), ["close signal:paid~2", "dispatch b"], "it was given up");
+
+    let mut late = reload(&code, &journal[..3]);
+    late.apply(Event {
+        sequence: 4,
+        time: time(4),
+        body: timer("signal:paid"),
+    });
+    let Decision::Go(said) = late.decide() else {
+        panic!("it stands still")
+    };
+    let open = ["timer signal:paid~2 at 1063", "dispatch gate"];
+    assert_eq!(lines(&said), open, "a deadline of what is answered moves nobody");
 }
 
 #[test]

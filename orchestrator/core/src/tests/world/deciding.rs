@@ -20,7 +20,7 @@ impl World<'_> {
         if self.gate.held {
             return Ok(Vec::new());
         }
-        self.gate.begun |= self.run.begins_at().is_none() && !self.run.wants_place();
+        self.run.go_ahead();
         match self.run.decide() {
             Decision::Go(commands) => Ok(commands),
             Decision::Replay => {

@@ -114,12 +114,9 @@ impl World<'_> {
     /// Another owner reads the journal. Operators may have set a limit, or removed it.
     pub(super) fn load(&mut self) {
         self.run = reload(self.definition, &self.story.journal);
-        let place = timer(RunTimer::Place);
-        let has_place = self.story.journal.iter().any(|event| event.body == place);
         self.gate = Gate {
             limited: self.gate.limited != self.dice.one_in(10),
             held: false,
-            begun: has_place,
         };
     }
 
@@ -136,10 +133,9 @@ impl World<'_> {
             .is_some_and(|event| event.body == timer(RunTimer::Wait))
         {
             // It came too late.
-            (self.gate.held, self.gate.begun) = (false, true);
+            self.gate.held = false;
         }
-        let may_wait = self.run.is_untouched() && !self.gate.begun && self.run.begins_at().is_none();
-        if self.gate.limited && may_wait && !self.gate.held {
+        if self.gate.limited && self.run.may_wait() && !self.gate.held {
             self.gate.held = true;
             self.coming.push(Coming::Entry(timer(RunTimer::Wait)));
         }

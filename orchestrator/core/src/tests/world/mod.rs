@@ -63,8 +63,6 @@ struct Gate {
     limited: bool,
     /// Nothing is done for the run until it is recorded that it waits.
     held: bool,
-    /// Something was done for it.
-    begun: bool,
 }
 
 /// Lives a run of `definition` to its end, in a world drawn from `seed`.
