@@ -29,3 +29,8 @@ pub async fn payment_workflow(ctx: WorkflowContext, payment: PaymentIntent) -> R
     ctx.step(record_payment, payment).await?;
     Ok("Payment recorded.".to_owned())
 }
+
+/// The application.
+pub fn app() -> App {
+    App::new().workflow(payment_workflow).function(record_payment)
+}

@@ -14,3 +14,8 @@ pub async fn welcome_workflow(ctx: WorkflowContext, user_id: String) -> Result<S
     ctx.step(send_welcome_email, user_id).await?;
     Ok("Welcome email sent.".to_owned())
 }
+
+/// The application.
+pub fn app() -> App {
+    App::new().workflow(welcome_workflow).function(send_welcome_email)
+}

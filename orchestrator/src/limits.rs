@@ -23,7 +23,7 @@ pub(crate) enum Change {
     /// What operators want of it; nothing: what the code says holds.
     Setting(LimitName, Option<Limit>),
     /// Who uses it, as of a revision of its record.
-    Usage(LimitName, u64, Usage),
+    Usage(LimitName, u64, Arc<Usage>),
 }
 
 /// The handle that partitions listen at.
@@ -33,7 +33,7 @@ pub(crate) struct Limits(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     settings: BTreeMap<LimitName, Option<Limit>>,
-    usages: BTreeMap<LimitName, (u64, Usage)>,
+    usages: BTreeMap<LimitName, (u64, Arc<Usage>)>,
     listeners: Vec<mpsc::UnboundedSender<Change>>,
 }
 
@@ -82,7 +82,11 @@ impl Limits {
         let named = message.subject.strip_prefix(prefix).and_then(LimitName::of_key);
         let change = named.and_then(|(name, is_setting)| match is_setting {
             true => Some(Change::Setting(name, wire::decode::<Setting>(&message.payload).ok()?.limit())),
-            false => Some(Change::Usage(name, message.sequence, wire::decode(&message.payload).ok()?)),
+            false => Some(Change::Usage(
+                name,
+                message.sequence,
+                Arc::new(wire::decode(&message.payload).ok()?),
+            )),
         });
         let Some(change) = change else {
             return tracing::warn!(subject = message.subject, "not a limit that this build can read; left alone");

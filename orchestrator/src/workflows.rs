@@ -44,11 +44,6 @@ impl Workflows {
         }
     }
 
-    /// All of them.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Definition> {
-        self.by_name.values().flat_map(BTreeMap::values)
-    }
-
     /// The versions of a workflow, in order.
     pub(crate) fn versions(&self, name: &WorkflowName) -> Vec<u32> {
         self.by_name

@@ -72,6 +72,10 @@ pub use everstep_macros::workflow;
 /// The guide's pages, for their code to be compiled and run.
 #[cfg(doctest)]
 mod guide {
+    #[doc = include_str!("../../docs/guide/application.md")]
+    mod application {}
+    #[doc = include_str!("../../docs/guide/replay.md")]
+    mod replay {}
     #[doc = include_str!("../../docs/guide/parallel.md")]
     mod parallel {}
     #[doc = include_str!("../../docs/guide/batch.md")]

@@ -3,7 +3,7 @@
 
 use everstep_memory::{Faults, Nodes, Span};
 use everstep_tests::processes::Seed;
-use everstep_tests::simulation::{Scenario, Settings, Victim, at_every_call, at_every_entry, at_some, play, seeds};
+use everstep_tests::simulation::{Crash, Scenario, Settings, Victim, at_every_call, at_every_entry, at_some, play, seeds};
 
 fn of_several_partitions() -> Settings {
     Settings {
@@ -169,6 +169,21 @@ fn a_run_that_goes_on_in_another_is_not_kept_out_by_itself() {
 #[test]
 fn a_run_whose_key_is_taken_ends_and_says_by_whom() {
     for_seeds(&Scenario::FIRST_OF_A_KEY, 5);
+}
+
+#[test]
+fn a_run_is_not_kept_out_by_one_that_has_ended() {
+    for_seeds(&Scenario::ONE_AFTER_THE_OTHER, 5);
+    // Its place stands in the record until its partition has another owner.
+    let entries = play(&Scenario::ONE_AFTER_THE_OTHER, of_several_partitions()).entries;
+    for (number, owner) in (0..entries).zip(["orchestrator-1", "orchestrator-2"].into_iter().cycle()) {
+        let victim = Victim::Process(owner.to_owned());
+        let settings = Settings {
+            crash: Some(Crash::AtEntry { number, victim }),
+            ..of_several_partitions()
+        };
+        play(&Scenario::ONE_AFTER_THE_OTHER, settings);
+    }
 }
 
 #[test]

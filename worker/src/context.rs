@@ -73,7 +73,7 @@ impl Cancellation {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    async fn cancelled(&self) {
+    pub(crate) async fn cancelled(&self) {
         let waiter = self.waiters.notified();
         let mut waiter = std::pin::pin!(waiter);
         // Listening before looking: a cancel between the two would be missed.

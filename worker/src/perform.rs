@@ -90,7 +90,13 @@ async fn look_first(shared: &Shared, execution: &Execution) -> Result<Bytes, Out
     let task = &execution.task;
     let pace = shared.paces.of(&task.function);
     if let Some(pace) = pace {
-        pace.turn().await;
+        let mut cancelled = pin!(execution.call.cancellation.cancelled());
+        tokio::select! {
+            biased;
+            // It takes nobody's turn.
+            () = &mut cancelled => return Err(Outcome::Cancelled),
+            () = pace.turn() => {}
+        }
     }
     // While it waited for its turn the step may have come to its end.
     if task.attempt > 1 || execution.delivery > 1 || task.check || pace.is_some() {

@@ -15,7 +15,7 @@ use crate::ids::{FunctionName, QueueName, WorkflowName};
 use crate::key::{escape, unescape};
 
 pub use rate::{InvalidRate, Rate};
-pub use usage::{Demand, Slot, Usage, is_aged};
+pub use usage::{Demand, Slot, Usage, is_aged, of_step};
 
 /// What is limited.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -197,11 +197,17 @@ pub struct RunFlow {
 }
 
 impl RunFlow {
-    /// Its limits, given what operators have set in their place. How many runs of one key there may be is for the code to say.
+    /// Its limits, given what operators have set in their place. That a singleton is one of its key is for the code alone to say.
     pub fn limit(&self, set: Option<Limit>) -> Limit {
         let limit = set.unwrap_or(self.limit);
-        let per_key = self.singleton.map(|_| 1).or(self.limit.per_key).or(limit.per_key);
+        let per_key = self.singleton.map(|_| 1).or(limit.per_key);
         Limit { per_key, ..limit }
+    }
+}
+
+impl From<Limit> for RunFlow {
+    fn from(limit: Limit) -> Self {
+        Self { limit, singleton: None }
     }
 }
 
@@ -224,6 +230,25 @@ mod tests {
         }
         for text in ["", "charge", "queue.a b", "worker.x", "function."] {
             assert!(text.parse::<LimitName>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn operators_change_everything_but_that_a_singleton_is_one() {
+        let per_key = |count| Limit {
+            per_key: Some(count),
+            ..Limit::NONE
+        };
+        let declared = RunFlow::from(per_key(2));
+        assert_eq!(declared.limit(None), per_key(2));
+        assert_eq!(declared.limit(Some(per_key(5))), per_key(5));
+        assert_eq!(declared.limit(Some(Limit::NONE)), Limit::NONE);
+        let singleton = RunFlow {
+            singleton: Some(WhenBusy::Queue),
+            ..declared
+        };
+        for set in [None, Some(per_key(5)), Some(Limit::NONE)] {
+            assert_eq!(singleton.limit(set), per_key(1));
         }
     }
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// What was missed within this time, because nobody looked in time, may be made up for. So in any time `t` at most `count × (t + this) / per + 1` begin.
 const MADE_UP_FOR: Duration = Duration::from_millis(100);
 
+/// How far apart the clocks of two who ask may be at most, generously: by so much the next one may seem further away than the interval.
+const CLOCKS_APART: Duration = Duration::from_secs(1);
+
 /// The fastest rate per second: beyond that compare-and-set on one record is the limit.
 const PER_SECOND_MAX: u32 = 10_000;
 
@@ -45,7 +48,7 @@ impl Rate {
 
     /// How many may begin at `now`, if the next one was to begin at `next`.
     pub fn ready(self, next: Option<Timestamp>, now: Timestamp) -> u32 {
-        let next = self.credited(next, now);
+        let next = self.due(next, now);
         match Duration::try_from(now.duration_since(next)) {
             Ok(late) => u32::try_from(late.as_nanos() / self.interval().as_nanos().max(1) + 1).unwrap_or(u32::MAX),
             Err(_) => 0,
@@ -54,15 +57,17 @@ impl Rate {
 
     /// When the next one may begin after `begun` have begun at `now`.
     pub fn after(self, next: Option<Timestamp>, now: Timestamp, begun: u32) -> Timestamp {
-        later(self.credited(next, now), self.interval().saturating_mul(begun))
+        later(self.due(next, now), self.interval().saturating_mul(begun))
     }
 
-    fn credited(self, next: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    /// When the next one may begin. What a slower rate put off for longer than this one would is not waited for.
+    pub fn due(self, next: Option<Timestamp>, now: Timestamp) -> Timestamp {
         let earliest = now
             .checked_sub(SignedDuration::try_from(MADE_UP_FOR).unwrap_or(SignedDuration::ZERO))
             .unwrap_or(now);
+        let put_off = later(now, self.interval().saturating_add(CLOCKS_APART));
         // The first one of all begins now, and makes up for nothing.
-        next.map_or(now, |next| next.max(earliest))
+        next.filter(|next| *next <= put_off).map_or(now, |next| next.max(earliest))
     }
 }
 
@@ -135,5 +140,16 @@ mod tests {
             assert!(within <= 12, "{within} begin within a second from {first} ms on");
         }
         assert!((38..=42).contains(&begun.len()), "{} in four seconds", begun.len());
+    }
+
+    #[test]
+    fn a_faster_rate_does_not_wait_for_what_a_slower_one_put_off() {
+        let slow = Rate::new(1, Duration::from_secs(3_600)).unwrap();
+        let fast = Rate::new(100, Duration::from_secs(1)).unwrap();
+        let next = slow.after(None, at(0), 1);
+        assert_eq!((next, slow.ready(Some(next), at(3_599_999))), (at(3_600_000), 0));
+        assert_eq!(fast.ready(Some(next), at(1_000)), 1);
+        assert_eq!(fast.after(Some(next), at(1_000), 1), at(1_010));
+        assert_eq!(fast.ready(Some(at(1_010)), at(950)), 0, "another one's clock may be behind");
     }
 }

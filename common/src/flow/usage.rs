@@ -3,7 +3,7 @@
 //! A slot names the attempt that it is held for, which follows from a run's history. So whoever drives the run knows it again, whatever
 //! happened to the one who took it, and the journal says when it is over: no slot is lost with a process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,20 @@ impl Usage {
         u32::try_from(of_key.count()).unwrap_or(u32::MAX)
     }
 
+    /// How many of each key hold a place.
+    pub fn held_by_key(&self) -> HashMap<String, u32> {
+        let mut held = HashMap::new();
+        for key in self.slots.iter().filter_map(|slot| slot.key.as_ref()) {
+            *held.entry(key.clone()).or_default() += 1;
+        }
+        held
+    }
+
+    /// The places that a step holds, for whichever attempt.
+    pub fn of_step(&self, run: &RunId, step: &StepKey) -> impl Iterator<Item = &Slot> {
+        of_step(&self.slots, run, step)
+    }
+
     /// How many of `free` places are the partition's: places go to the highest priority, among equals in turn, and one in ten to whoever
     /// waits longest, so that nobody starves.
     pub fn share(&self, partition: Partition, free: u32) -> u32 {
@@ -94,6 +108,21 @@ impl Usage {
         }
         taken.get(&partition).copied().unwrap_or(0)
     }
+}
+
+/// Those of a step, for whichever attempt.
+pub fn of_step<'a>(slots: &'a BTreeSet<Slot>, run: &RunId, step: &StepKey) -> impl Iterator<Item = &'a Slot> {
+    let (run, step) = (run.clone(), step.clone());
+    let first = Slot {
+        run: run.clone(),
+        step: step.clone(),
+        attempt: 0,
+        key: None,
+        started: None,
+    };
+    slots
+        .range(first..)
+        .take_while(move |slot| slot.run == run && slot.step == step)
 }
 
 /// Whether the place of that number goes to whoever has waited longest, whatever its priority.

@@ -300,7 +300,7 @@ impl Performer {
     }
 
     /// What a read brings, however long the server is away.
-    async fn patiently<T, F>(&self, read: impl Fn() -> F) -> Result<T, Refused>
+    pub(super) async fn patiently<T, F>(&self, read: impl Fn() -> F) -> Result<T, Refused>
     where
         F: Future<Output = Result<T, ReadRunError>>,
     {

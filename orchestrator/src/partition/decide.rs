@@ -293,7 +293,7 @@ impl Partition {
     /// The orchestrator's own word on a step; whatever task it still has is taken back.
     fn record_step(&mut self, run: &RunId, key: StepKey, queue: QueueName, outcome: StepOutcome, origin: &Origin) {
         if self.gate.holds_back(run, &key) {
-            self.gate.leave(run, &key, None);
+            self.gate.leave(run, &key, None, self.store.clock().now());
         }
         let take_back = Effect::TakeBack {
             queue,

@@ -84,7 +84,7 @@ impl Partition {
         let applied = self.slots.live(&run).map_or(0, |live| live.run.applied());
         if arrived.sequence <= applied {
             // A read brought it already; what it ends is over all the same.
-            self.settle(&run, &arrived.key);
+            self.settle(&run, &arrived.key, now);
             return self.watermark.release(arrived.sequence);
         }
         let Some((entry, stored)) = self.decode(&run, arrived) else {
@@ -140,7 +140,7 @@ impl Partition {
                 return self.watermark.release(sequence);
             }
         };
-        self.settle(&run, &key);
+        self.settle(&run, &key, now);
         if let Some(live) = self.slots.live(&run) {
             let span = tracing::debug_span!("apply", partition = %self.id, %run, entry = %key, sequence);
             self.performer.trace.link(&span, live.about.traceparent.as_deref());
@@ -168,11 +168,11 @@ impl Partition {
     }
 
     /// What an entry says is over is no longer in flight, armed or running.
-    pub(super) fn settle(&mut self, run: &RunId, key: &EntryKey) {
+    pub(super) fn settle(&mut self, run: &RunId, key: &EntryKey, now: Instant) {
         match key {
             EntryKey::Step(key) => {
                 metrics().recorded.add(1, &[]);
-                self.gate.leave(run, key, None);
+                self.gate.leave(run, key, None, now);
                 self.in_flight.ended(run, key);
                 self.wheel.disarm(run, TimerSort::Deadline, key);
                 if self.wheel.disarm(run, TimerSort::Retry, key) {
@@ -188,7 +188,7 @@ impl Partition {
                 self.wheel.disarm(run, TimerSort::Sleep, key);
                 self.events.forget_deadline(run, key);
             }
-            EntryKey::Try(key, attempt) => self.gate.leave(run, key, Some(*attempt)),
+            EntryKey::Try(key, attempt) => self.gate.leave(run, key, Some(*attempt), now),
             EntryKey::Local(key) => {
                 if let Some(held) = self.closures.recorded(run, key) {
                     self.watermark.release(held);
@@ -209,6 +209,7 @@ impl Partition {
             Performed::Scheduled { run } => self.scheduled(run),
             Performed::Dispatched { run, key, published } => self.dispatched(run, key, published),
             Performed::HeardBefore { run, what, place } => self.heard_before(&run, &what, &place),
+            Performed::WaitsAfterAll { run } => self.waits_after_all(&run),
             Performed::Refused { run, reason } => self.refused(&run, &reason),
             Performed::Loaded { run, load, journal } => self.loaded(run, load, journal, now),
             Performed::Reread {

@@ -99,6 +99,8 @@ pub(crate) enum Effect {
     },
     /// Start the run in which another one goes on.
     Continue { run: RunId },
+    /// Cancel a run whose key another one is at work for, if that is so.
+    Reject { run: RunId, holder: RunId },
     /// Have the children end that a run has left behind.
     EndChildren { run: RunId, how: InboundKind },
     /// Take all schedules of a run back.
@@ -131,6 +133,8 @@ pub(crate) enum Performed {
         what: Arc<Subscription>,
         place: EventPlace,
     },
+    /// The run that was to be rejected waits for its place: the one at work for its key has ended.
+    WaitsAfterAll { run: RunId },
     /// The server refuses it for good, with the reason.
     Refused { run: RunId, reason: String },
     /// The journal of a run with its large values, or why it cannot be read.
@@ -245,6 +249,7 @@ impl Performer {
                 outcome,
             } => Box::pin(async move { done(self.tell_parent(&run, &about.workflow, &parent, outcome).await, run) }),
             Effect::Continue { run } => Box::pin(async move { done(self.continue_run(&run).await, run) }),
+            Effect::Reject { run, holder } => Box::pin(async move { self.reject(run, holder).await }),
             Effect::EndChildren { run, how } => Box::pin(async move { done(self.end_children(&run, how).await, run) }),
             Effect::Unlist { run } => Box::pin(async move { self.unlist(run).await }),
             Effect::Load { run, load, at } => Box::pin(async move {

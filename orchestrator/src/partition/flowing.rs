@@ -1,7 +1,7 @@
 //! Flow control as the partition does it: tasks enter the gate, the records of limits are written, and what has passed is published.
 
 use bytes::Bytes;
-use everstep_common::flow::{Flow, Limit, LimitName, Usage};
+use everstep_common::flow::{Flow, LimitName, RunFlow, Usage};
 use everstep_common::ids::{QueueName, RunId};
 use everstep_common::ports::Instant;
 use everstep_common::store::{Backoff, LIMITS, PutError, Store};
@@ -13,6 +13,9 @@ use super::drive::Origin;
 use super::flow::{Now, Passing, What, Write, Written};
 use super::io::Input;
 
+/// The sequence of no entry: those of a stream begin with 1.
+const NO_ENTRY: u64 = 0;
+
 impl Partition {
     /// Publishes a task, or has it wait for its place if its function or queue has a limit.
     pub(super) fn admit(&mut self, queue: QueueName, task: Task, input: Bytes, flow: Flow, origin: &Origin) {
@@ -22,12 +25,19 @@ impl Partition {
         let of_run = self.slots.live(&task.run).map_or(0, |live| live.about.priority);
         let priority = i16::from(of_run) + i16::from(flow.priority);
         let limits = [
-            (LimitName::Queue(queue.clone()), Limit::NONE),
-            (LimitName::Function(task.function.clone()), flow.limit),
+            (LimitName::Queue(queue.clone()), RunFlow::default()),
+            (LimitName::Function(task.function.clone()), flow.limit.into()),
         ];
         let passing = Passing::task(queue, task, input, flow.key, priority);
         let now = self.store.clock().now();
-        self.gate.enter(passing, limits, now);
+        let passed = self.gate.enter(passing, limits, now);
+        if let Some(Passing {
+            what: What::Task { queue, task, input },
+            ..
+        }) = passed
+        {
+            self.dispatch(queue, *task, input, origin);
+        }
     }
 
     /// Publishes what has passed, and writes what limits are to say.
@@ -52,8 +62,9 @@ impl Partition {
         }
         for Passing { slot, what, .. } in self.gate.passed() {
             match what {
-                What::Task { queue, task, input } => self.dispatch(queue, *task, input, &None),
-                What::Run => self.fire_timer(&slot.run, slot.step, time),
+                // The entry that it follows from is long done with; the run stays in memory until it is published all the same.
+                What::Task { queue, task, input } => self.dispatch(queue, *task, input, &Some((slot.run, NO_ENTRY))),
+                What::Run { .. } => self.create_timer(&slot.run, slot.step, time),
             }
         }
         self.make_way();

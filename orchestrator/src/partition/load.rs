@@ -213,7 +213,7 @@ impl Partition {
         };
         self.summarise(run, about, status, reason, sequence, time);
         self.forgive(run);
-        self.gate.run_over(run);
+        self.gate.run_over(run, self.store.clock().now());
         for (key, step) in self.in_flight.run_ended(run) {
             self.perform(
                 None,

@@ -21,7 +21,7 @@ impl Partition {
     pub(super) fn drive_parked(&mut self, run: RunId, arrived: Arrived) {
         let sequence = arrived.sequence;
         // What it ends is over for whoever looks after the run, whenever that goes on.
-        self.settle(&run, &arrived.key);
+        self.settle(&run, &arrived.key, self.store.clock().now());
         let inbound = match Entry::decode(&arrived.key, &arrived.payload) {
             Ok(Entry::In(inbound)) => inbound,
             Ok(Entry::End(ended)) => {
@@ -142,8 +142,8 @@ impl Partition {
             reason.push_str("; it was asked to cancel: cancel it again to end it as it stands");
         }
         self.discard(run);
-        self.gate.stop_waiting(run);
         let now = self.store.clock().now();
+        self.gate.stop_waiting(run, now);
         let since = self.server_clock.at(now).unwrap_or(about.started);
         self.watermark.park(sequence, run, now);
         let parked = ParkedRun {
@@ -169,6 +169,10 @@ impl Partition {
     /// What the run asked for cannot be done as things are: it stands still, visibly, until an operator has mended that.
     pub(super) fn refused(&mut self, run: &RunId, reason: &str) {
         tracing::error!(%run, reason, "an effect is refused");
+        if run.partition() != self.id {
+            // A word to a run that somebody else drives.
+            return;
+        }
         self.closures.forget_brought(run);
         if let Some(live) = self.slots.live(run) {
             let (sequence, about, cancelling) = (live.run.applied(), live.about.clone(), live.run.is_cancelling());

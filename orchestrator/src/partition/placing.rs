@@ -1,8 +1,8 @@
-//! Runs that wait for a place under the limit of their workflow, and what becomes of those whose key is taken.
+//! Runs that wait for a place under the limit of their workflow.
 
-use everstep_common::flow::{LimitName, RunFlow, Slot, WhenBusy};
+use everstep_common::flow::{LimitName, RunFlow, Slot};
 use everstep_common::ids::{RunId, WorkflowName};
-use everstep_common::journal::{Entry, EntryKey, Fired, Inbound, InboundId, InboundKind, RunTimer};
+use everstep_common::journal::{Entry, EntryKey, Fired, RunTimer};
 
 use super::Partition;
 use super::drive::Origin;
@@ -52,11 +52,16 @@ impl Partition {
         let passing = Passing {
             slot: slot_of(run, about, &flow),
             priority: i16::from(about.priority),
-            what: What::Run,
+            what: What::Run {
+                when_busy: flow.singleton.unwrap_or_default(),
+                continues: about.continues.clone(),
+            },
         };
         let name = LimitName::Workflow(about.workflow.clone());
         let now = self.store.clock().now();
-        self.gate.enter(passing, [(name, flow.limit(None))], now);
+        if let Some(passing) = self.gate.enter(passing, [(name, flow)], now) {
+            self.gate.let_pass(passing);
+        }
     }
 
     /// The run was given a place when somebody else owned the partition.
@@ -65,62 +70,7 @@ impl Partition {
         let (about, flow) = (live.about.clone(), live.run.definition().flow);
         let name = LimitName::Workflow(about.workflow.clone());
         let now = self.store.clock().now();
-        self.gate.claim((name, flow.limit(None)), slot_of(run, &about, &flow), now);
-    }
-
-    /// What workflows say of runs whose key is taken is done.
-    pub(super) fn make_way(&mut self) {
-        let busy: Vec<(LimitName, WhenBusy)> = self
-            .workflows
-            .all()
-            .filter_map(|definition| match definition.flow.singleton {
-                Some(when @ (WhenBusy::CancelInProgress | WhenBusy::Reject)) => {
-                    Some((LimitName::Workflow(definition.name.clone()), when))
-                }
-                _ => None,
-            })
-            .collect();
-        for (name, when) in busy {
-            for (waiting, holder) in self.gate.kept_waiting(&name) {
-                if self.goes_on_in(&holder.run, &waiting.run) {
-                    continue;
-                }
-                let is_newer = (waiting.started, &waiting.run) > (holder.started, &holder.run);
-                if when == WhenBusy::CancelInProgress && is_newer {
-                    self.send_cancel(&holder.run, &waiting.run, "takes its place");
-                } else if waiting.run != holder.run {
-                    self.gate.leave(&waiting.run, &waiting.step, None);
-                    self.send_cancel(&waiting.run, &holder.run, "is at work for the same key");
-                }
-            }
-        }
-    }
-
-    /// Whether the one run goes on in the other: it has ended, and its place is about to be free.
-    fn goes_on_in(&mut self, run: &RunId, other: &RunId) -> bool {
-        let live = self.slots.live(other);
-        live.is_some_and(|live| live.about.continues.as_ref() == Some(run))
-    }
-
-    /// Cancels a run because of another one, once.
-    fn send_cancel(&mut self, run: &RunId, because_of: &RunId, what: &str) {
-        let Ok(id) = InboundId::new(&format!("busy-{because_of}")) else {
-            return;
-        };
-        if !self.told_to_make_way.insert((run.clone(), because_of.clone())) {
-            return;
-        }
-        let entry = Entry::In(Inbound {
-            kind: InboundKind::Cancel,
-            by: None,
-            reason: Some(format!("run {because_of} {what}")),
-        });
-        let create = Effect::Create {
-            run: run.clone(),
-            key: EntryKey::In(id),
-            entry,
-        };
-        self.perform(None, create);
+        self.gate.claim((name, flow), slot_of(run, &about, &flow), now);
     }
 }
 

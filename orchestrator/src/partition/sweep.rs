@@ -122,13 +122,14 @@ impl Partition {
             }
             return lost;
         }
-        // Not in memory: only a schedule, a task or a closure brings it back.
+        // Not in memory: only a schedule, a task, a closure or a place at the gate brings it back.
         let waits = standing
             .scheduled
             .range(WakeUp::first_of(run)..)
             .next()
             .is_some_and(|wake_up| wake_up.run == *run);
-        !waits && !self.closures.has_any(run) && self.in_flight.of_run(run).next().is_none()
+        let is_kept = self.closures.has_any(run) || self.gate.holds_back_some_of(run);
+        !waits && !is_kept && self.in_flight.of_run(run).next().is_none()
     }
 
     /// Takes away what stands of runs without a start, once it has stood for a whole period. A start is stored only into an empty run, so

@@ -98,6 +98,8 @@ impl Scenario {
     pub const RELAY: Self = scenario!(relay_race);
     /// A run whose key is taken ends, and says by whom.
     pub const FIRST_OF_A_KEY: Self = scenario!(first_of_a_key);
+    /// One run of a key after the other, each started as soon as the one before has ended.
+    pub const ONE_AFTER_THE_OTHER: Self = scenario!(one_after_the_other);
     /// An operator changes how many runs may be at work.
     pub const RUNS_SET_LIVE: Self = scenario!(runs_set_live);
 }
@@ -247,6 +249,16 @@ async fn first_of_a_key(world: World) {
     expect_completed(&world, &old).await;
     let later = world.start_as(first, (), "later", |start| start.limit_key(key)).await;
     expect_completed(&world, &later).await;
+    world.expect_nobody_in("workflow.first").await;
+}
+
+async fn one_after_the_other(world: World) {
+    two_of_each(&world);
+    for number in 0..6 {
+        let name = format!("number {number}");
+        let run = world.start_as(first, (), &name, |start| start.limit_key("k")).await;
+        expect_completed(&world, &run).await;
+    }
     world.expect_nobody_in("workflow.first").await;
 }
 

@@ -1,7 +1,7 @@
 //! Those who wait for a place: the highest priority first, among equals the keys in turn, and of one key who came first.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use everstep_common::flow::Slot;
@@ -28,8 +28,52 @@ pub(super) struct Line {
 
 #[derive(Debug, Default)]
 struct Turns {
-    order: VecDeque<Arc<str>>,
-    of_key: HashMap<Arc<str>, BTreeMap<u64, Slot>>,
+    /// The keys in the order of their turns.
+    order: BTreeMap<u64, Arc<str>>,
+    of_key: HashMap<Arc<str>, OfKey>,
+    /// How many turns were ever given.
+    given: u64,
+}
+
+/// Those of one key, in the order of coming.
+#[derive(Debug)]
+struct OfKey {
+    turn: u64,
+    slots: BTreeMap<u64, Slot>,
+}
+
+impl Turns {
+    /// Those of a key, whose turn comes after all others' if it is new.
+    fn of_key(&mut self, key: &Arc<str>) -> &mut OfKey {
+        self.of_key.entry(key.clone()).or_insert_with(|| {
+            self.given += 1;
+            self.order.insert(self.given, key.clone());
+            OfKey {
+                turn: self.given,
+                slots: BTreeMap::new(),
+            }
+        })
+    }
+
+    fn take(&mut self, key: &Arc<str>, number: u64) -> Option<Slot> {
+        let of_key = self.of_key.get_mut(key)?;
+        let slot = of_key.slots.remove(&number);
+        if of_key.slots.is_empty() {
+            self.order.remove(&of_key.turn);
+            self.of_key.remove(key);
+        }
+        slot
+    }
+
+    /// The key has had its turn, and the others have theirs before it has another.
+    fn pass_on(&mut self, key: &Arc<str>) {
+        if let Some(of_key) = self.of_key.get_mut(key) {
+            self.order.remove(&of_key.turn);
+            self.given += 1;
+            of_key.turn = self.given;
+            self.order.insert(self.given, key.clone());
+        }
+    }
 }
 
 impl Line {
@@ -43,11 +87,7 @@ impl Line {
     /// Somebody was picked for nothing, and stands where he stood.
     pub(super) fn put_back(&mut self, slot: Slot, place: Place) {
         let turns = self.by_priority.entry(Reverse(place.priority)).or_default();
-        let of_key = turns.of_key.entry(place.turn.clone()).or_default();
-        if of_key.is_empty() {
-            turns.order.push_back(place.turn.clone());
-        }
-        of_key.insert(place.number, slot.clone());
+        turns.of_key(&place.turn).slots.insert(place.number, slot.clone());
         self.places.insert((slot.run, slot.step), place);
     }
 
@@ -59,12 +99,7 @@ impl Line {
 
     fn take_at(&mut self, place: &Place) -> Option<Slot> {
         let turns = self.by_priority.get_mut(&Reverse(place.priority))?;
-        let of_key = turns.of_key.get_mut(&place.turn)?;
-        let slot = of_key.remove(&place.number);
-        if of_key.is_empty() {
-            turns.of_key.remove(&place.turn);
-            turns.order.retain(|turn| *turn != place.turn);
-        }
+        let slot = turns.take(&place.turn, place.number);
         if turns.of_key.is_empty() {
             self.by_priority.remove(&Reverse(place.priority));
         }
@@ -73,12 +108,14 @@ impl Line {
 
     /// Whether that very attempt waits.
     pub(super) fn contains(&self, slot: &Slot) -> bool {
-        let place = self.places.get(&(slot.run.clone(), slot.step.clone()));
-        let waiting = place.and_then(|place| {
-            let turns = self.by_priority.get(&Reverse(place.priority))?;
-            turns.of_key.get(&place.turn)?.get(&place.number)
-        });
-        waiting == Some(slot)
+        self.of_step(&slot.run, &slot.step) == Some(slot)
+    }
+
+    /// The attempt of a step that waits.
+    pub(super) fn of_step(&self, run: &RunId, step: &StepKey) -> Option<&Slot> {
+        let place = self.places.get(&(run.clone(), step.clone()))?;
+        let turns = self.by_priority.get(&Reverse(place.priority))?;
+        turns.of_key.get(&place.turn)?.slots.get(&place.number)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -88,17 +125,15 @@ impl Line {
     /// Everybody, by key: the priority, the first of them, and how many they are.
     pub(super) fn keys(&self) -> impl Iterator<Item = (i16, &Slot, usize)> {
         self.by_priority.iter().flat_map(|(Reverse(priority), turns)| {
-            turns
-                .of_key
-                .values()
-                .filter_map(|of_key| Some((*priority, of_key.first_key_value()?.1, of_key.len())))
+            let of_key = turns.of_key.values().map(|of_key| &of_key.slots);
+            of_key.filter_map(|slots| Some((*priority, slots.first_key_value()?.1, slots.len())))
         })
     }
 
     /// Everybody.
     pub(super) fn all(&self) -> impl Iterator<Item = &Slot> {
-        let turns = self.by_priority.values().flat_map(|turns| turns.of_key.values());
-        turns.flat_map(BTreeMap::values)
+        let of_key = self.by_priority.values().flat_map(|turns| turns.of_key.values());
+        of_key.flat_map(|of_key| of_key.slots.values())
     }
 
     /// The next one whom `admits` lets in: of the highest priority and whose key's turn it is, or (`aged`) who came first of all.
@@ -106,20 +141,16 @@ impl Line {
         let place = if aged { self.oldest(&admits) } else { self.next(&admits) }?;
         let slot = self.take_at(&place)?;
         self.places.remove(&(slot.run.clone(), slot.step.clone()));
-        // The others have their turn before this key has another.
-        if let Some(turns) = self.by_priority.get_mut(&Reverse(place.priority))
-            && let Some(at) = turns.order.iter().position(|turn| *turn == place.turn)
-            && let Some(turn) = turns.order.remove(at)
-        {
-            turns.order.push_back(turn);
+        if let Some(turns) = self.by_priority.get_mut(&Reverse(place.priority)) {
+            turns.pass_on(&place.turn);
         }
         Some((slot, place))
     }
 
     fn next(&self, admits: &impl Fn(&Slot) -> bool) -> Option<Place> {
         self.by_priority.iter().find_map(|(Reverse(priority), turns)| {
-            turns.order.iter().find_map(|turn| {
-                let (number, slot) = turns.of_key.get(turn)?.first_key_value()?;
+            turns.order.values().find_map(|turn| {
+                let (number, slot) = turns.of_key.get(turn)?.slots.first_key_value()?;
                 admits(slot).then(|| Place {
                     priority: *priority,
                     turn: turn.clone(),
@@ -132,7 +163,7 @@ impl Line {
     fn oldest(&self, admits: &impl Fn(&Slot) -> bool) -> Option<Place> {
         let firsts = self.by_priority.iter().flat_map(|(Reverse(priority), turns)| {
             turns.of_key.iter().filter_map(move |(turn, of_key)| {
-                let (number, slot) = of_key.first_key_value()?;
+                let (number, slot) = of_key.slots.first_key_value()?;
                 let place = Place {
                     priority: *priority,
                     turn: turn.clone(),

@@ -8,121 +8,26 @@
 //!
 //! The place in the room that more share is taken last, so that nobody keeps one from others while it waits for another. What waits here is
 //! derived from the journal like every task: whoever takes the partition over derives it again. [`line`] is about who is next, [`room`]
-//! about one limit; performing the writes is `flowing.rs`, runs are `placing.rs`.
+//! about one limit; performing the writes is `flowing.rs`, runs are `placing.rs` and what becomes
+//! of those whose key is taken `making_way.rs`.
 
 mod line;
+mod passing;
 mod room;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use everstep_common::flow::{Flow, Limit, LimitName, Slot, Usage};
-use everstep_common::ids::{Partition, QueueName, RunId};
+use everstep_common::flow::{Flow, Limit, LimitName, RunFlow, Slot, Usage, WhenBusy};
+use everstep_common::ids::{Partition, RunId};
 use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
-use everstep_common::task::Task;
 use everstep_common::view::{GATE_WAITS_MAX, GateWait};
-use jiff::Timestamp;
 
 use self::room::{Moment, Room};
 use crate::limits::Change;
 
-/// A task, or a run, on its way through the gate.
-#[derive(Debug)]
-pub(crate) struct Passing {
-    /// Whose place it is.
-    pub slot: Slot,
-    /// That of its run and of itself together.
-    pub priority: i16,
-    pub what: What,
-}
-
-/// What is done when it has passed.
-#[derive(Debug)]
-pub(crate) enum What {
-    /// A task is published.
-    Task {
-        queue: QueueName,
-        task: Box<Task>,
-        input: Bytes,
-    },
-    /// The run begins.
-    Run,
-}
-
-impl Passing {
-    pub(crate) fn task(queue: QueueName, task: Task, input: Bytes, key: Option<String>, priority: i16) -> Self {
-        let slot = Slot {
-            run: task.run.clone(),
-            step: task.key.clone(),
-            attempt: task.attempt,
-            key,
-            started: None,
-        };
-        let task = Box::new(task);
-        Self {
-            slot,
-            priority,
-            what: What::Task { queue, task, input },
-        }
-    }
-}
-
-/// A limit on the way of something, and what the code says of it.
-pub(crate) type Limited = (LimitName, Limit);
-
-/// A change of a limit's record that is to be made.
-#[derive(Debug)]
-pub(crate) struct Write {
-    pub name: LimitName,
-    pub usage: Usage,
-    /// The revision that it replaces.
-    pub revision: u64,
-}
-
-/// What a write came to: the usage that stands, its revision, and whether it is the one written.
-#[derive(Debug)]
-pub(crate) struct Written {
-    pub name: LimitName,
-    pub usage: Usage,
-    pub revision: u64,
-    pub ours: bool,
-}
-
-/// How things stand, for what is written.
-pub(crate) struct Now<'a> {
-    pub time: Timestamp,
-    pub now: Instant,
-    pub knows_all: bool,
-    pub stands_still: &'a dyn Fn(&RunId) -> bool,
-}
-
-/// Pairs of runs that were dealt with lately; told again they would be told the same.
-#[derive(Debug, Default)]
-pub(crate) struct LatelyTold {
-    known: BTreeSet<(RunId, RunId)>,
-    order: VecDeque<(RunId, RunId)>,
-}
-
-/// How many pairs are remembered.
-const LATELY_MAX: usize = 10_000;
-
-impl LatelyTold {
-    /// Whether the pair is new.
-    pub(crate) fn insert(&mut self, pair: (RunId, RunId)) -> bool {
-        if !self.known.insert(pair.clone()) {
-            return false;
-        }
-        self.order.push_back(pair);
-        if self.order.len() > LATELY_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        true
-    }
-}
+pub(crate) use self::passing::{Busy, Limited, Now, Passing, What, Write, Written};
 
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -131,11 +36,18 @@ pub(crate) struct Gate {
     /// What operators want.
     settings: BTreeMap<LimitName, Option<Limit>>,
     /// Who uses limits for which there is no room here.
-    usages: BTreeMap<LimitName, (u64, Usage)>,
-    /// Those who wait, and the rooms that they have yet to pass.
-    waiting: HashMap<(RunId, StepKey), (Passing, Vec<LimitName>)>,
+    usages: BTreeMap<LimitName, (u64, Arc<Usage>)>,
+    /// Those who wait.
+    waiting: HashMap<RunId, BTreeMap<StepKey, Waiting>>,
     /// Those who have passed.
     passed: Vec<Passing>,
+}
+
+/// Somebody who waits, and the rooms yet to pass.
+#[derive(Debug)]
+struct Waiting {
+    passing: Passing,
+    rooms: Vec<LimitName>,
 }
 
 impl Gate {
@@ -155,14 +67,14 @@ impl Gate {
         flow.limit.is_none() && self.settings.is_empty()
     }
 
-    /// Something wants to pass; the limit that more share is named first.
-    pub(crate) fn enter(&mut self, passing: Passing, limits: impl IntoIterator<Item = Limited>, now: Instant) {
-        let step = (passing.slot.run.clone(), passing.slot.step.clone());
-        if let Some((waiting, _)) = self.waiting.get(&step) {
-            if waiting.slot.attempt >= passing.slot.attempt {
-                return;
+    /// Something wants to pass; the limit that more share is named first. It is given back if nothing keeps it.
+    pub(crate) fn enter(&mut self, passing: Passing, limits: impl IntoIterator<Item = Limited>, now: Instant) -> Option<Passing> {
+        let (run, step) = (passing.slot.run.clone(), passing.slot.step.clone());
+        if let Some(waiting) = self.waiting(&run, &step) {
+            if waiting.passing.slot.attempt >= passing.slot.attempt {
+                return None;
             }
-            self.leave(&step.0, &step.1, None);
+            self.leave(&run, &step, None, now);
         }
         // Rooms are passed from the end: the one that more share comes last.
         let mut rooms = Vec::with_capacity(2);
@@ -172,7 +84,7 @@ impl Gate {
                 rooms.push(name);
             }
         }
-        self.go_on(passing, rooms, now);
+        self.go_on(passing, rooms, now)
     }
 
     /// The slot passed before, when somebody else owned the partition.
@@ -187,20 +99,33 @@ impl Gate {
         self.settings.get(name).copied().flatten()
     }
 
-    fn limit(&self, name: &LimitName, declared: &Limit) -> Limit {
-        effective(name, declared, self.setting(name))
+    fn limit(&self, name: &LimitName, declared: &RunFlow) -> Limit {
+        declared.limit(self.setting(name))
     }
 
     fn room(&mut self, name: &LimitName, now: Instant) -> &mut Room {
         let usages = &mut self.usages;
         self.rooms.entry(name.clone()).or_insert_with(|| {
             let (revision, usage) = usages.remove(name).unwrap_or_default();
-            Room::new(revision, usage, now)
+            Room::new(revision, Arc::unwrap_or_clone(usage), now)
         })
     }
 
+    fn waiting(&self, run: &RunId, step: &StepKey) -> Option<&Waiting> {
+        self.waiting.get(run)?.get(step)
+    }
+
+    fn stop(&mut self, run: &RunId, step: &StepKey) -> Option<Waiting> {
+        let of_run = self.waiting.get_mut(run)?;
+        let waiting = of_run.remove(step);
+        if of_run.is_empty() {
+            self.waiting.remove(run);
+        }
+        waiting
+    }
+
     /// Into the next room, or out.
-    fn go_on(&mut self, passing: Passing, mut rooms: Vec<LimitName>, now: Instant) {
+    fn go_on(&mut self, passing: Passing, mut rooms: Vec<LimitName>, now: Instant) -> Option<Passing> {
         while let Some(name) = rooms.last().cloned() {
             let slot = passing.slot.clone();
             let turn: Arc<str> = slot.key.as_deref().unwrap_or(slot.run.as_str()).into();
@@ -208,26 +133,32 @@ impl Gate {
             let room = self.room(&name, now);
             if !room.has(&slot) {
                 if !room.awaits(&slot) {
-                    room.line.push(slot, priority, turn);
-                    room.look_at = Some(now);
+                    room.queue(slot, priority, turn, now);
                 }
-                let step = (passing.slot.run.clone(), passing.slot.step.clone());
-                self.waiting.insert(step, (passing, rooms));
-                return;
+                let (run, step) = (passing.slot.run.clone(), passing.slot.step.clone());
+                let of_run = self.waiting.entry(run).or_default();
+                of_run.insert(step, Waiting { passing, rooms });
+                return None;
             }
             rooms.pop();
         }
-        self.passed.push(passing);
+        Some(passing)
     }
 
     fn got_in(&mut self, slots: Vec<Slot>, name: &LimitName, now: Instant) {
         for slot in slots {
-            let Some((passing, mut rooms)) = self.waiting.remove(&(slot.run, slot.step)) else {
+            let Some(Waiting { passing, mut rooms }) = self.stop(&slot.run, &slot.step) else {
                 continue;
             };
             rooms.retain(|room| room != name);
-            self.go_on(passing, rooms, now);
+            let passed = self.go_on(passing, rooms, now);
+            self.passed.extend(passed);
         }
+    }
+
+    /// Who was given back passes with the others.
+    pub(crate) fn let_pass(&mut self, passing: Passing) {
+        self.passed.push(passing);
     }
 
     /// Those who have passed since the last time.
@@ -235,66 +166,79 @@ impl Gate {
         std::mem::take(&mut self.passed)
     }
 
-    /// The step has its outcome, or nobody waits for it any more; or only one of its attempts is over.
-    pub(crate) fn leave(&mut self, run: &RunId, step: &StepKey, attempt: Option<u32>) {
-        if self.rooms.is_empty() {
+    /// The step has its outcome, or nobody waits for it any more; or only its attempts up to one are over.
+    pub(crate) fn leave(&mut self, run: &RunId, step: &StepKey, attempt: Option<u32>, now: Instant) {
+        if self.rooms.is_empty() && self.passed.is_empty() {
             return;
         }
-        if attempt.is_none() {
-            self.waiting.remove(&(run.clone(), step.clone()));
+        let is_meant = |slot: &Slot| attempt.is_none_or(|attempt| slot.attempt <= attempt);
+        if self.waiting(run, step).is_some_and(|waiting| is_meant(&waiting.passing.slot)) {
+            drop(self.stop(run, step));
         }
+        self.passed
+            .retain(|passing| passing.slot.run != *run || passing.slot.step != *step || !is_meant(&passing.slot));
         for room in self.rooms.values_mut() {
-            room.leave(run, step, attempt);
-            room.look_at = Some(Instant(std::time::Duration::ZERO));
+            room.leave(run, step, attempt, now);
         }
     }
 
-    /// The run stands still: what of it waits is not published, and asked for again when it goes on. What it holds it holds.
-    pub(crate) fn stop_waiting(&mut self, run: &RunId) {
-        let steps: Vec<StepKey> = self.steps_of(run);
-        for step in steps {
-            self.waiting.remove(&(run.clone(), step.clone()));
-            for room in self.rooms.values_mut() {
-                drop(room.line.remove(run, &step));
-            }
+    /// The run stands still: what of it was not published is asked for again when it goes on, and has no place until then. What was
+    /// published keeps its place.
+    pub(crate) fn stop_waiting(&mut self, run: &RunId, now: Instant) {
+        for step in self.steps_of(run) {
+            self.leave(run, &step, None, now);
         }
     }
 
     /// The run is over, and so is all that it waits for or holds.
-    pub(crate) fn run_over(&mut self, run: &RunId) {
-        if self.rooms.is_empty() {
+    pub(crate) fn run_over(&mut self, run: &RunId, now: Instant) {
+        if self.rooms.is_empty() && self.passed.is_empty() {
             return;
         }
-        let mut steps: BTreeSet<StepKey> = self.steps_of(run).into_iter().collect();
+        let mut steps = self.steps_of(run);
         for room in self.rooms.values() {
             steps.extend(room.steps_of(run));
         }
         for step in steps {
-            self.leave(run, &step, None);
+            self.leave(run, &step, None, now);
         }
     }
 
-    fn steps_of(&self, run: &RunId) -> Vec<StepKey> {
-        let of_run = self.waiting.keys().filter(|(of, _)| of == run);
-        of_run.map(|(_, step)| step.clone()).collect()
+    /// Its steps that wait, or have passed and are not published yet.
+    fn steps_of(&self, run: &RunId) -> BTreeSet<StepKey> {
+        let waiting = self.waiting.get(run).into_iter().flat_map(BTreeMap::keys);
+        let passed = self.passed.iter().filter(|passing| passing.slot.run == *run);
+        waiting.chain(passed.map(|passing| &passing.slot.step)).cloned().collect()
     }
 
-    /// Who waits in a room for the place of another of their key, and that other one.
-    pub(crate) fn kept_waiting(&self, name: &LimitName) -> Vec<(Slot, Slot)> {
-        self.rooms.get(name).map(Room::kept_waiting).unwrap_or_default()
+    /// Runs whose key is taken, where their workflow does not have them just wait; none that was told before and nothing has changed since.
+    pub(crate) fn busy(&mut self) -> Vec<Busy> {
+        let mut busy = Vec::new();
+        let of_workflows = self.rooms.iter_mut();
+        for (_, room) in of_workflows.filter(|(name, _)| matches!(name, LimitName::Workflow(_))) {
+            for (waiting, holder) in room.kept_waiting() {
+                let of_run = self.waiting.get(&waiting.run).and_then(|of_run| of_run.get(&waiting.step));
+                let Some(What::Run { when_busy, continues }) = of_run.map(|waiting| &waiting.passing.what) else {
+                    continue;
+                };
+                if *when_busy != WhenBusy::Queue && continues.as_ref() != Some(&holder.run) {
+                    let when = *when_busy;
+                    busy.push(Busy { waiting, holder, when });
+                }
+            }
+        }
+        busy
     }
 
     /// The steps of a run that wait here, and why; some of them, if they are many.
     pub(crate) fn waits_of(&self, run: &RunId) -> Vec<GateWait> {
-        let mut steps = self.steps_of(run);
-        steps.sort_unstable();
-        let waits = steps.into_iter().filter_map(|step| {
-            let (passing, rooms) = self.waiting.get(&(run.clone(), step.clone()))?;
+        let of_run = self.waiting.get(run).into_iter().flatten();
+        let waits = of_run.filter_map(|(step, Waiting { passing, rooms })| {
             let name = rooms.last()?;
             let room = self.rooms.get(name)?;
             let limit = self.limit(name, &room.declared);
             Some(GateWait {
-                step,
+                step: step.clone(),
                 limit: name.to_string(),
                 why: room.why_waits(&limit, passing.slot.key.as_deref()),
             })
@@ -302,9 +246,15 @@ impl Gate {
         waits.take(GATE_WAITS_MAX).collect()
     }
 
-    /// Whether the step waits here.
+    /// Whether the step waits here, or has passed and is not published yet.
     pub(crate) fn holds_back(&self, run: &RunId, step: &StepKey) -> bool {
-        !self.waiting.is_empty() && self.waiting.contains_key(&(run.clone(), step.clone()))
+        let is_it = |passing: &Passing| passing.slot.run == *run && passing.slot.step == *step;
+        self.waiting(run, step).is_some() || self.passed.iter().any(is_it)
+    }
+
+    /// Whether anything of the run waits here.
+    pub(crate) fn holds_back_some_of(&self, run: &RunId) -> bool {
+        self.waiting.contains_key(run)
     }
 
     /// Something about a limit is new.
@@ -321,7 +271,7 @@ impl Gate {
                 let holds_ours = usage.slots.iter().any(|slot| slot.run.partition() == self.partition);
                 match self.rooms.get_mut(&name) {
                     Some(room) => {
-                        let got = room.learned(revision, usage, now);
+                        let got = room.learned(revision, Arc::unwrap_or_clone(usage), now);
                         self.got_in(got, &name, now);
                     }
                     None => {
@@ -361,9 +311,9 @@ impl Gate {
             .map(|(name, _)| name.clone())
             .collect();
         for name in due {
-            let setting = self.settings.get(&name).copied().flatten();
+            let setting = self.setting(&name);
             let Some(room) = self.rooms.get_mut(&name) else { continue };
-            let limit = effective(&name, &room.declared, setting);
+            let limit = room.declared.limit(setting);
             if limit.is_none() {
                 let all = room.open();
                 self.got_in(all, &name, at.now);
@@ -394,14 +344,5 @@ impl Gate {
     }
 }
 
-/// What holds: what operators have set, or what the code says. How many runs of one key there may be is always for the code to say.
-fn effective(name: &LimitName, declared: &Limit, set: Option<Limit>) -> Limit {
-    let limit = set.unwrap_or(*declared);
-    match name {
-        LimitName::Workflow(_) => Limit {
-            per_key: declared.per_key.or(limit.per_key),
-            ..limit
-        },
-        LimitName::Function(_) | LimitName::Queue(_) => limit,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -5,13 +5,14 @@
 //!      ▲──────────────────┘ somebody else wrote first
 //! ```
 //!
-//! Nobody holds a place before the record says so. What the record says of this partition and nobody here knows is of a predecessor, whose
+//! Nobody holds a place before the record says so, and a record that has lost it (a bucket that was restored) is told again. What the record says of this partition and nobody here knows is of a predecessor, whose
 //! run is read back soon; if it stays unknown for long it is taken out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
-use everstep_common::flow::{Demand, Limit, Slot, Usage, is_aged};
+use everstep_common::flow::{Demand, Limit, RunFlow, Slot, Usage, is_aged, of_step};
 use everstep_common::ids::{Partition, RunId};
 use everstep_common::key::StepKey;
 use everstep_common::limits::LIMIT_SLOTS_MAX;
@@ -41,9 +42,9 @@ pub(super) struct Moment<'a> {
 
 #[derive(Debug)]
 pub(super) struct Room {
-    pub(super) line: Line,
+    line: Line,
     /// What the code says last.
-    pub(super) declared: Limit,
+    pub(super) declared: RunFlow,
     asked: Vec<(Slot, Place)>,
     held: BTreeSet<Slot>,
     over: BTreeSet<Slot>,
@@ -59,13 +60,15 @@ pub(super) struct Room {
     since: Option<Timestamp>,
     /// When to look again, if nothing comes.
     pub(super) look_at: Option<Instant>,
+    /// Who keeps whom waiting may be another than when it was last asked.
+    reshuffled: bool,
 }
 
 impl Room {
     pub(super) fn new(revision: u64, usage: Usage, now: Instant) -> Self {
         Self {
             line: Line::default(),
-            declared: Limit::NONE,
+            declared: RunFlow::default(),
             asked: Vec::new(),
             held: BTreeSet::new(),
             over: BTreeSet::new(),
@@ -77,6 +80,7 @@ impl Room {
             changed: now,
             since: None,
             look_at: Some(now),
+            reshuffled: false,
         }
     }
 
@@ -93,9 +97,14 @@ impl Room {
         self.held.insert(slot);
     }
 
-    /// Who waits for a place of a key that another one holds, and that other one.
-    pub(super) fn kept_waiting(&self) -> Vec<(Slot, Slot)> {
-        let holder = |slot: &Slot| self.usage.slots.iter().find(|holder| holder.key == slot.key).cloned();
+    /// Who waits for a place of a key that another one holds, and that other one; nobody, if that is as it was when last asked.
+    pub(super) fn kept_waiting(&mut self) -> Vec<(Slot, Slot)> {
+        if !std::mem::take(&mut self.reshuffled) {
+            return Vec::new();
+        }
+        let at_work = self.usage.slots.iter().filter(|slot| !self.over.contains(slot));
+        let holders: HashMap<Option<&str>, &Slot> = at_work.map(|slot| (slot.key.as_deref(), slot)).collect();
+        let holder = |slot: &Slot| holders.get(&slot.key.as_deref()).map(|holder| Slot::clone(holder));
         let waiting = self.line.all();
         waiting.filter_map(|slot| Some((slot.clone(), holder(slot)?))).collect()
     }
@@ -103,12 +112,16 @@ impl Room {
     /// Why somebody with that key waits, for people to read.
     pub(super) fn why_waits(&self, limit: &Limit, key: Option<&str>) -> String {
         let taken = self.usage.slots.len();
-        match key.filter(|key| !has_room(&self.usage, limit, Some(key))) {
+        let at_most = match limit.concurrency {
+            None if taken >= LIMIT_SLOTS_MAX as usize => format!(", and a limit has {LIMIT_SLOTS_MAX} places at most"),
+            _ => String::new(),
+        };
+        match key.filter(|key| limit.per_key.is_some_and(|per_key| self.usage.held_by(key) >= per_key)) {
             Some(key) => format!(
                 "{limit}; {} of key {key:?} and {taken} in all are at work",
                 self.usage.held_by(key)
             ),
-            None => format!("{limit}; {taken} are at work"),
+            None => format!("{limit}; {taken} are at work{at_most}"),
         }
     }
 
@@ -116,16 +129,30 @@ impl Room {
         self.line.contains(slot) || self.asked.iter().any(|(asked, _)| asked == slot)
     }
 
-    /// The step needs no place any more, or not for this attempt.
-    pub(super) fn leave(&mut self, run: &RunId, step: &StepKey, attempt: Option<u32>) {
-        let is_it = |slot: &Slot| slot.run == *run && slot.step == *step && attempt.is_none_or(|attempt| slot.attempt <= attempt);
-        if attempt.is_none() {
-            drop(self.line.remove(run, step));
-        }
+    /// Somebody comes, and stands at the end of the line.
+    pub(super) fn queue(&mut self, slot: Slot, priority: i16, turn: Arc<str>, now: Instant) {
+        self.line.push(slot, priority, turn);
+        self.look_at = Some(now);
+        self.reshuffled = true;
+    }
+
+    /// The step needs no place any more, or not for this attempt and those before it.
+    pub(super) fn leave(&mut self, run: &RunId, step: &StepKey, attempt: Option<u32>, now: Instant) {
+        let is_meant = |slot: &Slot| attempt.is_none_or(|attempt| slot.attempt <= attempt);
+        let is_it = |slot: &Slot| slot.run == *run && slot.step == *step && is_meant(slot);
+        let waited = self.line.of_step(run, step).is_some_and(is_meant) && self.line.remove(run, step).is_some();
         let asked = self.asked.extract_if(.., |(slot, _)| is_it(slot)).map(|(slot, _)| slot);
-        self.over.extend(asked);
-        self.over.extend(self.held.extract_if(.., |slot| is_it(slot)));
-        self.over.extend(self.usage.slots.iter().filter(|slot| is_it(slot)).cloned());
+        let holding = of_step(&self.held, run, step).chain(self.usage.of_step(run, step));
+        let over: Vec<Slot> = holding.filter(|slot| is_meant(slot)).cloned().chain(asked).collect();
+        if !waited && over.is_empty() {
+            return;
+        }
+        for slot in &over {
+            self.held.remove(slot);
+        }
+        self.over.extend(over);
+        self.look_at = Some(now);
+        self.reshuffled = true;
     }
 
     /// What is written next, if anything.
@@ -136,6 +163,7 @@ impl Room {
         }
         let mut usage = self.usage.clone();
         usage.slots.retain(|slot| !self.over.contains(slot));
+        usage.slots.extend(self.held.iter().cloned());
         self.over.retain(|slot| self.usage.slots.contains(slot));
         self.take_out_strangers(&mut usage, at);
         self.ask(&mut usage, at);
@@ -168,13 +196,17 @@ impl Room {
     /// Takes the places that are ours, and says what we wait for.
     fn ask(&mut self, usage: &mut Usage, at: &Moment<'_>) {
         let free = usage.free(&at.limit, at.time);
-        self.demand(usage, at);
+        let mut held = usage.held_by_key();
+        self.demand(usage, &held, at);
         let share = usage.share(at.partition, free);
         for _ in 0..share {
-            let admits = |slot: &Slot| has_room(usage, &at.limit, slot.key.as_deref());
+            let admits = |slot: &Slot| of_its_key(&held, &at.limit, slot.key.as_deref()).is_none_or(|more| more > 0);
             let Some((slot, place)) = self.line.pick(is_aged(usage.given), admits) else {
                 break;
             };
+            if let Some(key) = &slot.key {
+                *held.entry(key.clone()).or_default() += 1;
+            }
             usage.slots.insert(slot.clone());
             usage.given += 1;
             self.asked.push((slot, place));
@@ -183,10 +215,8 @@ impl Room {
         if begun > 0 {
             usage.next = at.limit.rate.map(|rate| rate.after(usage.next, at.time, begun));
             self.since = Some(at.time);
-        } else if at.limit.rate.is_none() {
-            usage.next = None;
         }
-        self.demand(usage, at);
+        self.demand(usage, &held, at);
         if self.line.is_empty() {
             return;
         }
@@ -196,8 +226,9 @@ impl Room {
             }
             self.look_within(at.now, LEFT_FOR);
         }
-        if let (Some(_), Some(next)) = (at.limit.rate, usage.next) {
-            let until = Duration::try_from(next.duration_since(at.time)).unwrap_or(Duration::ZERO);
+        if let Some(rate) = at.limit.rate {
+            let due = rate.due(usage.next, at.time);
+            let until = Duration::try_from(due.duration_since(at.time)).unwrap_or(Duration::ZERO);
             self.look_within(at.now, until.max(Duration::from_millis(1)));
         }
     }
@@ -208,14 +239,11 @@ impl Room {
     }
 
     /// Says in the record what this partition waits for, as far as that matters to the others.
-    fn demand(&mut self, usage: &mut Usage, at: &Moment<'_>) {
+    fn demand(&mut self, usage: &mut Usage, held: &HashMap<String, u32>, at: &Moment<'_>) {
         let most = at.limit.concurrency.unwrap_or(LIMIT_SLOTS_MAX).min(LIMIT_SLOTS_MAX);
         let (mut count, mut priority) = (0, i16::MIN);
         for (of_key, first, waiting) in self.line.keys() {
-            let room = match (at.limit.per_key, first.key.as_deref()) {
-                (Some(per_key), Some(key)) => per_key.saturating_sub(usage.held_by(key)),
-                _ => most,
-            };
+            let room = of_its_key(held, &at.limit, first.key.as_deref()).unwrap_or(most);
             let could = room.min(u32::try_from(waiting).unwrap_or(u32::MAX));
             if could > 0 {
                 count += could;
@@ -285,6 +313,7 @@ impl Room {
     fn stands(&mut self, usage: Usage, revision: u64, now: Instant) -> Vec<Slot> {
         (self.usage, self.revision, self.changed) = (usage, revision, now);
         self.look_at = Some(now);
+        self.reshuffled = true;
         let adopted: Vec<Slot> = self
             .usage
             .slots
@@ -308,16 +337,16 @@ impl Room {
 
     /// The steps of a run that hold a place or ask for one.
     pub(super) fn steps_of(&self, run: &RunId) -> impl Iterator<Item = StepKey> {
-        let slots = self.usage.slots.iter().chain(self.asked.iter().map(|(slot, _)| slot));
+        let holding = self.usage.slots.iter().chain(&self.held);
+        let slots = holding.chain(self.asked.iter().map(|(slot, _)| slot));
         slots.filter(move |slot| slot.run == *run).map(|slot| slot.step.clone())
     }
 }
 
-fn has_room(usage: &Usage, limit: &Limit, key: Option<&str>) -> bool {
-    match (limit.per_key, key) {
-        (Some(per_key), Some(key)) => usage.held_by(key) < per_key,
-        _ => true,
-    }
+/// How many more of the key may be at work, if that is limited.
+fn of_its_key(held: &HashMap<String, u32>, limit: &Limit, key: Option<&str>) -> Option<u32> {
+    let (per_key, key) = (limit.per_key?, key?);
+    Some(per_key.saturating_sub(held.get(key).copied().unwrap_or(0)))
 }
 
 #[cfg(test)]
