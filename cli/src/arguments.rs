@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use everstep::{Level, PayloadHash, RunStatus, ServerArgs, WorkflowName};
+use everstep::{DurabilityArg, PayloadHash, RunStatus, ServerArgs, WorkflowName};
 use everstep_common::limits::{LIMIT_SLOTS_MAX, PARTITIONS_MAX, REPLICAS_MAX};
 
 /// Durable workflows on NATS JetStream
@@ -65,8 +65,8 @@ pub(crate) struct Dev {
     #[arg(long)]
     pub store: Option<PathBuf>,
     /// What acknowledged writes survive
-    #[arg(long, value_enum, default_value_t = Level::Strict)]
-    pub durability: Level,
+    #[arg(long, value_enum, default_value_t = DurabilityArg::Strict)]
+    pub durability: DurabilityArg,
     /// Run this against the server, and stop with it
     #[arg(last = true)]
     pub command: Vec<std::ffi::OsString>,
@@ -82,7 +82,7 @@ pub(crate) struct Run {
     /// The same key and input start the same run once
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub key: Option<String>,
-    /// The session whose values the run shares with others
+    /// The session whose values the run shares with others: 1 to 256 characters
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub session: Option<String>,
     /// A label, as name=value; can be given again
@@ -452,7 +452,7 @@ pub(crate) struct Provision {
     pub replicas: Option<u8>,
     /// What acknowledged writes survive, as the server is configured [default: as provisioned, else strict]
     #[arg(long, value_enum)]
-    pub durability: Option<Level>,
+    pub durability: Option<DurabilityArg>,
     /// After how long a dead worker's tasks come back [default: as provisioned, else 30s]
     #[arg(long, value_parser = parse_duration)]
     pub ack_wait: Option<Duration>,

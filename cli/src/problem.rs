@@ -115,7 +115,7 @@ impl From<ClientError> for Problem {
             | ClientError::Refused { .. }
             | ClientError::SignalConflict { .. }
             | ClientError::UpdateConflict { .. } => Self::of(Exit::Conflict, &error),
-            ClientError::Misfit { .. } | ClientError::Name { .. } => Self::of(Exit::Usage, &error),
+            ClientError::Misfit { .. } | ClientError::Name { .. } | ClientError::SessionId(_) => Self::of(Exit::Usage, &error),
             ClientError::Unavailable { .. } => Self::of(Exit::TimedOut, &error).hint("`everstep doctor` looks for what is wrong"),
             ClientError::Deployment(DeploymentError::Missing { .. }) => Self::of(Exit::NotFound, &error),
             ClientError::Invalid(_) | ClientError::BadStart { .. } | ClientError::BadLimit { .. } => Self::of(Exit::Usage, &error),

@@ -241,6 +241,14 @@ impl NewEvent {
 }
 
 /// An event by which a workflow that listens to it could not be started.
+///
+/// ```
+/// use everstep_common::event::RefusedEvent;
+///
+/// fn line(refused: &RefusedEvent) -> String {
+///     format!("{} was not started by {}: {}", refused.workflow, refused.event, refused.reason)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedEvent {
     /// The workflow.

@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::limits::ERROR_MESSAGE_BYTES_MAX;
 
 /// Why a step, a closure or a run did not succeed.
+///
+/// ```
+/// use everstep_common::failure::{Failure, FailureKind};
+///
+/// let failure = Failure::new(FailureKind::Exhausted, "card declined");
+/// assert_eq!(failure.to_string(), "attempts exhausted: card declined");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What sort of failure.
@@ -18,6 +25,16 @@ pub struct Failure {
 /// The sorts of failure.
 ///
 /// On the wire a kind is its name in snake case, and an unknown name reads as [`FailureKind::Other`].
+///
+/// ```
+/// use everstep_common::failure::FailureKind;
+///
+/// /// Whether to ask for the same again later.
+/// fn may_go_away(kind: FailureKind) -> bool {
+///     matches!(kind, FailureKind::Exhausted | FailureKind::DeadlineExceeded | FailureKind::NotStarted)
+/// }
+/// assert!(may_go_away(FailureKind::NotStarted) && !may_go_away(FailureKind::Fatal));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "&'static str", from = "String")]
 #[non_exhaustive]
@@ -52,6 +69,12 @@ pub enum FailureKind {
 
 impl Failure {
     /// A failure with a message, cut to 16 KiB.
+    ///
+    /// ```
+    /// use everstep_common::failure::{Failure, FailureKind};
+    ///
+    /// assert_eq!(Failure::new(FailureKind::Workflow, "x".repeat(20_000)).message.len(), 16 * 1024);
+    /// ```
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
             kind,

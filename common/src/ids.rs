@@ -10,6 +10,13 @@ use uuid::Uuid;
 use crate::limits::{NAME_CHARS_MAX, PARTITIONS_MAX};
 
 /// Why a text is not the identifier it was taken for.
+///
+/// ```
+/// use everstep_common::ids::QueueName;
+///
+/// let error = QueueName::new("a.b").unwrap_err();
+/// assert_eq!(error.to_string(), "\"a.b\" is not a queue name: it may hold only letters, digits, `_` and `-`");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a {what}: {reason}")]
 pub struct InvalidId {
@@ -26,6 +33,13 @@ impl InvalidId {
 }
 
 /// A text that may not stand between the dots of a subject.
+///
+/// ```
+/// use everstep_common::key::StepKey;
+///
+/// let error = StepKey::from_token("a.b").unwrap_err();
+/// assert_eq!(error.to_string(), "\"a.b\" is not a subject token");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a subject token")]
 pub struct InvalidToken(String);
@@ -37,6 +51,13 @@ impl InvalidToken {
 }
 
 /// One of the journal's partitions.
+///
+/// ```
+/// use everstep_common::ids::{Partition, RunId};
+///
+/// let run: RunId = "17-0123456789abcdef0123456789abcdef".parse().unwrap();
+/// assert_eq!(run.partition(), Partition(17));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Partition(pub u32);
@@ -48,12 +69,27 @@ impl fmt::Display for Partition {
 }
 
 /// Names one run: `<partition>-<32 hex digits>`. It is one subject token, and tells where the run's journal is.
+///
+/// ```
+/// use everstep_common::ids::RunId;
+///
+/// let run: RunId = "0-e7b97ed98ff28fc8cea316011add4707".parse().unwrap();
+/// assert_eq!(run.to_string(), "0-e7b97ed98ff28fc8cea316011add4707");
+/// assert!("run 7".parse::<RunId>().is_err());
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(Arc<str>);
 
 impl RunId {
     /// A new id for an unkeyed run; `unique` is a fresh UUID (v7, so that ids of one partition sort by time).
+    ///
+    /// ```
+    /// use everstep_common::ids::{Partition, RunId};
+    ///
+    /// let run = RunId::unkeyed(Partition(3), uuid::Uuid::now_v7());
+    /// assert_eq!(run.partition(), Partition(3));
+    /// ```
     pub fn unkeyed(partition: Partition, unique: Uuid) -> Self {
         Self(format!("{partition}-{}", unique.simple()).into())
     }
@@ -61,6 +97,14 @@ impl RunId {
     /// The id of the one run that `workflow` has under `start_key`, in a deployment with `partitions` keyed partitions.
     ///
     /// The same arguments give the same id for ever: this is what makes a keyed start happen once.
+    ///
+    /// ```
+    /// use everstep_common::ids::{RunId, WorkflowName};
+    ///
+    /// let order = WorkflowName::new("order").unwrap();
+    /// assert_eq!(RunId::keyed(&order, "o-17", 8), RunId::keyed(&order, "o-17", 8));
+    /// assert_ne!(RunId::keyed(&order, "o-17", 8), RunId::keyed(&order, "o-18", 8));
+    /// ```
     pub fn keyed(workflow: &WorkflowName, start_key: &str, partitions: u32) -> Self {
         let mut hash = Sha256::new();
         hash.update((workflow.as_str().len() as u64).to_be_bytes());
@@ -73,18 +117,35 @@ impl RunId {
     }
 
     /// The id of the run that goes on when this one continues as new: in the same partition, and the same for ever.
+    ///
+    /// ```
+    /// use everstep_common::ids::RunId;
+    ///
+    /// let first: RunId = "3-0123456789abcdef0123456789abcdef".parse().unwrap();
+    /// assert_eq!(first.successor().as_str(), "3-107bf98dd321504f7d34208f9f5ad701");
+    /// ```
     pub fn successor(&self) -> Self {
         let hash = Sha256::digest(format!("{self}.continued"));
         Self(format!("{}-{}", self.partition(), hex(&hash[..16])).into())
     }
 
     /// Where the run's journal is.
+    ///
+    /// ```
+    /// let run: everstep_common::ids::RunId = "17-0123456789abcdef0123456789abcdef".parse().unwrap();
+    /// assert_eq!(run.partition().to_string(), "17");
+    /// ```
     pub fn partition(&self) -> Partition {
         let digits = self.0.split('-').next().unwrap_or_default();
         Partition(digits.parse().expect("checked when the id was made"))
     }
 
     /// The id as text.
+    ///
+    /// ```
+    /// let run: everstep_common::ids::RunId = "17-0123456789abcdef0123456789abcdef".parse().unwrap();
+    /// assert!(run.as_str().starts_with("17-"));
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -149,6 +210,10 @@ macro_rules! name {
 
         impl $name {
             /// Checks the text and takes it.
+            ///
+            #[doc = concat!("```\nuse everstep_common::ids::", stringify!($name), ";\n")]
+            #[doc = concat!("assert!(", stringify!($name), "::new(\"orders\").is_ok());")]
+            #[doc = concat!("assert!(", stringify!($name), "::new(\"a\\nb\").is_err());\n```")]
             pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidId> {
                 let text = text.as_ref();
                 $check(text).map_err(|reason| InvalidId::new($what, text, reason))?;
@@ -156,6 +221,9 @@ macro_rules! name {
             }
 
             /// The name as text.
+            ///
+            #[doc = concat!("```\nlet name = everstep_common::ids::", stringify!($name), "::new(\"orders\").unwrap();")]
+            #[doc = "assert_eq!(name.as_str(), \"orders\");\n```"]
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -199,27 +267,68 @@ macro_rules! name {
 
 name! {
     /// The name of a workflow: up to 128 characters, no control characters.
+    ///
+    /// ```
+    /// use everstep_common::ids::WorkflowName;
+    ///
+    /// let name: WorkflowName = "order".parse().unwrap();
+    /// assert_eq!(name.to_string(), "order");
+    /// ```
     WorkflowName, "workflow name", check_name
 }
 name! {
     /// The name of a function: up to 128 characters, no control characters. It is escaped where it stands in a subject.
+    ///
+    /// ```
+    /// use everstep_common::ids::FunctionName;
+    ///
+    /// assert!(FunctionName::new("onboard.customer").is_ok());
+    /// assert!(FunctionName::new("x".repeat(129)).is_err());
+    /// ```
     FunctionName, "function name", check_name
 }
 name! {
     /// The name of a task queue: `[A-Za-z0-9_-]`, up to 128 characters, for it names a stream.
+    ///
+    /// ```
+    /// use everstep_common::ids::QueueName;
+    ///
+    /// assert!(QueueName::new("gpu-1").is_ok());
+    /// assert!(QueueName::new("gpu.1").is_err());
+    /// ```
     QueueName, "queue name", check_token
 }
 name! {
     /// Which process wrote something: `[A-Za-z0-9_-]`, for people to read and for leases to compare.
+    ///
+    /// ```
+    /// use everstep_common::ids::ProcessId;
+    ///
+    /// // As a pod of a stateful set is called: no two that run have the same.
+    /// assert!(ProcessId::new("shop-worker-3").is_ok());
+    /// ```
     ProcessId, "process id", check_token
 }
 name! {
     /// Sets one deployment apart from others on the same server: `[A-Za-z0-9_-]`, or empty for the default one.
+    ///
+    /// ```
+    /// use everstep_common::ids::Prefix;
+    ///
+    /// assert!(Prefix::new("staging").is_ok());
+    /// assert!(Prefix::new("staging.eu").is_err());
+    /// ```
     Prefix, "prefix", check_prefix
 }
 
 impl QueueName {
     /// The queue that a function is in unless it says otherwise.
+    ///
+    /// ```
+    /// use everstep_common::ids::QueueName;
+    ///
+    /// assert_eq!(QueueName::default_queue(), QueueName::new("default").unwrap());
+    /// ```
     pub fn default_queue() -> Self {
         Self("default".into())
     }
@@ -227,6 +336,10 @@ impl QueueName {
 
 impl Prefix {
     /// The prefix of the deployment that has none.
+    ///
+    /// ```
+    /// assert_eq!(everstep_common::ids::Prefix::none().as_str(), "");
+    /// ```
     pub fn none() -> Self {
         Self("".into())
     }
@@ -234,6 +347,13 @@ impl Prefix {
 
 impl ProcessId {
     /// A readable id of a new process: its role and a random part.
+    ///
+    /// ```
+    /// use everstep_common::ids::ProcessId;
+    ///
+    /// let (one, other) = (ProcessId::fresh("worker"), ProcessId::fresh("worker"));
+    /// assert!(one.as_str().starts_with("worker-") && one != other);
+    /// ```
     pub fn fresh(role: &str) -> Self {
         let random = Uuid::new_v4().simple().to_string();
         Self(format!("{role}-{}", &random[..12]).into())

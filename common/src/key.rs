@@ -15,17 +15,37 @@ use crate::limits::KEY_TOKEN_BYTES_MAX;
 /// The key of one step, timer, closure or wait within its run.
 ///
 /// Prints unescaped, for people; [`StepKey::token`] is what stands in subjects.
+///
+/// ```
+/// use everstep_common::key::StepKey;
+///
+/// let key = StepKey::from_path("parallel/0/charge");
+/// assert_eq!((key.to_string().as_str(), key.token()), ("parallel/0/charge", "parallel=2F0=2Fcharge"));
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct StepKey(Arc<str>);
 
 impl StepKey {
     /// The key of a path such as `parallel~2/1/charge`. Any text is fine.
+    ///
+    /// ```
+    /// use everstep_common::key::StepKey;
+    ///
+    /// assert_eq!(StepKey::from_path("charge").token(), "charge");
+    /// assert_eq!(StepKey::from_path(&"x".repeat(300)).token().len(), 256, "a long one ends in its digest");
+    /// ```
     pub fn from_path(path: &str) -> Self {
         Self(bounded(escape(path)).into())
     }
 
     /// A key before all others, to begin a range with; it names nothing.
+    ///
+    /// ```
+    /// use everstep_common::key::StepKey;
+    ///
+    /// assert!(StepKey::first() < StepKey::from_path("!"));
+    /// ```
     pub fn first() -> Self {
         Self("".into())
     }
@@ -37,12 +57,25 @@ impl StepKey {
     }
 
     /// Whether it is of the engine's own, and no workflow asks for it.
+    ///
+    /// ```
+    /// use everstep_common::key::StepKey;
+    ///
+    /// assert!(!StepKey::from_path("start").is_own());
+    /// ```
     pub fn is_own(&self) -> bool {
         let mut bytes = self.0.bytes();
         bytes.next() == Some(b'=') && bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
     }
 
     /// The key that a subject token names.
+    ///
+    /// ```
+    /// use everstep_common::key::StepKey;
+    ///
+    /// assert_eq!(StepKey::from_token("a=2Fb").unwrap(), StepKey::from_path("a/b"));
+    /// assert!(StepKey::from_token("a/b").is_err());
+    /// ```
     pub fn from_token(token: &str) -> Result<Self, InvalidToken> {
         if is_token(token) {
             Ok(Self(token.into()))
@@ -52,6 +85,12 @@ impl StepKey {
     }
 
     /// The key as one subject token of at most 256 bytes.
+    ///
+    /// ```
+    /// use everstep_common::key::StepKey;
+    ///
+    /// assert_eq!(StepKey::from_path("a.b").token(), "a=2Eb");
+    /// ```
     pub fn token(&self) -> &str {
         &self.0
     }

@@ -6,6 +6,14 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_CHUNK_BYTES, PAYLOAD_INLINE_BYTES_MAX};
 
 /// An encoded user value ([`crate::wire::encode_value`]), or where it is.
+///
+/// ```
+/// use bytes::Bytes;
+/// use everstep_common::payload::Payload;
+///
+/// let small = Payload::inline(Bytes::from_static(b"\x07")).unwrap();
+/// assert_eq!(small.len(), 1);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Payload {
@@ -36,6 +44,13 @@ impl StoredPayload {
 }
 
 /// A value over 64 MiB.
+///
+/// ```
+/// use everstep_common::payload::TooLarge;
+///
+/// let error = TooLarge { bytes: 100_000_000 };
+/// assert!(error.to_string().ends_with("put it into a store of your own and pass its name"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a value of {bytes} bytes is over the limit of {PAYLOAD_BYTES_MAX}; put it into a store of your own and pass its name")]
 pub struct TooLarge {

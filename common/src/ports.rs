@@ -150,6 +150,16 @@ pub struct Stored {
 }
 
 /// Why a publish was not acknowledged.
+///
+/// ```
+/// use everstep_common::ports::PublishError;
+///
+/// /// Whether it may be stored all the same.
+/// fn in_doubt(error: &PublishError) -> bool {
+///     matches!(error, PublishError::Unknown(_))
+/// }
+/// assert!(!in_doubt(&PublishError::TooLarge));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// The server refused it by its condition, or because the subject is write-once and taken. May be our own earlier write.
@@ -195,6 +205,16 @@ pub struct Snapshot {
 }
 
 /// Why a read failed. A read that finds nothing is a [`Snapshot`] without messages, not an error.
+///
+/// ```
+/// use everstep_common::ports::ReadError;
+///
+/// /// Whether to ask again.
+/// fn may_go_away(error: &ReadError) -> bool {
+///     matches!(error, ReadError::Unavailable(_))
+/// }
+/// assert!(!may_go_away(&ReadError::NoStream));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The answer would be, or was, cut (more than 1,000 subjects, or 64 MiB): read it with [`Broker::get_all`] or [`Broker::scan`].
@@ -305,6 +325,13 @@ pub struct StreamInfo {
 }
 
 /// Why provisioning failed.
+///
+/// ```
+/// use everstep_common::ports::TopologyError;
+///
+/// let error = TopologyError::Unavailable { name: "TIMERS_0".to_owned(), reason: "timed out".to_owned() };
+/// assert_eq!(error.to_string(), "provisioning TIMERS_0: not answered: timed out");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopologyError {
     /// It exists and is configured differently; each difference is named.

@@ -42,6 +42,14 @@ pub struct RetryPolicy {
 }
 
 /// How the delay grows from one attempt to the next.
+///
+/// ```
+/// use std::time::Duration;
+/// use everstep_common::retry::{Growth, RetryPolicy};
+///
+/// let policy = RetryPolicy::exponential(Duration::from_secs(1)).multiplier(3.0);
+/// assert_eq!(policy.growth, Growth::Exponential(3.0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Growth {
@@ -70,21 +78,51 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// One attempt only.
+    ///
+    /// ```
+    /// use everstep_common::retry::RetryPolicy;
+    ///
+    /// assert_eq!(RetryPolicy::once().delay_after(1, 0), None);
+    /// ```
     pub fn once() -> Self {
         Self::default().attempts(1)
     }
 
     /// The same delay each time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use everstep_common::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::constant(Duration::from_secs(10)).without_jitter();
+    /// assert_eq!(policy.delay_after(1, 0), policy.delay_after(4, 0));
+    /// ```
     pub fn constant(delay: Duration) -> Self {
         Self::growing(delay, Growth::Constant)
     }
 
     /// A delay that grows by `initial` each time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use everstep_common::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::linear(Duration::from_secs(10)).without_jitter();
+    /// assert_eq!(policy.delay_after(3, 0), Some(Duration::from_secs(30)));
+    /// ```
     pub fn linear(initial: Duration) -> Self {
         Self::growing(initial, Growth::Linear)
     }
 
     /// A delay that doubles each time; [`multiplier`](Self::multiplier) says otherwise.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use everstep_common::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::exponential(Duration::from_secs(1)).without_jitter();
+    /// assert_eq!(policy.delay_after(4, 0), Some(Duration::from_secs(8)));
+    /// ```
     pub fn exponential(initial: Duration) -> Self {
         Self::growing(initial, Growth::Exponential(2.0))
     }
@@ -100,6 +138,12 @@ impl RetryPolicy {
     }
 
     /// With so many attempts in all, at least one.
+    ///
+    /// ```
+    /// use everstep_common::retry::RetryPolicy;
+    ///
+    /// assert_eq!(RetryPolicy::default().attempts(2).delay_after(2, 0), None, "the second was the last");
+    /// ```
     #[must_use]
     pub fn attempts(self, attempts: u32) -> Self {
         Self {
@@ -109,6 +153,14 @@ impl RetryPolicy {
     }
 
     /// Growing exponentially by this factor, at least 1.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use everstep_common::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::exponential(Duration::from_secs(1)).multiplier(3.0).without_jitter();
+    /// assert_eq!(policy.delay_after(3, 0), Some(Duration::from_secs(9)));
+    /// ```
     #[must_use]
     pub fn multiplier(self, multiplier: f64) -> Self {
         Self {
@@ -118,18 +170,42 @@ impl RetryPolicy {
     }
 
     /// With no delay longer than that.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use everstep_common::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::exponential(Duration::from_secs(1)).cap(Duration::from_secs(5)).without_jitter();
+    /// assert_eq!(policy.delay_after(4, 0), Some(Duration::from_secs(5)));
+    /// ```
     #[must_use]
     pub fn cap(self, max: Duration) -> Self {
         Self { max, ..self }
     }
 
     /// With delays exactly as long as they may be.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use everstep_common::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::constant(Duration::from_secs(10)).without_jitter();
+    /// assert_eq!(policy.delay_after(1, 17), Some(Duration::from_secs(10)));
+    /// ```
     #[must_use]
     pub fn without_jitter(self) -> Self {
         Self { jitter: false, ..self }
     }
 
     /// With no attempt begun later than that after the step was asked for.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use everstep_common::retry::RetryPolicy;
+    ///
+    /// let an_hour = RetryPolicy::default().attempts(100).total(Duration::from_secs(60 * 60));
+    /// assert_eq!(an_hour.total, Some(Duration::from_secs(60 * 60)));
+    /// ```
     #[must_use]
     pub fn total(self, total: Duration) -> Self {
         Self {
@@ -139,6 +215,13 @@ impl RetryPolicy {
     }
 
     /// Never after an error of that name; `timeout`, `heartbeat` and `panic` stand for those kinds of failed attempt.
+    ///
+    /// ```
+    /// use everstep_common::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::default().never("CardDeclined").never("panic");
+    /// assert!(policy.is_final("CardDeclined"));
+    /// ```
     #[must_use]
     pub fn never(mut self, error: impl Into<String>) -> Self {
         self.never.push(error.into());
@@ -146,6 +229,12 @@ impl RetryPolicy {
     }
 
     /// Whether an error of that name is one that no retry mends.
+    ///
+    /// ```
+    /// use everstep_common::retry::RetryPolicy;
+    ///
+    /// assert!(!RetryPolicy::default().is_final("CardDeclined"));
+    /// ```
     pub fn is_final(&self, error: &str) -> bool {
         self.never.iter().any(|name| name == error)
     }
@@ -153,6 +242,15 @@ impl RetryPolicy {
     /// The delay after the failure of `attempt` (from 1), or `None` if it was the last.
     ///
     /// `entropy` is uniformly random; the same value gives the same delay.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use everstep_common::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::default();
+    /// assert_eq!(policy.delay_after(1, u64::MAX), Some(Duration::from_secs(1)), "its bound");
+    /// assert_eq!(policy.delay_after(1, 0), Some(Duration::ZERO));
+    /// ```
     pub fn delay_after(&self, attempt: u32, entropy: u64) -> Option<Duration> {
         if attempt >= self.max_attempts {
             return None;

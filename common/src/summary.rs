@@ -10,6 +10,16 @@ use crate::ids::WorkflowName;
 use crate::key::StepKey;
 
 /// One run in short. Its key is the run id.
+///
+/// ```
+/// use everstep_common::summary::RunSummary;
+///
+/// /// A line of a list.
+/// fn line(run: &RunSummary) -> String {
+///     let why = run.reason.as_deref().unwrap_or("-");
+///     format!("{} is {} since {}: {why}", run.workflow, run.status, run.since)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSummary {
     /// Which workflow.
@@ -39,12 +49,25 @@ pub struct RunSummary {
 }
 
 /// Waits in one summary: a summary is small, and a person answers few at a time.
+///
+/// ```
+/// assert_eq!(everstep_common::summary::WAITS_MAX, 20);
+/// ```
 pub const WAITS_MAX: usize = 20;
 
 /// Characters of a question in a summary.
 pub const WAIT_TEXT_CHARS_MAX: usize = 200;
 
 /// A signal, an update or an answer that a run waits for.
+///
+/// ```
+/// use everstep_common::summary::{WaitSummary, WaitedFor};
+///
+/// /// What people have to do.
+/// fn to_do(waits: &[WaitSummary]) -> impl Iterator<Item = &WaitSummary> {
+///     waits.iter().filter(|wait| matches!(wait.kind, WaitedFor::Question | WaitedFor::Approval))
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitSummary {
     /// Its key, by which a question is answered.
@@ -61,6 +84,12 @@ pub struct WaitSummary {
 }
 
 /// What of outside a run waits for.
+///
+/// ```
+/// use everstep_common::summary::WaitedFor;
+///
+/// assert_eq!(format!("waits for: {} paid", WaitedFor::Signal), "waits for: signal paid");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitedFor {
@@ -89,6 +118,12 @@ impl fmt::Display for WaitedFor {
 }
 
 /// Where a run stands.
+///
+/// ```
+/// use everstep_common::summary::RunStatus;
+///
+/// assert_eq!(RunStatus::Parked.to_string(), "parked");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
@@ -112,8 +147,15 @@ pub enum RunStatus {
 
 impl RunStatus {
     /// Whether nothing will change any more.
+    ///
+    /// ```
+    /// use everstep_common::summary::RunStatus;
+    ///
+    /// assert!(RunStatus::Continued.is_final());
+    /// assert!(!RunStatus::Scheduled.is_final() && !RunStatus::Parked.is_final());
+    /// ```
     pub fn is_final(self) -> bool {
-        !matches!(self, Self::Running | Self::Parked)
+        !matches!(self, Self::Scheduled | Self::Running | Self::Parked)
     }
 }
 

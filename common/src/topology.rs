@@ -122,6 +122,13 @@ pub struct ConsumerSpec {
 }
 
 /// What an acknowledged write survives.
+///
+/// ```
+/// use everstep_common::topology::Durability;
+///
+/// assert_eq!(Durability::default(), Durability::Strict);
+/// assert_eq!(Durability::Relaxed.to_string(), "relaxed");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {

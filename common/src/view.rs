@@ -41,6 +41,18 @@ pub struct RunView {
 pub const GATE_WAITS_MAX: usize = 20;
 
 /// A step that waits for its place under a limit, and is published when it has one.
+///
+/// ```
+/// use everstep_common::key::StepKey;
+/// use everstep_common::view::GateWait;
+///
+/// let wait = GateWait {
+///     step: StepKey::from_path("sync"),
+///     limit: "function.sync".to_owned(),
+///     why: "20 of 20 places are taken".to_owned(),
+/// };
+/// assert_eq!(format!("{} waits at {}: {}", wait.step, wait.limit, wait.why), "sync waits at function.sync: 20 of 20 places are taken");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateWait {
     /// The step.

@@ -12,6 +12,13 @@ use crate::limits::VALUE_DEPTH_MAX;
 const VERSION: u8 = 1;
 
 /// Why bytes are not the value they were taken for.
+///
+/// ```
+/// use everstep_common::wire::{Error, decode};
+///
+/// assert_eq!(decode::<u32>(&[9, 1]), Err(Error::Version(9)), "written by a later build");
+/// assert_eq!(decode::<u32>(&[]), Err(Error::Empty));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Not even a version byte.

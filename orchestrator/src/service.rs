@@ -74,6 +74,12 @@ impl Options {
 }
 
 /// Why an orchestrator could not run.
+///
+/// ```
+/// use everstep_orchestrator::Error;
+///
+/// assert!(Error::NoWorkflows.to_string().starts_with("no workflow is registered"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It has no workflows.

@@ -12,6 +12,15 @@ pub struct Workflows {
 }
 
 /// The same name and version twice.
+///
+/// ```
+/// use everstep_orchestrator::RegisteredTwice;
+///
+/// /// What whoever starts the program reads.
+/// fn advice(error: &RegisteredTwice) -> String {
+///     format!("{error}: give one of them another `version`")
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("workflow {name} version {version} is registered twice")]
 pub struct RegisteredTwice {

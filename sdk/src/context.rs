@@ -269,7 +269,7 @@ impl WorkflowContext {
     ///
     /// #[workflow]
     /// async fn closing(ctx: WorkflowContext, account: String) -> Result<bool, WorkflowError> {
-    ///     let decision = ctx.await_approval(Approval::of("Delete this account", &account).approvers(["support"])).await?;
+    ///     let decision = ctx.await_approval(Approval::of("Delete this account", &account).groups(["support"])).await?;
     ///     if decision.is_approved() {
     ///         ctx.step(delete_account, account).requires(&decision).await?;
     ///     }
@@ -512,7 +512,7 @@ impl WorkflowContext {
     /// #[workflow]
     /// async fn careful(ctx: WorkflowContext, stock: u32) -> Result<(), WorkflowError> {
     ///     if stock < 10 {
-    ///         ctx.log_at(Level::WARN, format_args!("only {stock} left"));
+    ///         ctx.log_at(LogLevel::WARN, format_args!("only {stock} left"));
     ///     }
     ///     Ok(())
     /// }

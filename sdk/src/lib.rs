@@ -14,6 +14,7 @@ extern crate self as everstep;
 #[path = "private.rs"]
 pub mod __private;
 mod app;
+pub mod cause;
 mod client;
 mod code;
 mod combine;
@@ -32,17 +33,20 @@ mod workflow;
 
 pub use everstep_common::failure::{Failure, FailureKind};
 pub use everstep_common::flow::{Limit, LimitName, Rate, RunFlow, WhenBusy};
-pub use everstep_common::ids::{Prefix, QueueName, RunId, WorkflowName};
+pub use everstep_common::ids::{FunctionName, Partition, Prefix, ProcessId, QueueName, RunId, WorkflowName};
 pub use everstep_common::journal;
+pub use everstep_common::key::StepKey;
 pub use everstep_common::question::{self, PayloadHash};
 pub use everstep_common::retry::{Growth, RetryPolicy};
 pub use everstep_common::summary::{RunStatus, RunSummary, WaitSummary, WaitedFor};
 pub use everstep_common::topology::Durability;
 pub use everstep_common::view::GateWait;
 pub use everstep_nats::ConnectOptions;
-pub use everstep_worker::{FunctionContext, StepError};
+pub use everstep_orchestrator::{LeaseOptions, PartitionOptions};
+pub use everstep_worker::{FunctionContext, StepError, StepErrorKind};
+pub use tracing::Level as LogLevel;
 
-pub use app::{App, AppError, AppOptions, DevOptions, DevServer, Level, Roles, RunningApp, ServerArgs};
+pub use app::{App, AppError, AppOptions, DevOptions, DevServer, DurabilityArg, Roles, RunningApp, ServerArgs};
 pub use client::{
     ChildRun, Client, ClientError, Inside, LimitEntry, ListFilter, ListedRun, Listener, OpenQuestion, PublishEvent, Respondent,
     RunError, RunHandle, ScheduleEntry, SessionEntry, StartRun, UpdateError, UpdateRun,

@@ -22,10 +22,10 @@ pub use std::time::Duration;
 pub use everstep_common::failure::{Failure, FailureKind};
 pub use everstep_common::retry::RetryPolicy;
 pub use everstep_macros::{function, workflow};
-pub use everstep_worker::{FunctionContext, StepError};
+pub use everstep_worker::{FunctionContext, StepError, StepErrorKind};
 pub use futures::{join, try_join};
 pub use jiff::Timestamp;
-pub use tracing::Level;
+pub use tracing::Level as LogLevel;
 
 pub use crate::app::App;
 pub use crate::client::Client;

@@ -191,7 +191,7 @@ async fn uses_the_rest(ctx: WorkflowContext, due: Timestamp, retries: u32) -> Re
     }
     let parsed: u32 = "7".parse()?;
     ctx.log(format_args!("{parsed} at {}", ctx.now()));
-    ctx.log_at(Level::DEBUG, text);
+    ctx.log_at(LogLevel::DEBUG, text);
     with_literals(ctx.clone()).await.map_err(|error| error.context("inside"))?;
     Ok(format!("{} {} {}", ctx.run_id(), ctx.uuid(), ctx.random()))
 }

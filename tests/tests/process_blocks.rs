@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, bulk_order, until};
+use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, bulk_order, result_of, until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
 
@@ -10,28 +10,17 @@ const RUNS: usize = 20;
 const ITEMS: usize = 25;
 const KILLS: usize = 6;
 
-async fn survives(mut victim: impl FnMut(&mut Seed) -> Victim) {
+async fn survives(victim: impl FnMut(&mut Seed) -> Victim) {
     let mut fleet = Fleet::start(Path::new(BINARY), 2, 2).await.expect("a fleet");
-    let mut seed = Seed::from_environment();
     let mut handles = Vec::new();
     for number in 0..RUNS {
         let started = fleet.client.start(bulk_order, vec![100; ITEMS]).key(format!("bulk-{number}"));
         handles.push(started.await.expect("a start"));
     }
     let all = RUNS * (ITEMS + 2);
-    for kill in 0..KILLS {
-        let before = fleet.ledger.mutations();
-        fleet.kill(victim(&mut seed), &mut seed).await.expect("a kill");
-        // The next one dies when work has gone on, or is done.
-        until(&format!("progress after kill {kill}"), async || {
-            let mutations = fleet.ledger.mutations();
-            mutations == all || mutations >= before + all / (2 * KILLS)
-        })
-        .await;
-    }
+    fleet.kill_as_work_goes_on(KILLS, all, victim).await;
     for handle in handles {
-        let result = tokio::time::timeout(DEADLINE, handle.result()).await.expect("no run is lost");
-        assert_eq!(result.expect("it completes"), 100 * ITEMS as u64);
+        assert_eq!(result_of(handle).await.expect("it completes"), 100 * ITEMS as u64);
     }
     assert_eq!(
         fleet.ledger.mutations_of("charge"),
@@ -41,20 +30,7 @@ async fn survives(mut victim: impl FnMut(&mut Seed) -> Victim) {
     assert_eq!(fleet.ledger.mutations_of("confirm"), RUNS);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_workers_change_nothing() {
-    survives(|_| Victim::Worker).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_orchestrators_change_nothing() {
-    survives(|_| Victim::Orchestrator).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_the_server_change_nothing() {
-    survives(|_| Victim::Server).await;
-}
+everstep_tests::kills_change_nothing!(survives);
 
 /// A batch of the largest size goes on where it was under another orchestrator.
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use everstep::{Client, ListFilter, ListedRun, RunStatus, WorkflowName};
-use everstep_tests::processes::{Fleet, Moved, Seed, Victim, delivery, until};
+use everstep_tests::processes::{Fleet, Moved, Seed, Victim, delivery, result_of, until};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::json;
@@ -57,8 +57,7 @@ async fn kill_while(fleet: &mut Fleet, work: impl Future<Output = ()> + Send + '
     let mut pace = tokio::time::interval(Duration::from_millis(700));
     for _ in 0..KILLS {
         pace.tick().await;
-        let victim = victims[seed.below(victims.len() as u64) as usize];
-        fleet.kill(victim, &mut seed).await.expect("a kill");
+        fleet.kill(seed.one_of(victims), &mut seed).await.expect("a kill");
     }
     work.await.expect("no panic");
 }
@@ -120,8 +119,7 @@ async fn each_event_reaches_the_run_that_waits_for_it_once_though_everything_is_
     let victims = [Victim::Orchestrator, Victim::Orchestrator, Victim::Worker, Victim::Server];
     kill_while(&mut fleet, publishing, &victims).await;
     for run in runs {
-        let steps = tokio::time::timeout(everstep_tests::processes::DEADLINE, run.result()).await;
-        assert_eq!(steps.expect("in time").expect("a result"), [1, 2, 3]);
+        assert_eq!(result_of(run).await.expect("a result"), [1, 2, 3]);
     }
     assert_eq!(fleet.ledger.mutations(), 3 * EVENTS as usize, "an event reached a run twice");
 }

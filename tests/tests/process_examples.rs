@@ -135,7 +135,7 @@ async fn play(client: &Client, wave: &str, ended: &AtomicUsize) -> Vec<(&'static
     join_all(counted).await
 }
 
-async fn survives(victim: impl Fn(&mut Seed) -> Victim) {
+async fn survives(mut victim: impl FnMut(&mut Seed) -> Victim) {
     let mut fleet = Fleet::start(Path::new(BINARY), 2, 2).await.expect("a fleet");
     let mut seed = Seed::from_environment();
     let client = fleet.client.clone();
@@ -155,17 +155,4 @@ async fn survives(victim: impl Fn(&mut Seed) -> Victim) {
     assert_eq!(fleet.ledger.mutations_of("payment"), orders, "one for each valid order");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_workers_change_nothing() {
-    survives(|_| Victim::Worker).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_orchestrators_change_nothing() {
-    survives(|_| Victim::Orchestrator).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_the_server_change_nothing() {
-    survives(|_| Victim::Server).await;
-}
+everstep_tests::kills_change_nothing!(survives);

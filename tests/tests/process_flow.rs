@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use everstep_common::ids::Partition;
-use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, crowd, until};
+use everstep_tests::processes::{Fleet, Seed, Victim, crowd, result_of, until};
 use tokio::time::Instant;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
@@ -21,8 +21,7 @@ async fn start_all(fleet: &Fleet) -> Vec<everstep::RunHandle<()>> {
 
 async fn expect_all(fleet: &Fleet, runs: Vec<everstep::RunHandle<()>>) {
     for run in runs {
-        let result = tokio::time::timeout(DEADLINE, run.result()).await.expect("no run is lost");
-        result.expect("it completes");
+        result_of(run).await.expect("it completes");
     }
     assert_eq!(fleet.ledger.mutations_of("narrow"), ALL, "each was done once");
     // Nobody holds a place for what is over.
@@ -55,18 +54,10 @@ async fn never_more_are_at_work_than_the_limit_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn never_more_are_at_work_though_processes_are_killed() {
     let mut fleet = Fleet::start(Path::new(BINARY), 2, 2).await.expect("a fleet");
-    let mut seed = Seed::from_environment();
     let runs = start_all(&fleet).await;
-    for kill in 0..6 {
-        let before = fleet.ledger.mutations();
-        let victim = if kill % 2 == 0 { Victim::Orchestrator } else { Victim::Worker };
-        fleet.kill(victim, &mut seed).await.expect("a kill");
-        until(&format!("progress after kill {kill}"), async || {
-            let mutations = fleet.ledger.mutations();
-            mutations == ALL || mutations >= before + ALL / 12
-        })
-        .await;
-    }
+    let mut victims = [Victim::Orchestrator, Victim::Worker].into_iter().cycle();
+    let next = |_: &mut Seed| victims.next().expect("they take turns");
+    fleet.kill_as_work_goes_on(6, ALL, next).await;
     expect_all(&fleet, runs).await;
     let most = fleet.ledger.most_at_work("narrow");
     assert!(most <= LIMIT, "{most} were at work at a time");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use everstep_common::ids::QueueName;
 use everstep_common::journal::EntryKey;
-use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, hundred_cents, misbehave, order, refund, until};
+use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, hundred_cents, misbehave, order, refund, result_of, until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
 
@@ -70,31 +70,13 @@ async fn survives_on(mut fleet: Fleet, kills: usize, mut victim: impl FnMut(&mut
     assert_eq!(fleet.ledger.mutations_of("confirm"), RUNS, "one mutation per logical step");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_workers_change_nothing() {
-    survives(|_| Victim::Worker).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_orchestrators_change_nothing() {
-    survives(|_| Victim::Orchestrator).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_the_server_change_nothing() {
-    survives(|_| Victim::Server).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_anybody_change_nothing() {
-    survives(|seed| [Victim::Worker, Victim::Orchestrator, Victim::Server][seed.below(3) as usize]).await;
-}
+everstep_tests::kills_change_nothing!(survives, workers, orchestrators, the_server, anybody);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_of_anybody_on_three_nodes_change_nothing() {
     let fleet = Fleet::start_on_three_nodes(Path::new(BINARY), 2, 2).await.expect("a fleet");
     survives_on(fleet, KILLS, |seed| {
-        [Victim::Worker, Victim::Orchestrator, Victim::Server][seed.below(3) as usize]
+        seed.one_of(&[Victim::Worker, Victim::Orchestrator, Victim::Server])
     })
     .await;
 }
@@ -120,8 +102,7 @@ async fn a_wiped_task_stream_is_published_again() {
         .await
         .expect("a purge");
     for handle in handles {
-        let result = tokio::time::timeout(DEADLINE, handle.result()).await.expect("no run is lost");
-        assert_eq!(result.expect("it completes"), hundred_cents());
+        assert_eq!(result_of(handle).await.expect("it completes"), hundred_cents());
     }
     assert_eq!(fleet.ledger.mutations(), RUNS * MUTATIONS);
 }
@@ -139,8 +120,7 @@ async fn terminated_processes_hand_over_and_end_well() {
         assert!(ended.success(), "{victim:?} ended with {ended}");
     }
     for handle in handles {
-        let result = tokio::time::timeout(DEADLINE, handle.result()).await.expect("no run is lost");
-        assert_eq!(result.expect("it completes"), hundred_cents());
+        assert_eq!(result_of(handle).await.expect("it completes"), hundred_cents());
     }
     assert_eq!(fleet.ledger.mutations(), RUNS * MUTATIONS);
     assert_eq!(fleet.ledger.mutations_of("charge"), RUNS * 3);
@@ -153,12 +133,8 @@ async fn functions_that_panic_hang_or_block_harm_nobody_else() {
     let run = awkward.id().clone();
     until("the blocking function", async || fleet.ledger.mutations_of("block") == 1).await;
     let handle = fleet.client.start(order, 100).await.expect("a start");
-    let result = tokio::time::timeout(DEADLINE, handle.result()).await.expect("others go on");
-    assert_eq!(result.expect("it completes"), hundred_cents());
-    let result = tokio::time::timeout(DEADLINE, awkward.result())
-        .await
-        .expect("the run is not lost");
-    assert_eq!(result.expect("it completes"), 100);
+    assert_eq!(result_of(handle).await.expect("others go on"), hundred_cents());
+    assert_eq!(result_of(awkward).await.expect("it completes"), 100);
     let journal = fleet.client.history(&run).await.expect("a journal");
     let tries: Vec<_> = journal
         .iter()
@@ -196,10 +172,7 @@ async fn a_sleep_outlasts_the_death_of_everybody() {
     for victim in [Victim::Orchestrator, Victim::Server, Victim::Worker] {
         fleet.kill(victim, &mut seed).await.expect("a kill");
     }
-    let result = tokio::time::timeout(DEADLINE, handle.result())
-        .await
-        .expect("the run is not lost");
-    assert_eq!(result.expect("it completes"), 7);
+    assert_eq!(result_of(handle).await.expect("it completes"), 7);
     let journal = client.history(&run).await.expect("a journal");
     let time_of = |key: &str| {
         journal

@@ -10,7 +10,7 @@ use everstep_common::ports::{Publish, PublishError};
 use everstep_common::summary::RunStatus;
 use everstep_common::topology::StreamSpec;
 use everstep_nats::managed::Options;
-use everstep_tests::processes::{DEADLINE, Fleet, hundred_cents, order, until};
+use everstep_tests::processes::{Fleet, hundred_cents, order, result_of, until};
 use tokio::time::Instant;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
@@ -36,10 +36,7 @@ async fn start_runs(fleet: &Fleet) -> Vec<RunHandle<u64>> {
 async fn all_complete(fleet: &Fleet, handles: Vec<RunHandle<u64>>) {
     let runs = handles.len();
     for handle in handles {
-        let run = handle.id().clone();
-        let result = tokio::time::timeout(DEADLINE, handle.result()).await;
-        let result = result.unwrap_or_else(|_| panic!("run {run} does not end"));
-        assert_eq!(result.expect("it completes"), hundred_cents());
+        assert_eq!(result_of(handle).await.expect("it completes"), hundred_cents());
     }
     assert_eq!(fleet.ledger.mutations(), runs * MUTATIONS, "one mutation per logical step");
 }

@@ -3,13 +3,12 @@
 use std::future::Future;
 use std::path::Path;
 
-use everstep::{Client, ClientError, PayloadHash, RunError, RunId};
+use everstep::{Client, ClientError, PayloadHash, RunId};
 use everstep_examples::approval::{Reviewed, approval_workflow};
 use everstep_examples::onboarding::{Onboarded, onboard_customer};
-use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, reviewed_order, until};
+use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, returned, reviewed_order, until};
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join, join_all};
-use serde::de::DeserializeOwned;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
 
@@ -38,17 +37,6 @@ async fn said<F: Future<Output = Result<(), ClientError>>>(say: impl Fn() -> F) 
 
 fn yes(to: &str) -> PayloadHash {
     PayloadHash::of_canonical(to.as_bytes())
-}
-
-/// What the run returns, however often its server has to be asked.
-async fn returned<T: DeserializeOwned>(client: &Client, run: &RunId) -> T {
-    loop {
-        match client.run::<T>(run.clone()).result().await {
-            Ok(value) => return value,
-            Err(RunError::Client(error)) => eprintln!("asking for {run} again: {error}"),
-            Err(error) => panic!("{error}"),
-        }
-    }
 }
 
 /// Allowed, paid with 50, and thanked for with five letters.
@@ -103,7 +91,7 @@ async fn start(client: &Client, kill: usize) -> Vec<LocalBoxFuture<'static, ()>>
 }
 
 /// All runs wait from the start on, so most of them through several kills; somewhere between the words to some of them comes the next one.
-async fn survives(victim: impl Fn(&mut Seed) -> Victim) {
+async fn survives(mut victim: impl FnMut(&mut Seed) -> Victim) {
     let mut fleet = Fleet::start(Path::new(BINARY), 2, 2).await.expect("a fleet");
     let mut seed = Seed::from_environment();
     let mut people = Vec::new();
@@ -112,10 +100,7 @@ async fn survives(victim: impl Fn(&mut Seed) -> Victim) {
     }
     for spoken in people {
         let goal = fleet.ledger.mutations() + seed.below(2 * AT_A_TIME as u64) as usize;
-        let kill = async {
-            until("progress before a kill", async || fleet.ledger.mutations() >= goal).await;
-            fleet.kill(victim(&mut seed), &mut seed).await.expect("a kill");
-        };
+        let kill = fleet.kill_at(goal, victim(&mut seed), &mut seed);
         let ended = tokio::time::timeout(2 * DEADLINE, join(join_all(spoken), kill)).await;
         ended.expect("no run is lost");
     }
@@ -123,17 +108,4 @@ async fn survives(victim: impl Fn(&mut Seed) -> Victim) {
     assert_eq!(fleet.ledger.mutations_of("confirm"), KILLS * AT_A_TIME);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_workers_change_nothing() {
-    survives(|_| Victim::Worker).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_orchestrators_change_nothing() {
-    survives(|_| Victim::Orchestrator).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_the_server_change_nothing() {
-    survives(|_| Victim::Server).await;
-}
+everstep_tests::kills_change_nothing!(survives);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use everstep_common::summary::RunStatus;
-use everstep_tests::processes::{DEADLINE, Fleet, Victim, hundred_cents, order, plunge, until};
+use everstep_tests::processes::{Fleet, Victim, hundred_cents, order, plunge, result_of, until};
 use tokio::time::Instant;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_everstep-test-app");
@@ -29,8 +29,7 @@ async fn a_recursion_without_end_is_parked_and_harms_nobody_else() {
     assert_eq!(deaths, 5);
     innocent.push(client.start(order, 100).await.expect("a start"));
     for handle in innocent {
-        let result = tokio::time::timeout(DEADLINE, handle.result()).await.expect("no run is lost");
-        assert_eq!(result.expect("it completes"), hundred_cents());
+        assert_eq!(result_of(handle).await.expect("it completes"), hundred_cents());
     }
     assert_eq!(fleet.revive_orchestrators().expect("an orchestrator"), 0);
 }
@@ -39,8 +38,7 @@ async fn a_recursion_without_end_is_parked_and_harms_nobody_else() {
 async fn an_orchestrator_ends_at_once_though_the_server_is_away() {
     let mut fleet = Fleet::start(Path::new(BINARY), 1, 1).await.expect("a fleet");
     let handle = fleet.client.start(order, 100).await.expect("a start");
-    let result = tokio::time::timeout(DEADLINE, handle.result()).await.expect("it is driven");
-    assert_eq!(result.expect("it completes"), hundred_cents());
+    assert_eq!(result_of(handle).await.expect("it completes"), hundred_cents());
     fleet.kill_server();
     let told = Instant::now();
     let ended = fleet.terminate(Victim::Orchestrator).await.expect("an end");

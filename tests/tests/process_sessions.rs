@@ -53,7 +53,7 @@ async fn expect_each_once(runs: Vec<tokio::task::JoinHandle<u64>>) {
     assert!(told.into_iter().eq(1..=RUNS), "a write was lost, or done twice");
 }
 
-async fn survives(victim: impl Fn(&mut Seed) -> Victim) {
+async fn survives(mut victim: impl FnMut(&mut Seed) -> Victim) {
     let mut fleet = Fleet::start(Path::new(BINARY), 2, 0).await.expect("a fleet");
     let mut seed = Seed::from_environment();
     let client = fleet.client.clone();
@@ -79,16 +79,6 @@ async fn a_thousand_runs_of_one_session_count_to_a_thousand() {
     assert_eq!(counted(&fleet.client).await, RUNS);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_runs_count_to_a_thousand_while_orchestrators_are_killed() {
-    survives(|_| Victim::Orchestrator).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_runs_count_to_a_thousand_while_the_server_is_killed() {
-    survives(|seed| match seed.below(2) {
-        0 => Victim::Server,
-        _ => Victim::Orchestrator,
-    })
-    .await;
+mod a_thousand_runs_count_to_a_thousand {
+    everstep_tests::kills_change_nothing!(super::survives, orchestrators, the_server_and_orchestrators);
 }

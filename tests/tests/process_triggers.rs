@@ -87,7 +87,7 @@ async fn an_event_of_a_stranger_starts_its_workflow_once() {
     expect_each_once(&fleet, 1).await;
 }
 
-async fn survives(victim: impl Fn(&mut Seed) -> Victim) {
+async fn survives(mut victim: impl FnMut(&mut Seed) -> Victim) {
     let mut fleet = Fleet::start(Path::new(BINARY), 2, 2).await.expect("a fleet");
     let mut seed = Seed::from_environment();
     listening(&fleet.client).await;
@@ -97,29 +97,14 @@ async fn survives(victim: impl Fn(&mut Seed) -> Victim) {
             place(&client, order).await;
         }
     });
-    for kill in 0..KILLS {
+    for _ in 0..KILLS {
         let goal = (fleet.ledger.mutations() + 1 + seed.below((2 * ORDERS / KILLS) as u64) as usize).min(ORDERS);
-        until(&format!("progress before kill {kill}"), async || {
-            fleet.ledger.mutations() >= goal
-        })
-        .await;
-        fleet.kill(victim(&mut seed), &mut seed).await.expect("a kill");
+        fleet.kill_at(goal, victim(&mut seed), &mut seed).await;
     }
     placing.await.expect("no panic");
     expect_each_once(&fleet, ORDERS).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_event_starts_its_workflows_once_though_orchestrators_are_killed() {
-    survives(|_| Victim::Orchestrator).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn each_event_starts_its_workflows_once_though_everything_is_killed() {
-    survives(|seed| match seed.below(3) {
-        0 => Victim::Server,
-        1 => Victim::Worker,
-        _ => Victim::Orchestrator,
-    })
-    .await;
+mod each_event_starts_its_workflows_once {
+    everstep_tests::kills_change_nothing!(super::survives, orchestrators, anybody);
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use everstep::{Client, RunError, RunId, UpdateError};
-use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, paid_into, until};
+use everstep::{Client, RunId, UpdateError};
+use everstep_tests::processes::{DEADLINE, Fleet, Seed, Victim, paid_into, returned, until};
 use futures::FutureExt;
 use futures::future::{join, join_all};
 
@@ -46,16 +46,10 @@ async fn closed(client: &Client, run: &RunId) -> u64 {
         client.signal(run, "close", "close", &1_u64).await.is_ok()
     })
     .await;
-    loop {
-        match client.run::<u64>(run.clone()).result().await {
-            Ok(sum) => return sum,
-            Err(RunError::Client(error)) => eprintln!("asking for {run} again: {error}"),
-            Err(error) => panic!("{error}"),
-        }
-    }
+    returned(client, run).await
 }
 
-async fn survives(victim: impl Fn(&mut Seed) -> Victim) {
+async fn survives(mut victim: impl FnMut(&mut Seed) -> Victim) {
     let mut fleet = Fleet::start(Path::new(BINARY), 2, 2).await.expect("a fleet");
     let mut seed = Seed::from_environment();
     let client = fleet.client.clone();
@@ -68,10 +62,7 @@ async fn survives(victim: impl Fn(&mut Seed) -> Victim) {
     for kill in 0..KILLS {
         let customers = runs.iter().map(|run| customer(client.clone(), run.clone(), kill).boxed());
         let goal = fleet.ledger.mutations() + seed.below(PAYMENTS * RUNS as u64) as usize;
-        let killed = async {
-            until("progress before a kill", async || fleet.ledger.mutations() >= goal).await;
-            fleet.kill(victim(&mut seed), &mut seed).await.expect("a kill");
-        };
+        let killed = fleet.kill_at(goal, victim(&mut seed), &mut seed);
         let told = tokio::time::timeout(2 * DEADLINE, join(join_all(customers), killed)).await;
         paid += told.expect("no update is lost").0[0];
     }
@@ -83,17 +74,4 @@ async fn survives(victim: impl Fn(&mut Seed) -> Victim) {
     assert_eq!(fleet.ledger.mutations_of("charge"), KILLS * RUNS * PAYMENTS as usize);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_workers_change_nothing() {
-    survives(|_| Victim::Worker).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_orchestrators_change_nothing() {
-    survives(|_| Victim::Orchestrator).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_of_the_server_change_nothing() {
-    survives(|_| Victim::Server).await;
-}
+everstep_tests::kills_change_nothing!(survives);

@@ -1,56 +1,7 @@
 //! Blocks of branches without deaths, and with a death at every journal entry and at every call of the port.
 
-use everstep_tests::simulation::{Settings, Victim, at_every_call, at_every_entry, block_scenarios, play};
+use everstep_tests::simulation::block_scenarios;
 
-#[test]
-fn every_scenario_ends_as_it_should_and_is_the_same_story_twice() {
-    for scenario in block_scenarios() {
-        let [once, again] = [(); 2].map(|()| play(&scenario, Settings::default()));
-        println!(
-            "{}: {} entries, calls {:?}: {:?}",
-            scenario.name, once.entries, once.calls, once.ends
-        );
-        assert_eq!((once.ends, once.calls), (again.ends, again.calls), "{}", scenario.name);
-    }
-}
-
-fn at_every_entry_of_all(victim: &Victim) {
-    for scenario in block_scenarios() {
-        at_every_entry(&scenario, victim);
-    }
-}
-
-#[test]
-fn an_orchestrator_may_die_at_every_entry() {
-    at_every_entry_of_all(&Victim::Process("orchestrator-1".to_owned()));
-}
-
-#[test]
-fn a_worker_may_die_at_every_entry() {
-    at_every_entry_of_all(&Victim::Process("worker-1".to_owned()));
-}
-
-#[test]
-fn the_server_may_die_at_every_entry() {
-    at_every_entry_of_all(&Victim::Server);
-}
-
-macro_rules! at_every_call_of {
-    ($($test:ident: $process:literal, $offset:literal;)*) => {
-        $(
-            #[test]
-            fn $test() {
-                for scenario in block_scenarios() {
-                    at_every_call(&scenario, $process, 2, $offset);
-                }
-            }
-        )*
-    };
-}
-
-at_every_call_of! {
-    an_orchestrator_may_die_at_every_even_call: "orchestrator-1", 0;
-    an_orchestrator_may_die_at_every_odd_call: "orchestrator-1", 1;
-    a_worker_may_die_at_every_even_call: "worker-1", 0;
-    a_worker_may_die_at_every_odd_call: "worker-1", 1;
-}
+everstep_tests::same_story_twice!(block_scenarios());
+everstep_tests::deaths_at_every_entry!(block_scenarios(); orchestrator, worker, server);
+everstep_tests::deaths_at_every_call!(block_scenarios(); orchestrator / 2, worker / 2);

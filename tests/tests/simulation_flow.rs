@@ -1,29 +1,15 @@
 //! Limits on the simulated server: they hold over all orchestrators and workers, nobody starves under them, and no place is lost with whoever
 //! dies.
 
-use everstep_memory::{Faults, Nodes, Span};
-use everstep_tests::processes::Seed;
-use everstep_tests::simulation::{Crash, Scenario, Settings, Victim, at_every_call, at_every_entry, at_some, play, seeds};
-
-fn of_several_partitions() -> Settings {
-    Settings {
-        partitions: 4,
-        faults: Faults {
-            latency: Span::milliseconds(1, 5),
-            ..Faults::none()
-        },
-        ..Settings::default()
-    }
-}
+use everstep_tests::simulation::{Crash, Scenario, Settings, Victim, at_some_places, play, play_under_seeds};
 
 fn for_seeds(scenario: &Scenario, count: u64) {
-    for seed in seeds(count) {
-        let settings = Settings {
-            seed,
-            ..of_several_partitions()
-        };
-        play(scenario, settings);
-    }
+    play_under_seeds(scenario, &Settings::of_several_partitions(), count);
+}
+
+/// Everybody dies at some places.
+fn survives_some_deaths(scenario: &Scenario) {
+    at_some_places(scenario, &Settings::of_several_partitions(), 2, false);
 }
 
 #[test]
@@ -33,29 +19,14 @@ fn a_limit_holds_for_everybody() {
 
 #[test]
 fn a_limit_holds_on_three_nodes() {
-    for seed in seeds(5) {
-        let settings = Settings {
-            seed,
-            nodes: Nodes::Three,
-            ..of_several_partitions()
-        };
-        play(&Scenario::NARROW_FOR_ALL, settings);
-    }
+    let settings = Settings::of_several_partitions().on_three_nodes();
+    play_under_seeds(&Scenario::NARROW_FOR_ALL, &settings, 5);
 }
 
 #[test]
 fn a_limit_holds_though_acknowledgements_are_lost() {
-    for seed in seeds(10) {
-        let settings = Settings {
-            seed,
-            faults: Faults {
-                answer_lost: 0.05,
-                ..of_several_partitions().faults
-            },
-            ..of_several_partitions()
-        };
-        play(&Scenario::NARROW_FOR_ALL, settings);
-    }
+    let settings = Settings::of_several_partitions().without_some_answers();
+    play_under_seeds(&Scenario::NARROW_FOR_ALL, &settings, 10);
 }
 
 #[test]
@@ -89,12 +60,6 @@ fn limits_are_changed_while_runs_wait() {
     for_seeds(&Scenario::SET_LIVE, 5);
 }
 
-/// Everybody dies at some places.
-fn survives_some_deaths(scenario: &Scenario) {
-    let lot = Seed::from_environment().below(u64::MAX);
-    at_some(scenario, &of_several_partitions(), 2, lot, false);
-}
-
 #[test]
 fn no_place_is_lost_with_whoever_dies() {
     survives_some_deaths(&Scenario::NARROW_FOR_ALL);
@@ -110,16 +75,14 @@ fn no_place_of_a_cancelled_run_is_lost_with_whoever_dies() {
     survives_some_deaths(&Scenario::GIVEN_UP);
 }
 
-#[test]
-fn no_place_is_lost_with_an_owner_that_dies_at_any_entry() {
-    let victim = Victim::Process("orchestrator-1".to_owned());
-    at_every_entry(&Scenario::NARROW_FOR_ALL, &victim);
-}
+mod no_place_is_lost {
+    use super::*;
 
-#[test]
-fn no_place_is_lost_with_an_owner_that_dies_at_any_fourth_call() {
-    for offset in [0, 2] {
-        at_every_call(&Scenario::NARROW_FOR_ALL, "orchestrator-1", 4, offset);
+    everstep_tests::deaths_at_every_entry!([Scenario::NARROW_FOR_ALL]; orchestrator);
+    everstep_tests::deaths_at_calls! {
+        [Scenario::NARROW_FOR_ALL];
+        an_owner_may_die_at_every_first_of_four_calls: "orchestrator-1", 1 of 4;
+        an_owner_may_die_at_every_third_of_four_calls: "orchestrator-1", 3 of 4;
     }
 }
 
@@ -175,12 +138,12 @@ fn a_run_whose_key_is_taken_ends_and_says_by_whom() {
 fn a_run_is_not_kept_out_by_one_that_has_ended() {
     for_seeds(&Scenario::ONE_AFTER_THE_OTHER, 5);
     // Its place stands in the record until its partition has another owner.
-    let entries = play(&Scenario::ONE_AFTER_THE_OTHER, of_several_partitions()).entries;
+    let entries = play(&Scenario::ONE_AFTER_THE_OTHER, Settings::of_several_partitions()).entries;
     for (number, owner) in (0..entries).zip(["orchestrator-1", "orchestrator-2"].into_iter().cycle()) {
         let victim = Victim::Process(owner.to_owned());
         let settings = Settings {
             crash: Some(Crash::AtEntry { number, victim }),
-            ..of_several_partitions()
+            ..Settings::of_several_partitions()
         };
         play(&Scenario::ONE_AFTER_THE_OTHER, settings);
     }

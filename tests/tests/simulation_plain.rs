@@ -3,28 +3,9 @@
 use std::time::Duration;
 
 use everstep_memory::{Faults, Span};
-use everstep_tests::simulation::{FIT, Scenario, Settings, play, scenarios, seeds};
+use everstep_tests::simulation::{FIT, Scenario, Settings, play, play_under_seeds, scenarios};
 
-#[test]
-fn every_scenario_ends_as_it_should() {
-    for scenario in scenarios() {
-        let outcome = play(&scenario, Settings::default());
-        println!("{}: {} entries, calls {:?}", scenario.name, outcome.entries, outcome.calls);
-    }
-}
-
-#[test]
-fn the_same_scenario_is_the_same_story() {
-    for scenario in scenarios() {
-        let [once, again] = [(); 2].map(|()| play(&scenario, Settings::default()));
-        assert_eq!(
-            (once.ends, once.entries, once.calls),
-            (again.ends, again.entries, again.calls),
-            "{}",
-            scenario.name
-        );
-    }
-}
+everstep_tests::same_story_twice!(scenarios());
 
 #[test]
 fn an_answer_and_its_timeout_at_the_same_instant_have_one_outcome_a_thousand_times() {
@@ -102,19 +83,16 @@ fn a_handle_kept_through_an_outage_tells_the_result() {
 
 #[test]
 fn large_values_outlast_ten_minutes_without_a_server() {
-    for seed in seeds(30) {
-        let settings = Settings {
-            seed,
-            live_runs_max: 1,
-            faults: Faults {
-                latency: Span::milliseconds(5, 5),
-                ..Faults::none()
-            },
-            within: Duration::from_secs(1_800),
-            ..Settings::default()
-        };
-        play(&Scenario::LARGE_VALUES_CUT_OFF, settings);
-    }
+    let settings = Settings {
+        live_runs_max: 1,
+        faults: Faults {
+            latency: Span::milliseconds(5, 5),
+            ..Faults::none()
+        },
+        within: Duration::from_secs(1_800),
+        ..Settings::default()
+    };
+    play_under_seeds(&Scenario::LARGE_VALUES_CUT_OFF, &settings, 30);
 }
 
 #[test]
@@ -134,16 +112,9 @@ fn a_partition_that_could_not_be_taken_over_is_driven_once_it_can() {
 
 #[test]
 fn an_owner_that_stood_still_changes_nothing_when_it_goes_on() {
-    for seed in seeds(12) {
-        let settings = Settings {
-            seed,
-            live_runs_max: 2,
-            faults: Faults {
-                latency: Span::milliseconds(1, 5),
-                ..Faults::none()
-            },
-            ..Settings::default()
-        };
-        play(&Scenario::OWNER_FROZEN, settings);
-    }
+    let settings = Settings {
+        live_runs_max: 2,
+        ..Settings::default()
+    };
+    play_under_seeds(&Scenario::OWNER_FROZEN, &settings.with_latency(), 12);
 }

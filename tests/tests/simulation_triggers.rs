@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use everstep_memory::{Faults, Nodes, Span};
-use everstep_tests::processes::Seed;
-use everstep_tests::simulation::{Scenario, Settings, Victim, at_every_call, at_every_entry, at_some, play, seeds};
+use everstep_tests::simulation::{Scenario, Settings, Victim, at_every_entry, at_some_places, play, play_under_seeds};
 
 fn an_hour() -> Settings {
     Settings {
@@ -13,104 +11,51 @@ fn an_hour() -> Settings {
     }
 }
 
-fn with_latency(seed: u64) -> Settings {
+fn in_several_partitions() -> Settings {
     Settings {
-        seed,
-        partitions: 4,
-        faults: Faults {
-            latency: Span::milliseconds(1, 5),
-            ..Faults::none()
-        },
-        ..an_hour()
+        within: Duration::from_secs(3_600),
+        ..Settings::of_several_partitions()
     }
 }
 
-#[test]
-fn an_event_starts_every_workflow_that_listens_once_though_anybody_dies_at_any_entry() {
-    for victim in ["orchestrator-1", "client-1"].map(|name| Victim::Process(name.to_owned())) {
-        at_every_entry(&Scenario::LISTENED, &victim);
-    }
-    at_every_entry(&Scenario::LISTENED, &Victim::Server);
+fn orchestrator(name: &str) -> Victim {
+    Victim::Process(name.to_owned())
 }
 
-#[test]
-fn an_event_starts_every_workflow_that_listens_once_though_the_router_dies_at_any_even_call() {
-    at_every_call(&Scenario::LISTENED, "orchestrator-1", 2, 0);
-}
+mod an_event_starts_every_workflow_that_listens_once {
+    use super::*;
 
-#[test]
-fn an_event_starts_every_workflow_that_listens_once_though_the_router_dies_at_any_odd_call() {
-    at_every_call(&Scenario::LISTENED, "orchestrator-1", 2, 1);
+    everstep_tests::deaths_at_every_entry!([Scenario::LISTENED]; orchestrator, client, server);
+    everstep_tests::deaths_at_every_call!([Scenario::LISTENED]; orchestrator / 2);
 }
 
 #[test]
 fn an_event_starts_its_runs_once_though_acknowledgements_are_lost() {
-    for seed in seeds(10) {
-        let settings = Settings {
-            faults: Faults {
-                answer_lost: 0.05,
-                ..with_latency(seed).faults
-            },
-            ..with_latency(seed)
-        };
-        play(&Scenario::LISTENED, settings);
-    }
+    play_under_seeds(&Scenario::LISTENED, &in_several_partitions().without_some_answers(), 10);
 }
 
 #[test]
 fn an_event_starts_its_runs_once_on_three_nodes() {
-    for seed in seeds(3) {
-        let settings = Settings {
-            nodes: Nodes::Three,
-            ..with_latency(seed)
-        };
-        play(&Scenario::LISTENED, settings);
-    }
+    play_under_seeds(&Scenario::LISTENED, &in_several_partitions().on_three_nodes(), 3);
 }
 
-#[test]
-fn events_that_runs_wait_for_reach_each_once_though_anybody_dies_at_any_entry() {
-    for victim in ["orchestrator-1", "client-1"].map(|name| Victim::Process(name.to_owned())) {
-        at_every_entry(&Scenario::FOLLOWED, &victim);
-    }
-    at_every_entry(&Scenario::FOLLOWED, &Victim::Server);
-}
+mod events_that_runs_wait_for_reach_each_once {
+    use super::*;
 
-#[test]
-fn events_that_runs_wait_for_reach_each_once_though_their_owner_dies_at_any_even_call() {
-    at_every_call(&Scenario::FOLLOWED, "orchestrator-1", 2, 0);
-}
-
-#[test]
-fn events_that_runs_wait_for_reach_each_once_though_their_owner_dies_at_any_odd_call() {
-    at_every_call(&Scenario::FOLLOWED, "orchestrator-1", 2, 1);
+    everstep_tests::deaths_at_every_entry!([Scenario::FOLLOWED]; orchestrator, client, server);
+    everstep_tests::deaths_at_every_call!([Scenario::FOLLOWED]; orchestrator / 2);
 }
 
 #[test]
 fn events_that_runs_wait_for_reach_each_once_though_answers_are_lost_and_on_three_nodes() {
-    for seed in seeds(6) {
-        let settings = Settings {
-            faults: Faults {
-                answer_lost: 0.05,
-                ..with_latency(seed).faults
-            },
-            ..with_latency(seed)
-        };
-        play(&Scenario::FOLLOWED, settings);
-    }
-    for seed in seeds(2) {
-        let settings = Settings {
-            nodes: Nodes::Three,
-            ..with_latency(seed)
-        };
-        play(&Scenario::FOLLOWED, settings);
-    }
+    play_under_seeds(&Scenario::FOLLOWED, &in_several_partitions().without_some_answers(), 6);
+    play_under_seeds(&Scenario::FOLLOWED, &in_several_partitions().on_three_nodes(), 2);
 }
 
 #[test]
 fn no_wait_misses_an_event_that_came_in_time_though_its_deadline_passed_while_nobody_was_there() {
     play(&Scenario::OVERDUE, an_hour());
-    at_every_entry(&Scenario::OVERDUE, &Victim::Process("orchestrator-2".to_owned()));
+    at_every_entry(&Scenario::OVERDUE, &Settings::default(), &orchestrator("orchestrator-2"));
 }
 
 #[test]
@@ -125,7 +70,7 @@ fn runs_that_were_dropped_from_memory_are_woken_by_their_events_and_deadlines() 
 #[test]
 fn a_run_that_goes_on_in_others_hears_of_each_event_once() {
     play(&Scenario::HOPPING, an_hour());
-    at_every_entry(&Scenario::HOPPING, &Victim::Process("orchestrator-1".to_owned()));
+    at_every_entry(&Scenario::HOPPING, &Settings::default(), &orchestrator("orchestrator-1"));
 }
 
 #[test]
@@ -136,16 +81,14 @@ fn an_event_waits_for_code_and_is_not_heard_by_who_listens_later() {
 #[test]
 fn events_of_a_window_go_to_one_run_each() {
     play(&Scenario::GATHERED, an_hour());
-    let lot = Seed::from_environment().below(u64::MAX);
     // In which window an event is depends on when it comes, so only what the scenario itself checks is compared.
-    at_some(&Scenario::GATHERED, &an_hour(), 2, lot, false);
+    at_some_places(&Scenario::GATHERED, &an_hour(), 2, false);
 }
 
 #[test]
 fn a_schedule_goes_on_without_a_gap() {
     play(&Scenario::SCHEDULED, an_hour());
-    let lot = Seed::from_environment().below(u64::MAX);
-    at_some(&Scenario::SCHEDULED, &an_hour(), 2, lot, false);
+    at_some_places(&Scenario::SCHEDULED, &an_hour(), 2, false);
 }
 
 #[test]
@@ -175,12 +118,12 @@ fn more_schedules_than_one_answer_holds_are_listed_and_stop_nothing() {
 
 #[test]
 fn a_window_is_closed_though_events_come_without_a_pause() {
-    play(&Scenario::STEADY, with_latency(1));
+    play(&Scenario::STEADY, in_several_partitions());
 }
 
 #[test]
 fn what_is_due_does_not_wait_for_a_backlog_of_events() {
-    play(&Scenario::BACKLOG, with_latency(1));
+    play(&Scenario::BACKLOG, in_several_partitions());
 }
 
 #[test]

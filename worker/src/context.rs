@@ -87,6 +87,17 @@ impl Cancellation {
 impl FunctionContext {
     /// The context of a function called in place, as part of step `key`: nothing is recorded, nobody can cancel it, and what it
     /// reports goes to the log only.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use everstep_common::key::StepKey;
+    /// use everstep_worker::{FunctionContext, Resources};
+    ///
+    /// let run = "0-e7b97ed98ff28fc8cea316011add4707".parse().unwrap();
+    /// let ctx = FunctionContext::inline(run, StepKey::from_path("charge"), Arc::new(Resources::new()));
+    /// assert_eq!((ctx.attempt(), ctx.deadline()), (1, None));
+    /// ```
     pub fn inline(run: RunId, key: StepKey, resources: Arc<Resources>) -> Self {
         Self(Arc::new(Call {
             run,
@@ -104,16 +115,38 @@ impl FunctionContext {
     }
 
     /// The run that the step belongs to.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// async fn charge(ctx: FunctionContext, cents: u64) -> Result<String, StepError> {
+    ///     Ok(format!("{cents} cents, ordered in run {}", ctx.run_id()))
+    /// }
+    /// ```
     pub fn run_id(&self) -> &RunId {
         &self.0.run
     }
 
     /// The step's key within its run.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// async fn archive(ctx: FunctionContext, page: String) -> Result<String, StepError> {
+    ///     // A place of its own for each step of each run.
+    ///     Ok(format!("/archive/{}/{}", ctx.run_id(), ctx.step_key().token()))
+    /// }
+    /// ```
     pub fn step_key(&self) -> &StepKey {
         &self.0.key
     }
 
     /// What to hand to the outside world so that it can tell a repeated request: the same on every attempt, process and deploy.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// async fn charge(ctx: FunctionContext, cents: u64) -> Result<String, StepError> {
+    ///     Ok(format!("POST /charges?cents={cents}\nIdempotency-Key: {}", ctx.idempotency_key()))
+    /// }
+    /// ```
     pub fn idempotency_key(&self) -> &str {
         self.0
             .idempotency_key
@@ -121,21 +154,58 @@ impl FunctionContext {
     }
 
     /// Which attempt this is, from 1.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// async fn fetch(ctx: FunctionContext, mirrors: Vec<String>) -> Result<String, StepError> {
+    ///     // Each attempt asks the next mirror.
+    ///     let next = mirrors.get((ctx.attempt() - 1) as usize % mirrors.len().max(1));
+    ///     next.cloned().ok_or_else(|| StepError::fatal("there is no mirror"))
+    /// }
+    /// ```
     pub fn attempt(&self) -> u32 {
         self.0.attempt
     }
 
     /// When the step as a whole must be over, retries included; `None` for a call in place.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// # use jiff::Timestamp;
+    /// async fn quote(ctx: FunctionContext, article: String) -> Result<String, StepError> {
+    ///     let until = ctx.deadline().unwrap_or(Timestamp::MAX);
+    ///     Ok(format!("GET /quote/{article}?until={until}"))
+    /// }
+    /// ```
     pub fn deadline(&self) -> Option<Timestamp> {
         self.0.deadline
     }
 
     /// The W3C trace parent of the attempt, to be passed on to services that are called: their spans come below the span `step`.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// async fn notify(ctx: FunctionContext, user: String) -> Result<Vec<(String, String)>, StepError> {
+    ///     let mut headers = vec![("user".to_owned(), user)];
+    ///     headers.extend(ctx.traceparent().map(|parent| ("traceparent".to_owned(), parent.to_owned())));
+    ///     Ok(headers)
+    /// }
+    /// ```
     pub fn traceparent(&self) -> Option<&str> {
         self.0.traceparent.as_deref()
     }
 
     /// The span that the function runs in; it carries run, step, attempt and partition.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// async fn convert(ctx: FunctionContext, file: String) -> Result<usize, StepError> {
+    ///     // A thread of its own has no span: it is given this one.
+    ///     let span = ctx.span().clone();
+    ///     let converting = std::thread::spawn(move || span.in_scope(|| file.len()));
+    ///     converting.join().map_err(|_| StepError::retryable("the converter panicked"))
+    /// }
+    /// ```
     pub fn span(&self) -> &Span {
         &self.0.span
     }
@@ -145,11 +215,32 @@ impl FunctionContext {
     /// # Panics
     ///
     /// If none is registered; the attempt then fails with a message that names the type.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// struct Mailer {
+    ///     from: String,
+    /// }
+    ///
+    /// async fn welcome(ctx: FunctionContext, to: String) -> Result<String, StepError> {
+    ///     Ok(format!("{} -> {to}", ctx.resource::<Mailer>().from))
+    /// }
+    /// ```
     pub fn resource<T: Send + Sync + 'static>(&self) -> Arc<T> {
         self.0.resources.expect()
     }
 
     /// The shared thing of that type, if one is registered.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// struct Cache(std::collections::BTreeMap<String, u64>);
+    ///
+    /// async fn price(ctx: FunctionContext, article: String) -> Result<Option<u64>, StepError> {
+    ///     // A worker may have a cache, and does without.
+    ///     Ok(ctx.try_resource::<Cache>().and_then(|cache| cache.0.get(&article).copied()))
+    /// }
+    /// ```
     pub fn try_resource<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.0.resources.get()
     }
@@ -189,16 +280,47 @@ impl FunctionContext {
     /// An attempt that failed hands over what it said. So does one that timed out, and the owner of the run heard it, which it does of
     /// functions with a `heartbeat_timeout`. What was said just before a process died may be lost: it is a hint of where to go on, and
     /// no checkpoint.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// async fn import(ctx: FunctionContext, rows: Vec<String>) -> Result<usize, StepError> {
+    ///     let done: usize = ctx.heartbeat_details().unwrap_or(0);
+    ///     for (number, _row) in rows.iter().enumerate().skip(done) {
+    ///         // … import the row …
+    ///         ctx.heartbeat(number + 1);
+    ///     }
+    ///     Ok(rows.len())
+    /// }
+    /// ```
     pub fn heartbeat_details<T: DeserializeOwned>(&self) -> Option<T> {
         wire::decode_value(&self.0.beats.details()?).ok()
     }
 
     /// Logs a line, to the process's log and to whoever watches the run.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// async fn import(ctx: FunctionContext, rows: Vec<String>) -> Result<(), StepError> {
+    ///     ctx.log(format_args!("{} rows to come", rows.len()));
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn log(&self, message: impl fmt::Display) {
         self.log_at(Level::INFO, message);
     }
 
     /// The same with a level.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// # use tracing::Level;
+    /// async fn import(ctx: FunctionContext, rows: Vec<String>) -> Result<(), StepError> {
+    ///     if rows.is_empty() {
+    ///         ctx.log_at(Level::WARN, "the file holds no rows");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn log_at(&self, level: Level, message: impl fmt::Display) {
         let message = message.to_string();
         let span = &self.0.span;
@@ -221,11 +343,35 @@ impl FunctionContext {
     }
 
     /// Whether the step's result is no longer wanted: it was cancelled, or has an outcome already.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// async fn render(ctx: FunctionContext, frames: u32) -> Result<u32, StepError> {
+    ///     for frame in 0..frames {
+    ///         if ctx.is_cancelled() {
+    ///             return Err(StepError::fatal(format!("stopped before frame {frame}")));
+    ///         }
+    ///         // … render the frame …
+    ///     }
+    ///     Ok(frames)
+    /// }
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.0.cancellation.is_cancelled()
     }
 
     /// Returns when the step's result is no longer wanted. The function then has 10 s to tidy up before it is dropped.
+    ///
+    /// ```
+    /// # use everstep_worker::{FunctionContext, StepError};
+    /// # async fn transfer(_file: &str) -> Result<u64, StepError> { Ok(1) }
+    /// async fn upload(ctx: FunctionContext, file: String) -> Result<u64, StepError> {
+    ///     tokio::select! {
+    ///         uploaded = transfer(&file) => uploaded,
+    ///         () = ctx.cancelled() => Err(StepError::fatal("no longer wanted")),
+    ///     }
+    /// }
+    /// ```
     pub async fn cancelled(&self) {
         self.0.cancellation.cancelled().await;
     }

@@ -17,6 +17,14 @@ use crate::step_error::StepError;
 pub type Handler = Arc<dyn Fn(FunctionContext, Bytes) -> BoxFuture<'static, Result<Bytes, StepError>> + Send + Sync>;
 
 /// Two functions of one name.
+///
+/// ```
+/// use everstep_common::ids::FunctionName;
+/// use everstep_worker::DuplicateFunction;
+///
+/// let error = DuplicateFunction { name: FunctionName::new("charge").unwrap() };
+/// assert!(error.to_string().starts_with("function charge is registered twice"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("function {name:?} is registered twice; tasks name functions, so each name may stand for one only")]
 pub struct DuplicateFunction {

@@ -38,6 +38,6 @@ pub use context::FunctionContext;
 pub use functions::{DuplicateFunction, Functions, Handler};
 pub use live::{Live, LiveKind};
 pub use options::Options;
-pub use resources::Resources;
+pub use resources::{DuplicateResource, Resources};
 pub use step_error::{StepError, StepErrorKind};
 pub use worker::{Error, Worker};

@@ -35,6 +35,13 @@ pub struct StepError {
 }
 
 /// Whether trying again can help.
+///
+/// ```
+/// use everstep_worker::{StepError, StepErrorKind};
+///
+/// assert_eq!(StepError::retryable("busy").kind(), StepErrorKind::Retryable);
+/// assert_eq!(StepError::fatal("no such card").kind(), StepErrorKind::Fatal);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepErrorKind {
     /// It may: the step's retry policy decides.
@@ -47,21 +54,55 @@ pub enum StepErrorKind {
 
 impl StepError {
     /// A failure that may go away: a text, or an error, whose sources are told too.
+    ///
+    /// ```
+    /// use everstep_worker::StepError;
+    ///
+    /// let error = StepError::retryable("the warehouse is busy");
+    /// assert!(error.is_retryable());
+    /// ```
     pub fn retryable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(StepErrorKind::Retryable, error)
     }
 
     /// A failure that no retry can mend.
+    ///
+    /// ```
+    /// use everstep_worker::StepError;
+    ///
+    /// fn stock(article: &str) -> Result<u32, StepError> {
+    ///     match article {
+    ///         "hat" => Ok(3),
+    ///         _ => Err(StepError::fatal(format!("there is no article {article:?}"))),
+    ///     }
+    /// }
+    /// assert!(!stock("coat").unwrap_err().is_retryable());
+    /// ```
     pub fn fatal(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(StepErrorKind::Fatal, error)
     }
 
     /// A value that is not what it must be: of another type, over a limit, impossible to encode.
+    ///
+    /// ```
+    /// use everstep_worker::{StepError, StepErrorKind};
+    ///
+    /// let error = StepError::invalid("the picture is no PNG");
+    /// assert_eq!(error.kind(), StepErrorKind::Invalid);
+    /// ```
     pub fn invalid(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(StepErrorKind::Invalid, error)
     }
 
     /// With a wish for the delay before the next attempt, such as an HTTP `Retry-After`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use everstep_worker::StepError;
+    ///
+    /// let error = StepError::retryable("429 Too Many Requests").retry_after(Duration::from_secs(30));
+    /// assert_eq!(error.delay(), Some(Duration::from_secs(30)));
+    /// ```
     #[must_use]
     pub fn retry_after(self, delay: Duration) -> Self {
         Self {
@@ -91,26 +132,58 @@ impl StepError {
     }
 
     /// What it is called, if anything.
+    ///
+    /// ```
+    /// use everstep_worker::StepError;
+    ///
+    /// assert_eq!(StepError::retryable("no funds").name(), None, "a text is called nothing");
+    /// ```
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
     /// What was said.
+    ///
+    /// ```
+    /// use everstep_worker::StepError;
+    ///
+    /// let odd: StepError = "x".parse::<u32>().unwrap_err().into();
+    /// assert_eq!(odd.message(), "invalid digit found in string");
+    /// ```
     pub fn message(&self) -> &str {
         &self.message
     }
 
     /// Whether trying again can help, and if not why.
+    ///
+    /// ```
+    /// use everstep_worker::{StepError, StepErrorKind};
+    ///
+    /// let counted = |error: &StepError| matches!(error.kind(), StepErrorKind::Fatal | StepErrorKind::Invalid);
+    /// assert!(counted(&StepError::fatal("no such card")) && !counted(&StepError::retryable("busy")));
+    /// ```
     pub fn kind(&self) -> StepErrorKind {
         self.kind
     }
 
     /// Whether trying again can help.
+    ///
+    /// ```
+    /// use everstep_worker::StepError;
+    ///
+    /// assert!(StepError::retryable("busy").is_retryable() && !StepError::fatal("gone").is_retryable());
+    /// ```
     pub fn is_retryable(&self) -> bool {
         self.kind == StepErrorKind::Retryable
     }
 
     /// The wish for the delay before the next attempt.
+    ///
+    /// ```
+    /// use everstep_worker::StepError;
+    ///
+    /// assert_eq!(StepError::retryable("busy").delay(), None, "the retry policy decides");
+    /// ```
     pub fn delay(&self) -> Option<Duration> {
         self.retry_after
     }

@@ -24,6 +24,10 @@ use crate::telemetry::{Labels, Metrics};
 use crate::{beat, control, pull};
 
 /// Why a worker did not start.
+///
+/// ```
+/// assert_eq!(everstep_worker::Error::NoQueues.to_string(), "a worker needs at least one queue to serve");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It would serve no queue.

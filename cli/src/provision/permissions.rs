@@ -117,14 +117,17 @@ fn client(words: &Words) -> Value {
     publish.extend(words.subjects(&["payload.>", "view.>", "event.>"]));
     // Pausing and resuming schedules, and having a workflow listen to nothing any more.
     publish.push(format!("$KV.{}triggers.>", words.bucket));
-    let runs = format!("KV_{}runs", words.bucket);
-    publish.extend([
-        format!("$JS.API.CONSUMER.CREATE.{runs}.>"),
-        format!("$JS.API.CONSUMER.DELETE.{runs}.*"),
-        format!("$JS.FC.{runs}.>"),
-        // Which queues there are, to look for what a run waits for.
-        "$JS.API.STREAM.NAMES".to_owned(),
-    ]);
+    // Lists: of runs, and of limits and who uses them.
+    for bucket in ["runs", "limits"] {
+        let stream = format!("KV_{}{bucket}", words.bucket);
+        publish.extend([
+            format!("$JS.API.CONSUMER.CREATE.{stream}.>"),
+            format!("$JS.API.CONSUMER.DELETE.{stream}.*"),
+            format!("$JS.FC.{stream}.>"),
+        ]);
+    }
+    // Which queues there are, to look for what a run waits for.
+    publish.push("$JS.API.STREAM.NAMES".to_owned());
     publish.extend(plain(&READING));
     let mut subscribe = plain(&["_INBOX.>", "$SRV.>"]);
     subscribe.extend(words.subjects(&["done.>", "live.>"]));

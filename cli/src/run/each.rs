@@ -7,7 +7,7 @@ use everstep_common::limits::START_MANY_MAX;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{json_of, start};
+use super::start;
 use crate::arguments::{Global, Run};
 use crate::connection::open;
 use crate::output;
@@ -16,6 +16,8 @@ use crate::problem::{Exit, Problem, chain};
 /// One line: the input itself, or the input with what is the run's own.
 #[derive(Debug, PartialEq)]
 struct Line {
+    /// Where it stands in the text, from 1.
+    number: usize,
     input: Value,
     key: Option<String>,
 }
@@ -38,15 +40,14 @@ pub(super) async fn run(global: &Global, arguments: &Run, text: &str) -> Result<
         return Ok(ExitCode::SUCCESS);
     }
     let mut failed = 0;
-    for (part, lines) in lines.chunks(START_MANY_MAX).enumerate() {
-        let starts = lines
+    for part in lines.chunks(START_MANY_MAX) {
+        let starts = part
             .iter()
             .map(|line| start(&connection, arguments, &line.input, line.key.as_deref()));
         let started = connection.client.start_many(starts).await?;
-        for (place, started) in started.into_iter().enumerate() {
-            let number = part * START_MANY_MAX + place + 1;
+        for (Line { number, .. }, started) in part.iter().zip(started) {
             match started {
-                Ok(run) => tell(global, number, run.id())?,
+                Ok(run) => tell(global, *number, run.id())?,
                 Err(error) => {
                     failed += 1;
                     eprintln!("line {number}: {}", chain(&error));
@@ -72,15 +73,27 @@ fn tell(global: &Global, number: usize, run: &RunId) -> std::io::Result<()> {
 }
 
 fn lines(text: &str) -> Result<Vec<Line>, Problem> {
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    lines.map(|line| json_of(line, "input").map(of_value)).collect()
+    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
+    lines.map(|(line, number)| read(line, number)).collect()
 }
 
-fn of_value(value: Value) -> Line {
-    match Named::deserialize(&value) {
-        Ok(Named { input, key }) => Line { input, key },
-        Err(_) => Line { input: value, key: None },
+fn read(line: &str, number: usize) -> Result<Line, Problem> {
+    let value: Value = serde_json::from_str(line).map_err(|error| {
+        Problem::new(Exit::Usage, format_args!("line {number} is not JSON: {error}")).hint("each line is an input")
+    })?;
+    let is_named = value.as_object().is_some_and(|object| object.contains_key("input"));
+    if !is_named {
+        return Ok(Line {
+            number,
+            input: value,
+            key: None,
+        });
     }
+    let Named { input, key } = Named::deserialize(&value).map_err(|error| {
+        Problem::new(Exit::Usage, format_args!("line {number}: {error}"))
+            .hint("an object with a field `input` has besides it `key` and nothing else; an input that is such an object is given as {\"input\": {…}}")
+    })?;
+    Ok(Line { number, input, key })
 }
 
 #[cfg(test)]
@@ -90,14 +103,22 @@ mod tests {
     #[test]
     fn a_line_is_an_input_or_names_it() {
         let check = |line: &str, input: Value, key: Option<&str>| {
-            let key = key.map(str::to_owned);
+            let (number, key) = (1, key.map(str::to_owned));
             let read = lines(line).unwrap_or_else(|problem| panic!("{line}: {problem:?}"));
-            assert_eq!(read, [Line { input, key }], "{line}");
+            assert_eq!(read, [Line { number, input, key }], "{line}");
         };
         check("7\n\n", json!(7), None);
         check(r#"{"input": 7, "key": "a"}"#, json!(7), Some("a"));
         check(r#"{"input": {"key": "b"}}"#, json!({ "key": "b" }), None);
-        check(r#"{"input": 7, "more": 1}"#, json!({ "input": 7, "more": 1 }), None);
-        assert!(lines("7\nseven").is_err());
+        check(r#"{"input": {"input": 7}}"#, json!({ "input": 7 }), None);
+        check(r#"{"more": 1}"#, json!({ "more": 1 }), None);
+    }
+
+    #[test]
+    fn a_field_that_is_misspelled_starts_nothing() {
+        for (text, number) in [("7\n\nseven", "line 3"), (r#"{"input": 7, "kye": "a"}"#, "line 1")] {
+            let problem = lines(text).expect_err(text);
+            assert!(format!("{problem:?}").contains(number), "{problem:?}");
+        }
     }
 }

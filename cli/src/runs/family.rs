@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use everstep::journal::{Ended, Entry, JournalEntry, RunOutcome, Start};
 use everstep::{ChildRun, Client, ClientError, RunId, RunStatus};
+use everstep_common::limits::CHAIN_RUNS_MAX;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
@@ -102,9 +103,9 @@ struct Node {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     children: Vec<Node>,
-    /// The run in which it goes on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    goes_on: Option<Box<Node>>,
+    /// The runs in which it goes on, one after the other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    goes_on: Vec<Node>,
 }
 
 /// Shows a run with its children and theirs.
@@ -120,34 +121,45 @@ pub(crate) async fn tree(global: &Global, arguments: Which) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
+/// As deep as runs are nested, which is bounded; a chain, which is as long as a workflow has gone on, is a list.
 fn grow(client: &Client, run: RunId, key: Option<String>, detached: bool) -> BoxFuture<'_, Result<Node, ClientError>> {
     async move {
-        let journal = match client.history(&run).await {
-            Err(ClientError::NotFound { .. }) if key.is_some() => Vec::new(),
-            journal => journal?,
-        };
-        let (status, reason) = standing(client, &run).await?;
-        let workflow = start_of(&journal).map(|start| start.workflow.to_string());
-        let mut children = Vec::new();
-        for child in ChildRun::of(&journal) {
-            children.push(grow(client, child.run, Some(child.key.to_string()), child.detached).await?);
+        let (mut first, mut next) = look_at(client, run, key.clone(), detached).await?;
+        for _ in 0..CHAIN_RUNS_MAX {
+            let Some(run) = next else { return Ok(first) };
+            let (node, after) = look_at(client, run, key.clone(), detached).await?;
+            first.goes_on.push(node);
+            next = after;
         }
-        let goes_on = match goes_on_in(&journal) {
-            Some(next) => Some(Box::new(grow(client, next.clone(), key.clone(), detached).await?)),
-            None => None,
-        };
-        Ok(Node {
-            key,
-            run,
-            workflow: workflow.unwrap_or_default(),
-            detached,
-            status,
-            reason,
-            children,
-            goes_on,
-        })
+        match next {
+            Some(reached) => Err(ClientError::ChainTooLong { reached }),
+            None => Ok(first),
+        }
     }
     .boxed()
+}
+
+/// One run of a chain with its children, and the run in which it goes on.
+async fn look_at(client: &Client, run: RunId, key: Option<String>, detached: bool) -> Result<(Node, Option<RunId>), ClientError> {
+    let journal = match client.history(&run).await {
+        Err(ClientError::NotFound { .. }) if key.is_some() => Vec::new(),
+        journal => journal?,
+    };
+    let (status, reason) = standing(client, &run).await?;
+    let workflow = start_of(&journal).map(|start| start.workflow.to_string());
+    let children = stream::iter(ChildRun::of(&journal));
+    let children = children.map(|child| grow(client, child.run, Some(child.key.to_string()), child.detached));
+    let node = Node {
+        key,
+        run,
+        workflow: workflow.unwrap_or_default(),
+        detached,
+        status,
+        reason,
+        children: children.buffered(LOOKED_UP_MAX).try_collect().await?,
+        goes_on: Vec::new(),
+    };
+    Ok((node, goes_on_in(&journal).cloned()))
 }
 
 impl Node {
@@ -161,8 +173,8 @@ impl Node {
             .map(|key| format!("{} ", shortened(key)))
             .unwrap_or_default();
         let detached = if self.detached { " (detached)" } else { "" };
-        let why = match (&self.reason, &self.goes_on) {
-            (Some(reason), None) => format!(": {}", shortened(reason)),
+        let why = match &self.reason {
+            Some(reason) if self.status != Some(RunStatus::Continued) => format!(": {}", shortened(reason)),
             _ => String::new(),
         };
         let indent = "  ".repeat(depth);
@@ -170,12 +182,7 @@ impl Node {
             "{indent}{how}{named}{} {status}{detached}, {}{why}",
             self.run, self.workflow
         ))?;
-        for child in &self.children {
-            child.print(depth + 1, "")?;
-        }
-        match &self.goes_on {
-            Some(next) => next.print(depth, "then "),
-            None => Ok(()),
-        }
+        self.children.iter().try_for_each(|child| child.print(depth + 1, ""))?;
+        self.goes_on.iter().try_for_each(|next| next.print(depth, "then "))
     }
 }

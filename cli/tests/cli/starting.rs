@@ -31,6 +31,11 @@ async fn a_run_that_begins_later_shows_when_and_can_be_cancelled_before() {
     assert_eq!(listed.run.as_str(), run);
     let text = world.run(&["runs", "ls", "--status", "scheduled"]).await;
     assert!(text.output.contains("it begins at "), "{text:?}");
+    let would = world.run(&["runs", "cancel", &run, "--dry-run"]).await;
+    assert!(
+        would.code == 0 && would.errors.contains("would cancel"),
+        "it is not over: {would:?}"
+    );
     assert_eq!(world.run(&["runs", "cancel", &run]).await.code, 0);
     let ended = world.run(&["runs", "tail", &run]).await;
     assert!(ended.code == 1 && ended.output.contains("✗ cancelled"), "{ended:?}");
@@ -57,6 +62,11 @@ async fn a_short_delay_passes_and_a_deadline_ends_what_lingers() {
     );
     let bad = world.run(&["run", "lingering", "--deadline", "0s"]).await;
     assert_eq!(bad.code, 2, "{bad:?}");
+    let bad = world.run(&["run", "lingering", "--session", ""]).await;
+    assert_eq!(bad.code, 2, "{bad:?}");
+    let bad = world.run(&["run", "lingering", "--session", &"x".repeat(257)]).await;
+    assert_eq!(bad.code, 2, "{bad:?}");
+    assert!(bad.errors.contains("1 to 256 characters"), "{bad:?}");
     let bad = world.run(&["run", "lingering", "--traceparent", "me"]).await;
     assert_eq!(bad.code, 2, "{bad:?}");
 }

@@ -31,6 +31,18 @@ const PING_INTERVAL: Duration = Duration::from_secs(4);
 const UNREAD_MESSAGES_MAX: usize = 1 << 20;
 
 /// Why there is no usable connection.
+///
+/// ```
+/// use everstep_nats::ConnectError;
+///
+/// /// Whether to try again in a while.
+/// fn may_go_away(error: &ConnectError) -> bool {
+///     matches!(error, ConnectError::Unreachable { .. } | ConnectError::NotReady { .. })
+/// }
+/// let error = ConnectError::Address { servers: "nats:/here".to_owned() };
+/// assert!(!may_go_away(&error));
+/// assert_eq!(error.to_string(), "nats:/here is not a server address: write nats://host:port");
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The context cannot be used.

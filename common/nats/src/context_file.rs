@@ -5,6 +5,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 /// Why a context cannot be used.
+///
+/// ```
+/// use everstep_nats::{ConnectOptions, ContextError};
+///
+/// let options = ConnectOptions { context: Some("/no/such/context.json".to_owned()), ..ConnectOptions::default() };
+/// assert!(matches!(options.resolved(), Err(ContextError::Unreadable { .. })));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
     /// There is no such file.

@@ -9,6 +9,18 @@ use crate::context_file::{Context, ContextError};
 const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 
 /// How to connect. Fields left empty are filled by [`ConnectOptions::resolved`].
+///
+/// ```
+/// use everstep_nats::ConnectOptions;
+///
+/// let options = ConnectOptions {
+///     servers: vec!["tls://nats-1.internal:4222,tls://nats-2.internal:4222".to_owned()],
+///     credentials: Some("/etc/shop/worker.creds".into()),
+///     wait_for_server: true,
+///     ..ConnectOptions::default()
+/// };
+/// assert!(options.context.is_none());
+/// ```
 #[derive(Clone, Default)]
 pub struct ConnectOptions {
     /// Server addresses (`nats://`, `tls://`, or `host:port`); each may be a comma-separated list.
@@ -45,6 +57,12 @@ pub struct ConnectOptions {
 
 impl ConnectOptions {
     /// Connects to one server, with everything else left to the context and the environment.
+    ///
+    /// ```
+    /// use everstep_nats::ConnectOptions;
+    ///
+    /// assert_eq!(ConnectOptions::to("nats://nats.internal:4222").servers, ["nats://nats.internal:4222"]);
+    /// ```
     pub fn to(server: impl Into<String>) -> Self {
         Self {
             servers: vec![server.into()],
@@ -53,6 +71,13 @@ impl ConnectOptions {
     }
 
     /// The same, with this connection name.
+    ///
+    /// ```
+    /// use everstep_nats::ConnectOptions;
+    ///
+    /// let options = ConnectOptions::default().named("shop-front");
+    /// assert_eq!(options.name.as_deref(), Some("shop-front"));
+    /// ```
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -61,6 +86,16 @@ impl ConnectOptions {
 
     /// Fills what was left empty: from the context (named here, else by `NATS_CONTEXT`), then from `NATS_URL` and `NATS_CREDS`.
     /// Without any of them the server is `nats://127.0.0.1:4222`.
+    ///
+    /// ```
+    /// use everstep_nats::ConnectOptions;
+    ///
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let options = ConnectOptions { context: Some("production".to_owned()), ..ConnectOptions::default() };
+    /// println!("connects to {:?}", options.resolved()?.servers);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn resolved(self) -> Result<Self, ContextError> {
         self.resolved_with(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }

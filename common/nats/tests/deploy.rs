@@ -106,6 +106,7 @@ async fn a_client_starts_runs_and_speaks_to_them_and_never_says_how_a_step_went(
         "view.3.r".to_owned(),
         "$JS.API.DIRECT.GET.KV_sessions".to_owned(),
         "$JS.API.CONSUMER.CREATE.KV_runs.x".to_owned(),
+        "$JS.API.CONSUMER.CREATE.KV_limits.x".to_owned(),
         "$JS.API.DIRECT.GET.KV_runs".to_owned(),
     ];
     let may_not = [

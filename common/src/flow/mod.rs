@@ -18,6 +18,14 @@ pub use rate::{InvalidRate, Rate};
 pub use usage::{Demand, Slot, Usage, is_aged, of_step};
 
 /// What is limited.
+///
+/// ```
+/// use everstep_common::flow::LimitName;
+///
+/// let name: LimitName = "function.sync".parse().unwrap();
+/// assert_eq!(name, LimitName::new("function", "sync").unwrap());
+/// assert_eq!(name.to_string(), "function.sync");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LimitName {
     /// Every step of a function.
@@ -29,22 +37,47 @@ pub enum LimitName {
 }
 
 /// A text that names nothing that can be limited.
+///
+/// ```
+/// use everstep_common::flow::LimitName;
+///
+/// let error = "step.sync".parse::<LimitName>().unwrap_err();
+/// assert!(error.to_string().contains("write function.<name>, queue.<name> or workflow.<name>"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} names no limit: write function.<name>, queue.<name> or workflow.<name>")]
 pub struct InvalidLimitName(String);
 
 impl LimitName {
     /// The key of what operators set.
+    ///
+    /// ```
+    /// let name = everstep_common::flow::LimitName::new("queue", "gpu").unwrap();
+    /// assert_eq!(name.setting_key(), "set.queue.gpu");
+    /// ```
     pub fn setting_key(&self) -> String {
         format!("set.{}", self.token())
     }
 
     /// The key of who uses it.
+    ///
+    /// ```
+    /// let name = everstep_common::flow::LimitName::new("queue", "gpu").unwrap();
+    /// assert_eq!(name.usage_key(), "use.queue.gpu");
+    /// ```
     pub fn usage_key(&self) -> String {
         format!("use.{}", self.token())
     }
 
     /// What a key of the bucket speaks of, and whether it is a setting.
+    ///
+    /// ```
+    /// use everstep_common::flow::LimitName;
+    ///
+    /// let name = LimitName::new("queue", "gpu").unwrap();
+    /// assert_eq!(LimitName::of_key("set.queue.gpu"), Some((name, true)));
+    /// assert_eq!(LimitName::of_key("elsewhere"), None);
+    /// ```
     pub fn of_key(key: &str) -> Option<(Self, bool)> {
         let (sort, token) = key.split_once('.')?;
         let is_setting = match sort {
@@ -57,6 +90,13 @@ impl LimitName {
     }
 
     /// The limit of that kind and name.
+    ///
+    /// ```
+    /// use everstep_common::flow::LimitName;
+    ///
+    /// assert!(LimitName::new("workflow", "nightly report").is_ok());
+    /// assert!(LimitName::new("queue", "no such queue").is_err(), "queues name streams");
+    /// ```
     pub fn new(kind: &str, name: &str) -> Result<Self, InvalidLimitName> {
         let invalid = || InvalidLimitName(format!("{kind}.{name}"));
         match kind {
@@ -96,6 +136,13 @@ impl FromStr for LimitName {
 }
 
 /// How much and how fast; what is not given is not limited.
+///
+/// ```
+/// use everstep_common::flow::Limit;
+///
+/// let limit = Limit { concurrency: Some(20), per_key: Some(2), rate: Some("100/s".parse().unwrap()) };
+/// assert_eq!(limit.to_string(), "20 at a time, 2 of a key at a time, 100/s");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     /// So many at a time.
@@ -111,6 +158,12 @@ pub struct Limit {
 
 impl Limit {
     /// No limit at all.
+    ///
+    /// ```
+    /// use everstep_common::flow::Limit;
+    ///
+    /// assert_eq!(Limit { per_key: Some(1), ..Limit::NONE }.to_string(), "1 of a key at a time");
+    /// ```
     pub const NONE: Self = Self {
         concurrency: None,
         per_key: None,
@@ -118,6 +171,13 @@ impl Limit {
     };
 
     /// Whether it limits nothing.
+    ///
+    /// ```
+    /// use everstep_common::flow::Limit;
+    ///
+    /// assert!(Limit::default().is_none());
+    /// assert!(!Limit { concurrency: Some(1), ..Limit::NONE }.is_none());
+    /// ```
     pub fn is_none(&self) -> bool {
         *self == Self::NONE
     }
@@ -176,6 +236,14 @@ pub struct Flow {
 }
 
 /// What becomes of a run whose key another run is at work for.
+///
+/// ```
+/// use everstep_common::flow::{RunFlow, WhenBusy};
+///
+/// // `#[workflow(singleton = "queue")]` declares this.
+/// let flow = RunFlow { singleton: Some(WhenBusy::Queue), ..RunFlow::default() };
+/// assert_eq!(flow.singleton, Some(WhenBusy::default()));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenBusy {
     /// It waits.
@@ -188,6 +256,14 @@ pub enum WhenBusy {
 }
 
 /// How runs of a workflow take part: what the workflow declares.
+///
+/// ```
+/// use everstep_common::flow::{Limit, RunFlow};
+///
+/// // `#[workflow(limit(concurrency = 50))]` declares this.
+/// let flow = RunFlow { limit: Limit { concurrency: Some(50), ..Limit::NONE }, singleton: None };
+/// assert_eq!(flow.limit(None).concurrency, Some(50));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RunFlow {
     /// How many run at a time, of one key too, and how fast they begin.
@@ -198,6 +274,14 @@ pub struct RunFlow {
 
 impl RunFlow {
     /// Its limits, given what operators have set in their place. That a singleton is one of its key is for the code alone to say.
+    ///
+    /// ```
+    /// use everstep_common::flow::{Limit, RunFlow, WhenBusy};
+    ///
+    /// let flow = RunFlow { singleton: Some(WhenBusy::Reject), ..RunFlow::default() };
+    /// let set = Limit { concurrency: Some(3), ..Limit::NONE };
+    /// assert_eq!(flow.limit(Some(set)), Limit { per_key: Some(1), ..set });
+    /// ```
     pub fn limit(&self, set: Option<Limit>) -> Limit {
         let limit = set.unwrap_or(self.limit);
         let per_key = self.singleton.map(|_| 1).or(limit.per_key);

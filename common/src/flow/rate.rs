@@ -17,6 +17,15 @@ const CLOCKS_APART: Duration = Duration::from_secs(1);
 const PER_SECOND_MAX: u32 = 10_000;
 
 /// A rate such as `100/s`.
+///
+/// ```
+/// use std::time::Duration;
+/// use everstep_common::flow::Rate;
+///
+/// let rate: Rate = "5/min".parse().unwrap();
+/// assert_eq!(rate, Rate { count: 5, per: Duration::from_secs(60) });
+/// assert_eq!("10/30s".parse::<Rate>().unwrap().to_string(), "10/30s");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
     /// So many.
@@ -26,12 +35,27 @@ pub struct Rate {
 }
 
 /// A text or number that is no rate.
+///
+/// ```
+/// use everstep_common::flow::Rate;
+///
+/// let error = "often".parse::<Rate>().unwrap_err();
+/// assert!(error.to_string().starts_with("\"often\" is no rate: write 100/s"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no rate: write 100/s, 5/min, 20/h or 10/30s, at most 10000 a second")]
 pub struct InvalidRate(String);
 
 impl Rate {
     /// A rate within its bounds.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use everstep_common::flow::Rate;
+    ///
+    /// assert_eq!(Rate::new(100, Duration::from_secs(1)).unwrap().to_string(), "100/s");
+    /// assert!(Rate::new(0, Duration::from_secs(1)).is_err());
+    /// ```
     pub fn new(count: u32, per: Duration) -> Result<Self, InvalidRate> {
         let rate = Self { count, per };
         let too_fast = u128::from(count) * 1_000 > u128::from(PER_SECOND_MAX) * per.as_millis();
@@ -42,11 +66,27 @@ impl Rate {
     }
 
     /// The time between two.
+    ///
+    /// ```
+    /// use everstep_common::flow::Rate;
+    ///
+    /// assert_eq!("20/s".parse::<Rate>().unwrap().interval().as_millis(), 50);
+    /// ```
     pub fn interval(self) -> Duration {
         self.per / self.count
     }
 
     /// How many may begin at `now`, if the next one was to begin at `next`.
+    ///
+    /// ```
+    /// use everstep_common::flow::Rate;
+    /// use jiff::{SignedDuration, Timestamp};
+    ///
+    /// let rate: Rate = "20/s".parse().unwrap();
+    /// let now = Timestamp::UNIX_EPOCH;
+    /// assert_eq!(rate.ready(None, now), 1);
+    /// assert_eq!(rate.ready(Some(now + SignedDuration::from_millis(1)), now), 0);
+    /// ```
     pub fn ready(self, next: Option<Timestamp>, now: Timestamp) -> u32 {
         let next = self.due(next, now);
         match Duration::try_from(now.duration_since(next)) {
@@ -56,6 +96,15 @@ impl Rate {
     }
 
     /// When the next one may begin after `begun` have begun at `now`.
+    ///
+    /// ```
+    /// use everstep_common::flow::Rate;
+    /// use jiff::{SignedDuration, Timestamp};
+    ///
+    /// let rate: Rate = "20/s".parse().unwrap();
+    /// let now = Timestamp::UNIX_EPOCH;
+    /// assert_eq!(rate.after(None, now, 2), now + SignedDuration::from_millis(100));
+    /// ```
     pub fn after(self, next: Option<Timestamp>, now: Timestamp, begun: u32) -> Timestamp {
         later(self.due(next, now), self.interval().saturating_mul(begun))
     }

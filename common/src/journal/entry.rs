@@ -17,6 +17,20 @@ use crate::subscription::{EventPlace, Subscription};
 use crate::wire;
 
 /// What one entry says.
+///
+/// ```
+/// use everstep_common::journal::Entry;
+///
+/// /// What of it is told to people who never saw the code.
+/// fn told(entry: &Entry) -> Option<&'static str> {
+///     match entry {
+///         Entry::Start(_) => Some("begun"),
+///         Entry::Step(_) => Some("a step is done"),
+///         Entry::End(_) => Some("over"),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
     /// Under [`EntryKey::Start`].
@@ -42,6 +56,15 @@ pub enum Entry {
 }
 
 /// A run begins.
+///
+/// ```
+/// use everstep_common::journal::Start;
+///
+/// /// Who ordered it, as the tags of the start say.
+/// fn customer(start: &Start) -> Option<&str> {
+///     start.tags.get("customer").map(String::as_str)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Start {
     /// Which workflow.
@@ -81,6 +104,17 @@ pub struct Start {
 }
 
 /// The step of another run that started a run. A run that continues a child has the child's.
+///
+/// ```
+/// use everstep_common::journal::Start;
+///
+/// fn origin(start: &Start) -> String {
+///     match &start.parent {
+///         Some(parent) => format!("step {} of run {}", parent.step, parent.run),
+///         None => "from outside".to_owned(),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parent {
     /// The other run.
@@ -99,6 +133,14 @@ pub struct Parent {
 }
 
 /// The place of a run among those that continue one another.
+///
+/// ```
+/// use everstep_common::journal::Start;
+///
+/// fn is_first(start: &Start) -> bool {
+///     start.continues.as_ref().is_none_or(|continued| continued.number == 0)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Continued {
     /// The run before it.
@@ -110,6 +152,19 @@ pub struct Continued {
 }
 
 /// A run was, or is about to be, started by a step of this one.
+///
+/// ```
+/// use everstep_common::journal::{Entry, JournalEntry};
+///
+/// /// The runs that a run has started.
+/// fn started(history: &[JournalEntry]) -> Vec<String> {
+///     let children = history.iter().filter_map(|stored| match &stored.entry {
+///         Entry::Child(child) => Some(format!("{} {}", child.workflow, child.run)),
+///         _ => None,
+///     });
+///     children.collect()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Child {
     /// Which workflow.
@@ -124,6 +179,15 @@ pub struct Child {
 }
 
 /// The outcome of a step; the only thing about the step that the workflow sees.
+///
+/// ```
+/// use everstep_common::journal::{StepOutcome, StepResult};
+///
+/// fn line(outcome: &StepOutcome) -> String {
+///     let ended = if matches!(outcome.result, StepResult::Value(_)) { "done" } else { "failed" };
+///     format!("{} {ended} in attempt {}, by {}", outcome.function, outcome.attempt, outcome.by)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepOutcome {
     /// Which function was asked for.
@@ -142,6 +206,15 @@ pub struct StepOutcome {
 }
 
 /// A value or a failure.
+///
+/// ```
+/// use everstep_common::failure::{Failure, FailureKind};
+/// use everstep_common::journal::StepResult;
+/// use everstep_common::payload::Payload;
+///
+/// let results = [StepResult::Value(Payload::unit()), StepResult::Failure(Failure::new(FailureKind::Fatal, "no such card"))];
+/// assert_eq!(results.iter().filter(|result| matches!(result, StepResult::Failure(_))).count(), 1);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepResult {
@@ -152,6 +225,15 @@ pub enum StepResult {
 }
 
 /// A failed attempt that is not (yet) the step's outcome.
+///
+/// ```
+/// use everstep_common::journal::Attempt;
+///
+/// fn line(attempt: &Attempt) -> String {
+///     let name = attempt.name.as_deref().unwrap_or("error");
+///     format!("{} at {} by {}: {name}: {}", attempt.function, attempt.began, attempt.by, attempt.message)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Which function.
@@ -178,6 +260,15 @@ pub struct Attempt {
 }
 
 /// The sorts of failed attempt.
+///
+/// ```
+/// use everstep_common::journal::{AttemptError, Attempt};
+///
+/// /// Whether it is the code of the function that has to be looked at.
+/// fn is_a_bug(attempt: &Attempt) -> bool {
+///     matches!(attempt.error, AttemptError::Panic | AttemptError::Invalid)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptError {
@@ -192,6 +283,15 @@ pub enum AttemptError {
 }
 
 /// The execution of an attempt begins.
+///
+/// ```
+/// use everstep_common::journal::{Entry, JournalEntry};
+///
+/// /// How often workers began something in vain or not.
+/// fn executions(history: &[JournalEntry]) -> usize {
+///     history.iter().filter(|stored| matches!(&stored.entry, Entry::Begun(begun) if !begun.fence)).count()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Begun {
     /// Which worker.
@@ -205,6 +305,14 @@ pub struct Begun {
 }
 
 /// What the workflow saw that is not a step.
+///
+/// ```
+/// use everstep_common::journal::{Local, LocalKind, StepResult};
+///
+/// fn is_open_question(local: &Local) -> bool {
+///     local.kind == LocalKind::Question && matches!(local.result, StepResult::Value(_))
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Local {
     /// What it was.
@@ -214,6 +322,15 @@ pub struct Local {
 }
 
 /// What a [`Local`] entry records.
+///
+/// ```
+/// use everstep_common::journal::{Entry, JournalEntry, LocalKind};
+///
+/// /// The patches of the code that the run has met.
+/// fn patches(history: &[JournalEntry]) -> usize {
+///     history.iter().filter(|stored| matches!(&stored.entry, Entry::Local(local) if local.kind == LocalKind::Patch)).count()
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LocalKind {
@@ -234,6 +351,18 @@ pub enum LocalKind {
 }
 
 /// A timer fired.
+///
+/// ```
+/// use everstep_common::journal::{Entry, JournalEntry};
+///
+/// /// By how much a timer fired late.
+/// fn late(stored: &JournalEntry) -> Option<jiff::SignedDuration> {
+///     match &stored.entry {
+///         Entry::Timer(fired) => Some(stored.time.duration_since(fired.due)),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fired {
     /// When it was due.
@@ -241,6 +370,15 @@ pub struct Fired {
 }
 
 /// Something reached the run from outside.
+///
+/// ```
+/// use everstep_common::journal::Inbound;
+///
+/// fn who(inbound: &Inbound) -> String {
+///     let (by, why) = (inbound.by.as_deref().unwrap_or("somebody"), inbound.reason.as_deref().unwrap_or("no reason given"));
+///     format!("{by}: {why}")
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Inbound {
     /// What.
@@ -254,6 +392,13 @@ pub struct Inbound {
 }
 
 /// What can reach a run from outside.
+///
+/// ```
+/// use everstep_common::journal::{Inbound, InboundKind};
+///
+/// let cancel = Inbound { kind: InboundKind::Cancel, by: Some("ada".to_owned()), reason: None };
+/// assert!(!matches!(cancel.kind, InboundKind::Terminate));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InboundKind {
@@ -308,6 +453,14 @@ pub enum InboundKind {
 }
 
 /// The run ended.
+///
+/// ```
+/// use everstep_common::journal::{Ended, RunOutcome};
+///
+/// fn has_value(ended: &Ended) -> bool {
+///     matches!(ended.outcome, RunOutcome::Completed(_))
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
     /// How.
@@ -317,6 +470,18 @@ pub struct Ended {
 }
 
 /// How a run ended.
+///
+/// ```
+/// use everstep_common::journal::RunOutcome;
+///
+/// fn told(outcome: &RunOutcome) -> String {
+///     match outcome {
+///         RunOutcome::Completed(value) => format!("a value of {} bytes", value.len()),
+///         RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure) | RunOutcome::Terminated(failure) => failure.to_string(),
+///         RunOutcome::Continued(next) => format!("goes on in run {}", next.run),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunOutcome {
@@ -333,6 +498,17 @@ pub enum RunOutcome {
 }
 
 /// The run in which a workflow goes on.
+///
+/// ```
+/// use everstep_common::journal::{Continuation, RunOutcome};
+///
+/// fn next(outcome: &RunOutcome) -> Option<&Continuation> {
+///     match outcome {
+///         RunOutcome::Continued(next) => Some(next),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Continuation {
     /// The run. Its id follows from that of the one before.
@@ -352,6 +528,13 @@ fn is_zero(number: &u32) -> bool {
 
 impl Entry {
     /// The bytes stored under the entry's key.
+    ///
+    /// ```
+    /// use everstep_common::journal::{Entry, EntryKey};
+    ///
+    /// let bytes = Entry::Gone.encode().unwrap();
+    /// assert_eq!(Entry::decode(&EntryKey::Gone, &bytes).unwrap(), Entry::Gone);
+    /// ```
     pub fn encode(&self) -> Result<Bytes, wire::Error> {
         match self {
             Self::Start(start) => wire::encode(start),
@@ -368,6 +551,12 @@ impl Entry {
     }
 
     /// What the bytes stored under `key` say.
+    ///
+    /// ```
+    /// use everstep_common::journal::{Entry, EntryKey};
+    ///
+    /// assert!(Entry::decode(&EntryKey::Start, b"no entry").is_err());
+    /// ```
     pub fn decode(key: &EntryKey, bytes: &[u8]) -> Result<Self, wire::Error> {
         Ok(match key.kind() {
             EntryKind::Start => Self::Start(wire::decode(bytes)?),
@@ -384,6 +573,12 @@ impl Entry {
     }
 
     /// The value by reference that the entry holds, if any.
+    ///
+    /// ```
+    /// use everstep_common::journal::Entry;
+    ///
+    /// assert_eq!(Entry::Gone.payload(), None);
+    /// ```
     pub fn payload(&self) -> Option<&Payload> {
         match self {
             Self::Start(start) => Some(&start.input),

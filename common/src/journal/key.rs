@@ -7,6 +7,15 @@ use std::sync::Arc;
 use crate::key::{StepKey, is_token};
 
 /// The name of an entry within its run.
+///
+/// ```
+/// use everstep_common::journal::EntryKey;
+/// use everstep_common::key::StepKey;
+///
+/// let key = EntryKey::Try(StepKey::from_path("parallel/0/charge"), 2);
+/// assert_eq!(key.to_string(), "try.parallel=2F0=2Fcharge.2");
+/// assert_eq!(key.to_string().parse(), Ok(key));
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryKey {
     /// The run's first entry.
@@ -32,6 +41,12 @@ pub enum EntryKey {
 }
 
 /// The kinds of [`EntryKey`], without what they name.
+///
+/// ```
+/// use everstep_common::journal::{EntryKey, EntryKind};
+///
+/// assert_eq!(EntryKey::End.kind(), EntryKind::End);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is documented at the variant of EntryKey of the same name")]
 pub enum EntryKind {
@@ -48,16 +63,36 @@ pub enum EntryKind {
 }
 
 /// The caller-given id of an inbound entry: one or more subject tokens (`cancel`, `answer.<wait>`).
+///
+/// ```
+/// use everstep_common::journal::InboundId;
+///
+/// assert_eq!(InboundId::new("answer.colour").unwrap().to_string(), "answer.colour");
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InboundId(Arc<str>);
 
 /// A text that names no entry.
+///
+/// ```
+/// use everstep_common::journal::EntryKey;
+///
+/// let error = "middle".parse::<EntryKey>().unwrap_err();
+/// assert_eq!(error.to_string(), "\"middle\" is not the key of a journal entry");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not the key of a journal entry")]
 pub struct InvalidEntryKey(String);
 
 impl InboundId {
     /// Checks the text and takes it.
+    ///
+    /// ```
+    /// use everstep_common::journal::InboundId;
+    ///
+    /// assert!(InboundId::new("cancel").is_ok());
+    /// assert!(InboundId::new("a b").is_err(), "it stands in a subject");
+    /// ```
     pub fn new(text: &str) -> Result<Self, InvalidEntryKey> {
         if text.split('.').all(is_token) {
             Ok(Self(text.into()))
@@ -67,6 +102,12 @@ impl InboundId {
     }
 
     /// The id as text.
+    ///
+    /// ```
+    /// use everstep_common::journal::InboundId;
+    ///
+    /// assert_eq!(InboundId::new("cancel").unwrap().as_str(), "cancel");
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -86,6 +127,13 @@ impl fmt::Debug for InboundId {
 
 impl EntryKey {
     /// Which kind of entry.
+    ///
+    /// ```
+    /// use everstep_common::journal::{EntryKey, EntryKind};
+    /// use everstep_common::key::StepKey;
+    ///
+    /// assert_eq!(EntryKey::Timer(StepKey::from_path("sleep")).kind(), EntryKind::Timer);
+    /// ```
     pub fn kind(&self) -> EntryKind {
         match self {
             Self::Start => EntryKind::Start,
@@ -102,6 +150,15 @@ impl EntryKey {
     }
 
     /// The step, timer, closure or child it speaks of.
+    ///
+    /// ```
+    /// use everstep_common::journal::EntryKey;
+    /// use everstep_common::key::StepKey;
+    ///
+    /// let charge = StepKey::from_path("charge");
+    /// assert_eq!(EntryKey::Step(charge.clone()).step(), Some(&charge));
+    /// assert_eq!(EntryKey::Start.step(), None);
+    /// ```
     pub fn step(&self) -> Option<&StepKey> {
         match self {
             Self::Step(key) | Self::Try(key, _) | Self::Begun(key, ..) | Self::Local(key) | Self::Timer(key) | Self::Child(key) => {

@@ -19,6 +19,22 @@ pub use key::{EntryKey, EntryKind, InboundId, InvalidEntryKey};
 pub use terms::{BadTerms, RunTimer, StartTerms};
 
 /// One stored entry.
+///
+/// ```
+/// use everstep_common::journal::{Entry, JournalEntry, StepResult};
+///
+/// /// The steps of a run that failed, and how.
+/// fn failures(history: &[JournalEntry]) -> Vec<String> {
+///     let failed = history.iter().filter_map(|stored| match &stored.entry {
+///         Entry::Step(outcome) => match &outcome.result {
+///             StepResult::Failure(failure) => Some(format!("{} {}: {failure}", stored.time, outcome.function)),
+///             StepResult::Value(_) => None,
+///         },
+///         _ => None,
+///     });
+///     failed.collect()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct JournalEntry {
     /// Its place in the order of all entries of the partition.
@@ -33,6 +49,18 @@ pub struct JournalEntry {
 
 impl JournalEntry {
     /// The entry that these bytes are, stored under `key`.
+    ///
+    /// ```
+    /// use everstep_common::journal::{Entry, EntryKey, Fired, JournalEntry};
+    /// use everstep_common::key::StepKey;
+    /// use jiff::Timestamp;
+    ///
+    /// let key = EntryKey::Timer(StepKey::from_path("sleep"));
+    /// let fired = Entry::Timer(Fired { due: Timestamp::UNIX_EPOCH });
+    /// let bytes = fired.encode().unwrap();
+    /// let stored = JournalEntry::decode(&key, 7, Timestamp::UNIX_EPOCH, &bytes).unwrap();
+    /// assert_eq!(stored.entry, fired);
+    /// ```
     pub fn decode(key: &EntryKey, sequence: u64, time: Timestamp, bytes: &[u8]) -> Result<Self, wire::Error> {
         Ok(Self {
             sequence,

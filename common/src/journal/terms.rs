@@ -12,6 +12,14 @@ use crate::key::StepKey;
 use crate::limits::{NAME_CHARS_MAX, RUN_TERM_MAX};
 
 /// What a start asks for beyond what is run.
+///
+/// ```
+/// use std::time::Duration;
+/// use everstep_common::journal::StartTerms;
+///
+/// let tonight = StartTerms { delay: Some(Duration::from_secs(8 * 60 * 60)), priority: -1, ..StartTerms::default() };
+/// assert_eq!(tonight.check(), Ok(()));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartTerms {
     /// How long after the start was recorded the run begins.
@@ -29,6 +37,14 @@ pub struct StartTerms {
 }
 
 /// Terms out of their bounds.
+///
+/// ```
+/// use std::time::Duration;
+/// use everstep_common::journal::StartTerms;
+///
+/// let terms = StartTerms { deadline: Some(Duration::ZERO), ..StartTerms::default() };
+/// assert_eq!(terms.check().unwrap_err().what, "the deadline");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is refused: {reason}")]
 pub struct BadTerms {
@@ -40,6 +56,14 @@ pub struct BadTerms {
 
 impl StartTerms {
     /// Whether all of them are within their bounds.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use everstep_common::journal::StartTerms;
+    ///
+    /// let terms = StartTerms { delay: Some(Duration::from_secs(400 * 24 * 60 * 60)), ..StartTerms::default() };
+    /// assert!(terms.check().unwrap_err().to_string().contains("366 days at most"));
+    /// ```
     pub fn check(&self) -> Result<(), BadTerms> {
         let refused = |what, reason| Err(BadTerms { what, reason });
         let days = RUN_TERM_MAX.as_secs() / (24 * 60 * 60);
@@ -59,6 +83,15 @@ impl StartTerms {
     }
 
     /// Those of a run that is started by one that was started under these: it is as urgent, and work for the same.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use everstep_common::journal::StartTerms;
+    ///
+    /// let terms = StartTerms { deadline: Some(Duration::from_secs(60)), priority: 3, ..StartTerms::default() };
+    /// let child = terms.of_child();
+    /// assert_eq!((child.deadline, child.priority), (None, 3));
+    /// ```
     pub fn of_child(&self) -> Self {
         Self {
             delay: None,
@@ -70,6 +103,16 @@ impl StartTerms {
 
     /// Those of the run in which one goes on that was started under these, and began and ended then. It begins at once; what it may take
     /// is what the other one has left.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use everstep_common::journal::StartTerms;
+    ///
+    /// let terms = StartTerms { deadline: Some(Duration::from_secs(60)), ..StartTerms::default() };
+    /// let began = jiff::Timestamp::UNIX_EPOCH;
+    /// let next = terms.of_successor(began, began + Duration::from_secs(20));
+    /// assert_eq!(next.deadline, Some(Duration::from_secs(40)));
+    /// ```
     pub fn of_successor(&self, began: Timestamp, ended: Timestamp) -> Self {
         let taken = Duration::try_from(ended.duration_since(began)).unwrap_or_default();
         Self {
@@ -79,12 +122,24 @@ impl StartTerms {
     }
 
     /// Whether a run begins at once, may take as long as it likes, and goes when it is its turn.
+    ///
+    /// ```
+    /// use everstep_common::journal::StartTerms;
+    ///
+    /// assert!(StartTerms::default().is_usual());
+    /// ```
     pub fn is_usual(&self) -> bool {
         *self == Self::default()
     }
 }
 
 /// The timers that a run has of its own.
+///
+/// ```
+/// use everstep_common::journal::RunTimer;
+///
+/// assert_eq!(RunTimer::of(&RunTimer::Deadline.key()), Some(RunTimer::Deadline));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RunTimer {
     /// Its delay is over.
@@ -103,6 +158,12 @@ impl RunTimer {
     const ALL: [Self; 5] = [Self::Begin, Self::Wait, Self::Place, Self::Deadline, Self::Kill];
 
     /// What its entry is called: a key that no path is escaped to.
+    ///
+    /// ```
+    /// use everstep_common::journal::RunTimer;
+    ///
+    /// assert!(RunTimer::Begin.key().is_own());
+    /// ```
     pub fn key(self) -> StepKey {
         StepKey::own(match self {
             Self::Begin => "start",
@@ -114,6 +175,13 @@ impl RunTimer {
     }
 
     /// The timer of that key, if it is one of the run's own.
+    ///
+    /// ```
+    /// use everstep_common::journal::RunTimer;
+    ///
+    /// let sleep = everstep_common::key::StepKey::from_path("sleep");
+    /// assert_eq!(RunTimer::of(&sleep), None, "that is the workflow's");
+    /// ```
     pub fn of(key: &StepKey) -> Option<Self> {
         if !key.is_own() {
             return None;

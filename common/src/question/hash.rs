@@ -9,17 +9,38 @@ use sha2::{Digest as _, Sha256};
 use crate::ids::hex;
 
 /// SHA-256 of what an approval is about: of its canonical JSON (RFC 8785). Prints as 64 hex digits.
+///
+/// ```
+/// use everstep_common::question::PayloadHash;
+///
+/// let hash: PayloadHash = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a".parse().unwrap();
+/// assert_eq!(hash, PayloadHash::of_canonical(b"{}"));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PayloadHash(#[serde(with = "serde_bytes")] [u8; 32]);
 
 /// A text that is not the hex of a SHA-256.
+///
+/// ```
+/// use everstep_common::question::{InvalidHash, PayloadHash};
+///
+/// assert_eq!("44136f".parse::<PayloadHash>(), Err(InvalidHash));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the SHA-256 of a payload is written as 64 hex digits")]
 pub struct InvalidHash;
 
 impl PayloadHash {
     /// The hash of a canonical JSON text.
+    ///
+    /// ```
+    /// use everstep_common::question::PayloadHash;
+    ///
+    /// // Keys sorted, no spaces: another order would be another hash.
+    /// let hash = PayloadHash::of_canonical(br#"{"cents":1200,"to":"ada"}"#);
+    /// assert_eq!(hash.to_string().len(), 64);
+    /// ```
     pub fn of_canonical(text: &[u8]) -> Self {
         Self(Sha256::digest(text).into())
     }

@@ -5,6 +5,19 @@ use serde::{Deserialize, Serialize};
 use super::{PayloadHash, Question, Reply, Vote};
 
 /// How an approval came out.
+///
+/// ```
+/// use everstep_common::question::{PayloadHash, Question, Reply, Terms, Verdict, Vote};
+///
+/// let hash = PayloadHash::of_canonical(b"{}");
+/// let terms = Terms { hash, payload: None, quorum: 2, requester: None };
+/// let question = Question { approval: Some(terms), ..Question::default() };
+/// let said = |by: &str, reply| Vote { by: by.to_owned(), groups: Vec::new(), at: jiff::Timestamp::UNIX_EPOCH, reason: None, reply };
+/// let mut votes = vec![said("ada", Reply::Approve(hash))];
+/// assert_eq!(question.verdict(&votes), None, "one of two");
+/// votes.push(said("eve", Reply::Reject(hash)));
+/// assert_eq!(question.verdict(&votes), Some(Verdict::Rejected));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -15,6 +28,15 @@ pub enum Verdict {
 }
 
 /// Why a reply does not count.
+///
+/// ```
+/// use everstep_common::question::{Question, Refused, Reply};
+///
+/// let question = Question { assignees: vec!["ada".to_owned()], skippable: true, ..Question::default() };
+/// let error = question.admits("eve", &[], &Reply::Skip).unwrap_err();
+/// assert!(matches!(error, Refused::NotAsked { .. }));
+/// assert_eq!(error.to_string(), "eve is not among those who may answer: ada");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// It is nobody's.
@@ -55,6 +77,14 @@ pub enum Refused {
 
 impl Question {
     /// Whether a reply of `by`, known to be in these groups, counts by itself.
+    ///
+    /// ```
+    /// use everstep_common::question::{Question, Refused, Reply};
+    ///
+    /// let question = Question { assignees: vec!["finance".to_owned()], skippable: true, ..Question::default() };
+    /// assert_eq!(question.admits("ada", &["finance".to_owned()], &Reply::Skip), Ok(()));
+    /// assert!(question.admits("ada", &[], &Reply::Skip).is_err());
+    /// ```
     pub fn admits(&self, by: &str, groups: &[String], reply: &Reply) -> Result<(), Refused> {
         if by.is_empty() {
             return Err(Refused::Nobody);
@@ -81,6 +111,14 @@ impl Question {
     }
 
     /// Whether one more reply counts beside those that are there.
+    ///
+    /// ```
+    /// use everstep_common::question::{Question, Refused, Reply, Vote};
+    ///
+    /// let question = Question { skippable: true, ..Question::default() };
+    /// let votes = [Vote { by: "ada".into(), groups: Vec::new(), at: jiff::Timestamp::UNIX_EPOCH, reason: None, reply: Reply::Skip }];
+    /// assert_eq!(question.admits_beside(&votes, "ada", &[], &Reply::Skip), Err(Refused::Again { by: "ada".into() }));
+    /// ```
     pub fn admits_beside(&self, votes: &[Vote], by: &str, groups: &[String], reply: &Reply) -> Result<(), Refused> {
         self.admits(by, groups, reply)?;
         if votes.iter().any(|vote| vote.by == by) {
@@ -90,6 +128,12 @@ impl Question {
     }
 
     /// Whether these votes, all of which count, settle it.
+    ///
+    /// ```
+    /// use everstep_common::question::Question;
+    ///
+    /// assert!(!Question::default().is_settled(&[]), "nobody has answered");
+    /// ```
     pub fn is_settled(&self, votes: &[Vote]) -> bool {
         match self.approval {
             Some(_) => self.verdict(votes).is_some(),
@@ -98,6 +142,12 @@ impl Question {
     }
 
     /// How an approval has come out by these votes, all of which count. The first no decides.
+    ///
+    /// ```
+    /// use everstep_common::question::Question;
+    ///
+    /// assert_eq!(Question::default().verdict(&[]), None, "it is no approval");
+    /// ```
     pub fn verdict(&self, votes: &[Vote]) -> Option<Verdict> {
         let terms = self.approval.as_ref()?;
         if votes.iter().any(|vote| matches!(vote.reply, Reply::Reject(_))) {

@@ -34,6 +34,19 @@ pub enum Created {
 }
 
 /// Why a create came to nothing. The entry is not stored unless said otherwise.
+///
+/// ```
+/// use everstep_common::store::CreateError;
+///
+/// /// What an operator can do about it.
+/// fn hint(error: &CreateError) -> Option<&'static str> {
+///     match error {
+///         CreateError::NoStream { .. } => Some("run `everstep provision`"),
+///         CreateError::Gone { .. } => Some("the run was purged: start another"),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
     /// The value cannot be expressed.

@@ -64,6 +64,14 @@ fn ack_wait_default() -> Duration {
 }
 
 /// Why a deployment could not be made or found.
+///
+/// ```
+/// use everstep_common::ids::Prefix;
+/// use everstep_common::store::DeploymentError;
+///
+/// let error = DeploymentError::Missing { prefix: Prefix::new("staging").unwrap() };
+/// assert!(error.to_string().starts_with("nothing is provisioned here under prefix \"staging\": run `everstep provision`"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeploymentError {
     /// Nothing is provisioned under this prefix.

@@ -17,6 +17,14 @@ const REPLICA_READS: u32 = 3;
 const LEADER_READS: u32 = 45;
 
 /// Why a large value could not be stored or fetched.
+///
+/// ```
+/// use everstep_common::payload::TooLarge;
+/// use everstep_common::store::PayloadError;
+///
+/// let error = PayloadError::from(TooLarge { bytes: 100_000_000 });
+/// assert!(matches!(error, PayloadError::TooLarge(_)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
     /// Over 64 MiB.

@@ -38,6 +38,14 @@ pub enum TaskPublished {
 }
 
 /// Why a task queue could not be made ready.
+///
+/// ```
+/// use everstep_common::store::QueueError;
+///
+/// fn is_of_the_server(error: &QueueError) -> bool {
+///     matches!(error, QueueError::Topology { .. })
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
     /// The mark could not be read.

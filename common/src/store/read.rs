@@ -25,6 +25,15 @@ pub enum ReadAt {
 }
 
 /// Why a journal could not be read.
+///
+/// ```
+/// use everstep_common::store::ReadRunError;
+///
+/// /// Whether another version of the program can read it.
+/// fn needs_an_upgrade(error: &ReadRunError) -> bool {
+///     matches!(error, ReadRunError::Undecodable { .. })
+/// }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadRunError {
     /// No complete answer, however often asked.

@@ -18,6 +18,16 @@ pub struct Record {
 }
 
 /// Why a record was not written.
+///
+/// ```
+/// use everstep_common::store::PutError;
+///
+/// /// Whether to read it again and say the same of what it is now.
+/// fn lost_a_race(error: &PutError) -> bool {
+///     matches!(error, PutError::Conflict)
+/// }
+/// assert!(!lost_a_race(&PutError::NoBucket));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PutError {
     /// Somebody else wrote it since: before ours, which is then not stored, or over ours before its acknowledgement came.

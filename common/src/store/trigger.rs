@@ -20,6 +20,14 @@ use crate::trigger::{Input, NoRun, encoded, fixed};
 use crate::wire;
 
 /// Why what triggers keep could not be read or changed.
+///
+/// ```
+/// use everstep_common::ports::PublishError;
+/// use everstep_common::store::TriggerError;
+///
+/// let error = TriggerError::Publish { subject: "event.order.paid".to_owned(), source: PublishError::TooLarge };
+/// assert!(error.is_final(), "it is no smaller the next time");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TriggerError {
     /// It could not be read.
@@ -67,6 +75,13 @@ pub enum TriggerError {
 
 impl TriggerError {
     /// Whether trying again brings the same, whatever becomes of the server.
+    ///
+    /// ```
+    /// use everstep_common::ports::ReadError;
+    /// use everstep_common::store::TriggerError;
+    ///
+    /// assert!(!TriggerError::Read(ReadError::Unavailable("timed out".to_owned())).is_final());
+    /// ```
     pub fn is_final(&self) -> bool {
         match self {
             Self::Start(error) => matches!(error, CreateError::Encode { .. } | CreateError::Rejected { .. }),

@@ -26,6 +26,13 @@ use path::Path;
 const START_KEY_CHARS_MAX: usize = 200;
 
 /// Something that starts runs of a workflow.
+///
+/// ```
+/// use everstep_common::trigger::Trigger;
+///
+/// let trigger = Trigger::Event(Trigger::event("user.signed_up"));
+/// assert_eq!(trigger.check(), Ok(()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
@@ -36,6 +43,17 @@ pub enum Trigger {
 }
 
 /// Starts a run for each event.
+///
+/// ```
+/// use everstep_common::trigger::{EventTrigger, Input, Trigger};
+///
+/// let trigger = EventTrigger {
+///     filter: Some("data.country == 'de'".to_owned()),
+///     input: Input::Path("data.id".to_owned()),
+///     ..Trigger::event("user.*")
+/// };
+/// assert_eq!(trigger.event, "user.*");
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventTrigger {
     /// The event's name; `*` stands for any one word, `>` at the end for any words.
@@ -58,6 +76,15 @@ pub struct EventTrigger {
 }
 
 /// Several events for one run: those of a stretch of time. The stretches follow one another, each as long as the window.
+///
+/// ```
+/// use std::time::Duration;
+/// use everstep_common::trigger::{Batch, Trigger};
+///
+/// let batch = Batch { window: Duration::from_secs(60), max: 100 };
+/// let trigger = Trigger::Event(everstep_common::trigger::EventTrigger { batch: Some(batch), ..Trigger::event("page.viewed") });
+/// assert_eq!(trigger.check(), Ok(()));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// How long a window is.
@@ -67,6 +94,17 @@ pub struct Batch {
 }
 
 /// Starts a run at each time that an expression names.
+///
+/// ```
+/// use everstep_common::trigger::{CronTrigger, Overlap, Trigger};
+///
+/// let trigger = CronTrigger {
+///     time_zone: "Europe/Berlin".to_owned(),
+///     overlap: Overlap::Skip,
+///     ..Trigger::cron("morning", "0 9 * * *")
+/// };
+/// assert_eq!(Trigger::Cron(trigger).check(), Ok(()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CronTrigger {
     /// Tells the schedules of one workflow apart.
@@ -87,6 +125,12 @@ pub struct CronTrigger {
 }
 
 /// What becomes of a time at which the schedule's run before is still open.
+///
+/// ```
+/// use everstep_common::trigger::Overlap;
+///
+/// assert_eq!(Overlap::default(), Overlap::Allow);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlap {
@@ -100,6 +144,13 @@ pub enum Overlap {
 }
 
 /// What becomes of the times that have passed when the schedule is looked at again after an outage.
+///
+/// ```
+/// use everstep_common::trigger::{CronTrigger, Misfire, Trigger};
+///
+/// let every_hour = CronTrigger { misfire: Misfire::FireAll, ..Trigger::cron("hourly", "0 * * * *") };
+/// assert_ne!(every_hour.misfire, Misfire::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Misfire {
@@ -113,6 +164,13 @@ pub enum Misfire {
 }
 
 /// What a run that a trigger starts is given.
+///
+/// ```
+/// use everstep_common::trigger::{EventTrigger, Input, Trigger};
+///
+/// let whole = EventTrigger { input: Input::Path("@".to_owned()), ..Trigger::event("user.signed_up") };
+/// assert_ne!(whole.input, Input::default());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Input {
@@ -128,6 +186,12 @@ pub enum Input {
 }
 
 /// Why a trigger makes no run of an event.
+///
+/// ```
+/// use everstep_common::trigger::NoRun;
+///
+/// assert_eq!(NoRun::NoInput("data.id".to_owned()).to_string(), "nothing stands at \"data.id\", which is to be the input");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoRun {
     /// The input's path leads nowhere in it.
@@ -146,6 +210,12 @@ pub enum NoRun {
 
 impl Trigger {
     /// A trigger by events of that name or pattern.
+    ///
+    /// ```
+    /// use everstep_common::trigger::Trigger;
+    ///
+    /// assert_eq!(Trigger::event("order.>").event, "order.>");
+    /// ```
     pub fn event(event: impl Into<String>) -> EventTrigger {
         EventTrigger {
             event: event.into(),
@@ -158,11 +228,24 @@ impl Trigger {
     }
 
     /// A trigger by verified deliveries of a webhook; of all events of the source if none is named.
+    ///
+    /// ```
+    /// use everstep_common::trigger::Trigger;
+    ///
+    /// assert_eq!(Trigger::webhook("stripe", Some("payment_intent.succeeded")).event, "webhook.stripe.payment_intent.succeeded");
+    /// assert_eq!(Trigger::webhook("stripe", None).event, "webhook.stripe.>");
+    /// ```
     pub fn webhook(source: &str, event: Option<&str>) -> EventTrigger {
         Self::event(format!("webhook.{source}.{}", event.unwrap_or(">")))
     }
 
     /// A trigger by the clock.
+    ///
+    /// ```
+    /// use everstep_common::trigger::Trigger;
+    ///
+    /// assert_eq!(Trigger::cron("nightly", "0 3 * * *").time_zone, "UTC");
+    /// ```
     pub fn cron(name: impl Into<String>, expression: impl Into<String>) -> CronTrigger {
         CronTrigger {
             name: name.into(),
@@ -175,6 +258,13 @@ impl Trigger {
     }
 
     /// What is wrong with it, if anything.
+    ///
+    /// ```
+    /// use everstep_common::trigger::Trigger;
+    ///
+    /// let error = Trigger::Cron(Trigger::cron("nightly", "at three")).check();
+    /// assert!(error.is_err());
+    /// ```
     pub fn check(&self) -> Result<(), String> {
         match self {
             Self::Event(trigger) => trigger.check(),
@@ -184,6 +274,14 @@ impl Trigger {
 }
 
 /// What is wrong with the triggers of a workflow together, if anything.
+///
+/// ```
+/// use everstep_common::trigger::{Trigger, check_all};
+///
+/// let nightly = Trigger::Cron(Trigger::cron("nightly", "0 3 * * *"));
+/// assert!(check_all(&[nightly.clone()]).is_ok());
+/// assert!(check_all(&[nightly.clone(), nightly]).is_err(), "two schedules of one name");
+/// ```
 pub fn check_all(triggers: &[Trigger]) -> Result<(), String> {
     if triggers.len() > TRIGGERS_MAX {
         return Err(format!(
@@ -251,6 +349,15 @@ impl EventTrigger {
     }
 
     /// Whether it listens to events of that name.
+    ///
+    /// ```
+    /// use everstep_common::event::EventName;
+    /// use everstep_common::trigger::Trigger;
+    ///
+    /// let trigger = Trigger::event("user.*");
+    /// assert!(trigger.listens_to(&EventName::new("user.signed_up").unwrap()));
+    /// assert!(!trigger.listens_to(&EventName::new("order.paid").unwrap()));
+    /// ```
     pub fn listens_to(&self, event: &EventName) -> bool {
         let mut words = event.as_str().split('.');
         for pattern in self.event.split('.') {
@@ -265,6 +372,15 @@ impl EventTrigger {
     }
 
     /// Whether the event passes its filter.
+    ///
+    /// ```
+    /// use everstep_common::event::Event;
+    /// use everstep_common::trigger::{EventTrigger, NoRun};
+    ///
+    /// fn is_for_us(trigger: &EventTrigger, event: &Event) -> Result<bool, NoRun> {
+    ///     Ok(trigger.listens_to(&event.name) && trigger.lets_pass(event)?)
+    /// }
+    /// ```
     pub fn lets_pass(&self, event: &Event) -> Result<bool, NoRun> {
         let Some(filter) = &self.filter else { return Ok(true) };
         let filter = Filter::parse(filter).map_err(NoRun::Trigger)?;
@@ -272,6 +388,16 @@ impl EventTrigger {
     }
 
     /// The key of the run that it makes of the event: the same however often the event comes.
+    ///
+    /// ```
+    /// use everstep_common::event::Event;
+    /// use everstep_common::trigger::{EventTrigger, NoRun};
+    ///
+    /// /// Whether both deliveries are of the same.
+    /// fn is_repeated(trigger: &EventTrigger, one: &Event, other: &Event) -> Result<bool, NoRun> {
+    ///     Ok(trigger.start_key(one)? == trigger.start_key(other)?)
+    /// }
+    /// ```
     pub fn start_key(&self, event: &Event) -> Result<String, NoRun> {
         let Some(dedupe) = &self.dedupe else {
             return Ok(bounded(format!("event:{}", event.identity())));
@@ -292,6 +418,15 @@ impl EventTrigger {
     }
 
     /// What the run of the event is given, as JSON.
+    ///
+    /// ```
+    /// use everstep_common::event::Event;
+    /// use everstep_common::trigger::{EventTrigger, NoRun};
+    ///
+    /// fn shown(trigger: &EventTrigger, event: &Event) -> Result<String, NoRun> {
+    ///     Ok(trigger.input(event)?.to_string())
+    /// }
+    /// ```
     pub fn input(&self, event: &Event) -> Result<Value, NoRun> {
         match &self.input {
             Input::Data => Ok(event.data.clone()),
@@ -321,6 +456,12 @@ impl CronTrigger {
     }
 
     /// The times that it names.
+    ///
+    /// ```
+    /// use everstep_common::trigger::Trigger;
+    ///
+    /// assert!(Trigger::cron("nightly", "0 3 * * *").times().is_ok());
+    /// ```
     pub fn times(&self) -> Result<Cron, String> {
         Cron::parse(&self.expression, &self.time_zone)
     }

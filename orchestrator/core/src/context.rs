@@ -10,7 +10,7 @@ use bytes::Bytes;
 use everstep_common::event::EventName;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, RunId, WorkflowName};
-use everstep_common::journal::{LocalKind, Start};
+use everstep_common::journal::Start;
 use everstep_common::question::Question;
 use everstep_common::subscription::Subscription;
 use everstep_common::task::StepOptions;
@@ -20,7 +20,6 @@ use uuid::Uuid;
 use crate::board::Full;
 use crate::chance;
 use crate::combine;
-use crate::event;
 use crate::rollback;
 use crate::scope::{EMIT_PREFIX, EVENT_PREFIX, SIGNAL_PREFIX};
 use crate::shared::Shared;
@@ -83,10 +82,7 @@ impl Context {
     /// Whether the run goes by the new side of a change of its code: true if it first meets the patch at the head of its journal, false if
     /// it was further already. Recorded once, before anything that follows from it is done.
     pub fn patched(&self, id: &str) -> bool {
-        let value = self
-            .0
-            .change(|state| state.meet(event::patch_key(id), LocalKind::Patch, |goes_on| event::side(!goes_on)));
-        value == event::side(true)
+        self.0.patched(id)
     }
 
     /// A step: `function` is done by a worker with `input`.

@@ -11,10 +11,11 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use everstep_common::ids::RunId;
-use everstep_common::journal::Start;
+use everstep_common::journal::{LocalKind, Start};
 use everstep_common::key::StepKey;
 
 use crate::board::Board;
+use crate::event;
 use crate::scope::Scope;
 use crate::state::{DomainId, Refusal, State};
 use crate::waits::{Answer, Family, WaitId};
@@ -73,6 +74,12 @@ impl Shared {
     /// Changes the state. `change` is the core's own and runs no user code; what is the user's it hands out.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.borrow_mut())
+    }
+
+    /// On which side of a change of its code the run is.
+    pub(crate) fn patched(&self, id: &str) -> bool {
+        let value = self.change(|state| state.meet(event::patch_key(id), LocalKind::Patch, |goes_on| event::side(!goes_on)));
+        value == event::side(true)
     }
 
     /// The workflow asks. A closure that is refused is dropped after the borrow.

@@ -24,6 +24,15 @@ use super::watch::Watch;
 const TICKS_PER_TTL: u32 = 15;
 
 /// How ownership is held.
+///
+/// ```
+/// use std::time::Duration;
+/// use everstep_orchestrator::LeaseOptions;
+///
+/// // A slow network: leases are taken over later, and not for every hiccup.
+/// let leases = LeaseOptions { ttl: Duration::from_secs(5) };
+/// assert!(leases.ttl > LeaseOptions::default().ttl);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How long a lease stands without renewal before others take it. Default 1.5 s: takeover costs this plus half a second.

@@ -92,6 +92,14 @@ pub(crate) use start::{StartError, Starting, unless_stopped};
 const APPLIED_PER_TURN_MAX: usize = 256;
 
 /// How a partition is driven.
+///
+/// ```
+/// use everstep_orchestrator::PartitionOptions;
+///
+/// // A small machine.
+/// let partitions = PartitionOptions { live_runs_max: 2_000, ..PartitionOptions::default() };
+/// assert_eq!(partitions.compare_one_in, 1_000);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Runs kept in memory; beyond it those needed last are dropped and come back by a read. Default 20,000, at up to 4 KB each.

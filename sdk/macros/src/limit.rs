@@ -1,7 +1,7 @@
 //! `limit(…)` of `#[function]`: how many at a time, of one key, and how fast.
 
-use std::time::Duration;
-
+use everstep_common::flow::Rate;
+use everstep_common::limits::LIMIT_SLOTS_MAX;
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::meta::ParseNestedMeta;
@@ -11,19 +11,13 @@ use crate::duration;
 
 const LIMIT_KNOWS: &str = "`concurrency`, `per_key`, `rate` and, of functions, `worker_rate`";
 
-/// The fastest rate per second, as in `everstep_common::flow`.
-const PER_SECOND_MAX: u128 = 10_000;
-
-/// As in `everstep_common::limits::LIMIT_SLOTS_MAX`.
-const SLOTS_MAX: u32 = 1_000;
-
 /// The arguments of `limit(…)`.
 #[derive(Default)]
 pub(crate) struct Limit {
     concurrency: Option<u32>,
     per_key: Option<u32>,
-    rate: Option<(u32, Duration)>,
-    worker_rate: Option<(u32, Duration)>,
+    rate: Option<Rate>,
+    worker_rate: Option<Rate>,
 }
 
 impl Limit {
@@ -65,8 +59,8 @@ impl Limit {
         };
         let concurrency = option(self.concurrency.map(|count| quote!(#count)));
         let per_key = option(self.per_key.map(|count| quote!(#count)));
-        let spread = |rate: Option<(u32, Duration)>| {
-            option(rate.map(|(count, per)| {
+        let spread = |rate: Option<Rate>| {
+            option(rate.map(|Rate { count, per }| {
                 let per = duration::expression(per);
                 quote!((#count, #per))
             }))
@@ -78,50 +72,12 @@ impl Limit {
 
 fn places(meta: &ParseNestedMeta<'_>) -> syn::Result<u32> {
     match positive(meta)? {
-        count if count > SLOTS_MAX => Err(meta.error(format!("a limit gives {SLOTS_MAX} places at most"))),
+        count if count > LIMIT_SLOTS_MAX => Err(meta.error(format!("a limit gives {LIMIT_SLOTS_MAX} places at most"))),
         count => Ok(count),
     }
 }
 
-fn rate(meta: &ParseNestedMeta<'_>) -> syn::Result<(u32, Duration)> {
+fn rate(meta: &ParseNestedMeta<'_>) -> syn::Result<Rate> {
     let text = text(meta, "\"100/s\"")?;
-    read(&text.value()).ok_or_else(|| {
-        let message = "a rate is written \"100/s\", \"5/min\", \"20/h\" or \"10/30s\", and is 10000 a second at most";
-        syn::Error::new(text.span(), message)
-    })
-}
-
-fn read(text: &str) -> Option<(u32, Duration)> {
-    let (count, per) = text.split_once('/')?;
-    let count = count.parse().ok().filter(|count| *count > 0)?;
-    let unit = per.trim_start_matches(|c: char| c.is_ascii_digit());
-    let number = if unit.len() == per.len() {
-        "1"
-    } else {
-        &per[..per.len() - unit.len()]
-    };
-    let per = duration::parse(&format!("{number}{unit}")).ok()?;
-    (u128::from(count) * 1_000 <= PER_SECOND_MAX * per.as_millis()).then_some((count, per))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_are_read_as_the_engine_reads_them() {
-        let check = |text: &str, rate: Option<(u32, u64)>| {
-            assert_eq!(
-                read(text),
-                rate.map(|(count, millis)| (count, Duration::from_millis(millis))),
-                "{text}"
-            );
-        };
-        check("100/s", Some((100, 1_000)));
-        check("5/min", Some((5, 60_000)));
-        check("10/30s", Some((10, 30_000)));
-        for bad in ["", "100", "0/s", "20000/s", "5/fortnight", "1/0s", "/s", "-1/s"] {
-            check(bad, None);
-        }
-    }
+    text.value().parse().map_err(|error| syn::Error::new(text.span(), error))
 }

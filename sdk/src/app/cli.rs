@@ -28,8 +28,8 @@ enum Role {
         #[arg(long)]
         store: Option<PathBuf>,
         /// What acknowledged writes survive
-        #[arg(long, value_enum, default_value_t = Level::Strict)]
-        durability: Level,
+        #[arg(long, value_enum, default_value_t = DurabilityArg::Strict)]
+        durability: DurabilityArg,
         #[command(flatten)]
         work: Work,
     },
@@ -110,27 +110,34 @@ struct Work {
     metrics: Option<std::net::SocketAddr>,
 }
 
-/// What acknowledged writes survive, as a command line says it; [`Durability`](crate::Durability) is what it means. Not the level of a log line,
-/// which the prelude calls `Level`.
+/// What acknowledged writes survive, as a command line says it; [`Durability`](crate::Durability) is what it means.
 ///
 /// ```
-/// use everstep::{Durability, Level};
+/// use clap::Parser;
+/// use everstep::{Durability, DurabilityArg};
 ///
-/// assert_eq!(Durability::from(Level::Strict), Durability::default());
+/// #[derive(Parser)]
+/// struct Import {
+///     #[arg(long, value_enum, default_value_t = DurabilityArg::Strict)]
+///     durability: DurabilityArg,
+/// }
+///
+/// let import = Import::parse_from(["import", "--durability", "relaxed"]);
+/// assert_eq!(Durability::from(import.durability), Durability::Relaxed);
 /// ```
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Level {
+pub enum DurabilityArg {
     /// A power cut
     Strict,
     /// The death of the server process; a power cut loses the last tenth of a second
     Relaxed,
 }
 
-impl From<Level> for Durability {
-    fn from(level: Level) -> Self {
-        match level {
-            Level::Strict => Self::Strict,
-            Level::Relaxed => Self::Relaxed,
+impl From<DurabilityArg> for Durability {
+    fn from(argument: DurabilityArg) -> Self {
+        match argument {
+            DurabilityArg::Strict => Self::Strict,
+            DurabilityArg::Relaxed => Self::Relaxed,
         }
     }
 }
@@ -252,7 +259,7 @@ impl App {
         self.run_until_told(options, work).await
     }
 
-    async fn run_dev(self, store: Option<PathBuf>, durability: Level, work: Work) -> Result<(), AppError> {
+    async fn run_dev(self, store: Option<PathBuf>, durability: DurabilityArg, work: Work) -> Result<(), AppError> {
         let mut server = DevServer::start(DevOptions {
             store,
             durability: durability.into(),

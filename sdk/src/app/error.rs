@@ -4,7 +4,7 @@ use everstep_common::ports::ReadError;
 use everstep_common::store::{DeploymentError, QueueError};
 use everstep_nats::{ConnectError, managed};
 use everstep_orchestrator::RegisteredTwice;
-use everstep_worker::DuplicateFunction;
+use everstep_worker::{DuplicateFunction, DuplicateResource};
 
 /// Why an application did not start or had to end.
 ///
@@ -13,7 +13,7 @@ use everstep_worker::DuplicateFunction;
 ///
 /// /// Whether whoever supervises the process should start it again.
 /// fn again(error: &AppError) -> bool {
-///     !matches!(error, AppError::Workflow(_) | AppError::Function(_) | AppError::Telemetry(_))
+///     !matches!(error, AppError::Workflow(_) | AppError::Function(_) | AppError::Resource(_) | AppError::Telemetry(_))
 /// }
 /// assert!(again(&AppError::Vanished { role: "worker" }));
 /// ```
@@ -26,6 +26,9 @@ pub enum AppError {
     /// Two functions of the same name.
     #[error(transparent)]
     Function(DuplicateFunction),
+    /// Two resources of the same type.
+    #[error(transparent)]
+    Resource(DuplicateResource),
     /// The server cannot be reached or used.
     #[error("connecting")]
     Connect(#[from] ConnectError),

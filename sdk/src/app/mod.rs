@@ -12,7 +12,7 @@ use everstep_nats::ConnectOptions;
 use everstep_orchestrator::Workflows;
 use everstep_worker::{Functions, Resources};
 
-pub use cli::{Level, ServerArgs};
+pub use cli::{DurabilityArg, ServerArgs};
 pub use dev::{DevOptions, DevServer};
 pub use error::AppError;
 pub use roles::{Roles, RunningApp};
@@ -125,7 +125,7 @@ impl App {
 
     /// Something that functions share, such as a client of a payment service; they get it by its type with `ctx.resource::<T>()`.
     ///
-    /// There is one of each type: a second one replaces the first. A function that asks for a type that was not given panics, which fails the attempt.
+    /// There is one of each type; two of the same are [`AppError::Resource`] when the application is started. A function that asks for a type that was not given panics, which fails the attempt.
     ///
     /// ```
     /// use everstep::prelude::*;
@@ -145,7 +145,9 @@ impl App {
     /// ```
     #[must_use]
     pub fn resource<T: Send + Sync + 'static>(mut self, resource: T) -> Self {
-        self.resources.insert(resource);
+        if let Err(error) = self.resources.insert(resource) {
+            self.mistake.get_or_insert(AppError::Resource(error));
+        }
         self
     }
 
@@ -215,5 +217,24 @@ impl App {
             workflows.register(definer(resources.clone())).map_err(AppError::Workflow)?;
         }
         Ok(workflows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_given_twice_is_told_by_name_before_anything_is_connected() {
+        let app = App::new().resource(7_u8).resource("one of another type").resource(8_u8);
+        let options = AppOptions::new(ConnectOptions::default());
+        let started = app.start(options).now_or_never().expect("nothing is waited for");
+        let Err(AppError::Resource(twice)) = started else {
+            panic!("{started:?}")
+        };
+        let message = twice.to_string();
+        assert!(message.starts_with("two resources of type `u8` are registered"), "{message}");
     }
 }

@@ -130,7 +130,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// [`AppError::Workflow`] and [`AppError::Function`] if something was registered twice; [`AppError::Connect`] and [`AppError::Deployment`] if the
+    /// [`AppError::Workflow`], [`AppError::Function`] and [`AppError::Resource`] if something was registered twice; [`AppError::Connect`] and [`AppError::Deployment`] if the
     /// server cannot be reached or holds no deployment, which is waited out instead if [`wait_for_server`](ConnectOptions::wait_for_server) is set
     /// and the server is down; [`AppError::System`] if there is no thread or runtime to be had.
     ///

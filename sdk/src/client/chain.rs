@@ -47,26 +47,37 @@ impl Client {
         })
     }
 
-    /// Says it where the workflow stands. A run that goes on meanwhile passes on what it heard in time, and is followed if it did not.
+    /// Ends the workflow where it stands. A run that goes on meanwhile passes on what it heard in time, and is followed if it did not.
     pub(super) async fn send_to_newest(&self, run: &RunId, kind: InboundKind, reason: &str) -> Result<(), ClientError> {
-        let mut to = self.newest(run).await?;
+        let newest = self.newest(run).await?;
+        let name = match kind {
+            InboundKind::Terminate => "terminate",
+            _ => "cancel",
+        };
+        let send = async |to: &RunId| self.send(to, fresh_id(name), kind.clone(), Some(reason)).await;
+        self.say_in_chain(run, newest, send).await
+    }
+
+    /// Says it to one run of a chain or, where that has ended, to the one in which it goes on.
+    pub(super) async fn say_in_chain(
+        &self,
+        first: &RunId,
+        mut to: RunId,
+        say: impl AsyncFn(&RunId) -> Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
         let late = self.store.clock().now().0 + ACKNOWLEDGED_WITHIN;
         let mut backoff = Backoff::new();
         loop {
-            let name = match kind {
-                InboundKind::Terminate => "terminate",
-                _ => "cancel",
-            };
-            match self.send(&to, fresh_id(name), kind.clone(), Some(reason)).await {
+            match say(&to).await {
                 Err(ClientError::Ended { run }) => match self.next_of(&run).await? {
                     Some(next) => to = next,
                     None => return Err(ClientError::Ended { run }),
                 },
                 // Whoever drives the one before is about to start it.
-                Err(ClientError::NotFound { .. }) if to != *run && self.store.clock().now().0 < late => {
+                Err(ClientError::NotFound { .. }) if to != *first && self.store.clock().now().0 < late => {
                     self.store.clock().sleep(backoff.delay()).await;
                 }
-                sent => return sent,
+                said => return said,
             }
         }
     }

@@ -6,6 +6,7 @@ use everstep_common::failure::Failure;
 use everstep_common::ids::{InvalidId, RunId, WorkflowName};
 use everstep_common::limits::CHAIN_RUNS_MAX;
 use everstep_common::question::Refused;
+use everstep_common::session::BadSessionId;
 use everstep_common::store::{CreateError, DeploymentError, PayloadError, ReadRunError, TriggerError};
 use everstep_common::{ports, wire};
 use everstep_nats::ConnectError;
@@ -21,7 +22,7 @@ use jiff::Timestamp;
 ///     match error {
 ///         ClientError::NotFound { .. } | ClientError::NoQuestion { .. } => 404,
 ///         ClientError::Ended { .. } | ClientError::Conflict { .. } | ClientError::Answered { .. } => 409,
-///         ClientError::Misfit { .. } | ClientError::Invalid(_) | ClientError::Name { .. } => 422,
+///         ClientError::Misfit { .. } | ClientError::Invalid(_) | ClientError::Name { .. } | ClientError::SessionId(_) => 422,
 ///         ClientError::Refused { .. } => 403,
 ///         ClientError::Connect(_) | ClientError::Unavailable { .. } => 503,
 ///         _ => 500,
@@ -74,6 +75,9 @@ pub enum ClientError {
         /// The run.
         run: RunId,
     },
+    /// The id of a session is empty, or over 256 characters (`SESSION_ID_CHARS_MAX`). Nothing was asked of the server.
+    #[error(transparent)]
+    SessionId(#[from] BadSessionId),
     /// The values of a session could not be read.
     #[error("reading session {session:?}")]
     Session {

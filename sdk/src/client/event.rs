@@ -19,6 +19,14 @@ use super::{Client, ClientError};
 use crate::telemetry;
 
 /// An event that is about to be published; awaiting it publishes it. Made by [`Client::publish_event`].
+///
+/// ```no_run
+/// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+/// let shop_opened = client.publish_event("shop.opened", &());
+/// shop_opened.await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "an event is published when this is awaited"]
 pub struct PublishEvent {
     client: Client,
@@ -26,6 +34,14 @@ pub struct PublishEvent {
 }
 
 /// What a workflow listens to.
+///
+/// ```
+/// use everstep::Listener;
+///
+/// fn line(listener: &Listener) -> String {
+///     format!("{} v{} has {} triggers", listener.workflow, listener.version, listener.triggers.len())
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Listener {
     /// The workflow.
@@ -81,6 +97,15 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError::Trigger`] if it cannot be read.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// for listener in client.listeners().await? {
+    ///     println!("{} since {}: {:?}", listener.workflow, listener.registered, listener.triggers);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn listeners(&self) -> Result<Vec<Listener>, ClientError> {
         let registrations = self.bounded(self.store.registrations()).await??;
         let listener = registrations.into_iter().map(|kept| Listener {
@@ -101,6 +126,15 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError::Trigger`] if it cannot be read or written, also because an orchestrator is being started just then.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// if client.forget_listener(&"nightly_report".parse()?).await? {
+    ///     println!("nothing starts it any more");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn forget_listener(&self, workflow: &WorkflowName) -> Result<bool, ClientError> {
         let registrations = self.bounded(self.store.registrations()).await??;
         let Some(kept) = registrations.into_iter().find(|kept| kept.value.workflow == *workflow) else {
@@ -122,6 +156,15 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError::Trigger`] if they cannot be read.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// for (found, refused) in client.refused_events().await? {
+    ///     println!("{found}: {} was not started by {}: {}", refused.workflow, refused.event, refused.reason);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn refused_events(&self) -> Result<Vec<(Timestamp, RefusedEvent)>, ClientError> {
         Ok(self.bounded(self.store.refused_events()).await??)
     }
@@ -129,11 +172,26 @@ impl Client {
 
 impl PublishEvent {
     /// What tells the event from all others of its source. Without it every call is another event.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// // The request may come twice: it is one event.
+    /// client.publish_event("order.paid", &17).id("payment-17").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn id(self, id: impl Into<String>) -> Self {
         self.with(|event| event.id = id.into())
     }
 
     /// Where it happened; `everstep/client` unless given.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// client.publish_event("order.paid", &17).source("shop/berlin").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn source(self, source: impl Into<String>) -> Self {
         self.with(|event| event.source = source.into())
     }

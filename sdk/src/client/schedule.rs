@@ -14,6 +14,17 @@ use crate::{RunId, WorkflowName};
 const CONFLICTS_MAX: u32 = 16;
 
 /// Where a schedule stands.
+///
+/// ```
+/// use everstep::ScheduleEntry;
+///
+/// fn line(schedule: &ScheduleEntry) -> String {
+///     match (&schedule.reason, schedule.next) {
+///         (_, Some(next)) => format!("{} runs next at {next}", schedule.id),
+///         (reason, None) => format!("{} stands still: {}", schedule.id, reason.as_deref().unwrap_or("nobody said why")),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ScheduleEntry {
     /// The workflow's name, `/` and the schedule's own.
@@ -71,6 +82,13 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError::NoSchedule`] if there is none with that id.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// client.pause_schedule("report/nightly", "the warehouse moves").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn pause_schedule(&self, id: &str, reason: &str) -> Result<(), ClientError> {
         self.change_schedule(id, |record| {
             record.paused = true;
@@ -85,6 +103,13 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError::NoSchedule`] if there is none with that id.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// client.resume_schedule("report/nightly").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn resume_schedule(&self, id: &str) -> Result<(), ClientError> {
         self.change_schedule(id, |record| {
             if record.paused {
@@ -102,6 +127,16 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError::NoSchedule`] if there is none with that id, [`ClientError::TooManyTimes`] if there are more than 1,000.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// let (from, to) = ("2026-11-01T00:00:00Z".parse()?, "2026-11-08T00:00:00Z".parse()?);
+    /// for time in client.schedule_times("report/nightly", from, to).await? {
+    ///     println!("{time}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn schedule_times(&self, id: &str, from: Timestamp, to: Timestamp) -> Result<Vec<Timestamp>, ClientError> {
         let record = self.schedule_record(id).await?.value;
         times(&record, from, to)
@@ -113,6 +148,15 @@ impl Client {
     /// # Errors
     ///
     /// As for [`Client::schedule_times`], and whatever a start may bring; asking again goes on where it stopped.
+    ///
+    /// ```no_run
+    /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
+    /// let (from, to) = ("2026-11-01T00:00:00Z".parse()?, "2026-11-08T00:00:00Z".parse()?);
+    /// let runs = client.backfill_schedule("report/nightly", from, to).await?;
+    /// println!("{} runs make up for the week", runs.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn backfill_schedule(&self, id: &str, from: Timestamp, to: Timestamp) -> Result<Vec<RunId>, ClientError> {
         let record = self.schedule_record(id).await?.value;
         let mut runs = Vec::new();

@@ -1,5 +1,6 @@
 //! Looking at the values that the runs of a session share.
 
+use everstep_common::session::check_id;
 use everstep_common::store::{SessionError, SessionValue};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -33,7 +34,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError::Session`] if they cannot be read, [`ClientError::Value`] if one of them cannot be decoded.
+    /// [`ClientError::SessionId`] if there can be no session of that id, [`ClientError::Session`] if its values cannot be read, [`ClientError::Value`] if one of them cannot be decoded.
     ///
     /// ```no_run
     /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
@@ -44,6 +45,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn session(&self, session: &str) -> Result<Vec<SessionEntry>, ClientError> {
+        check_id(session)?;
         let read = self.bounded(self.store.session_values(session)).await?;
         let values = read.map_err(|error| match error {
             SessionError::Read { source, .. } => ClientError::Session {

@@ -1,5 +1,6 @@
 //! Signals: a value under a name for a run, once under an id of the sender's.
 
+use bytes::Bytes;
 use everstep_common::ids::RunId;
 use everstep_common::journal::{Entry, EntryKey, Inbound, InboundId, InboundKind};
 use everstep_common::key::StepKey;
@@ -14,7 +15,8 @@ impl Client {
     /// Sends `value` to the run, for the next of its waits for `name`. Returns when it is durable.
     ///
     /// `id` is the sender's name for this one message: the same id and value again is the same signal, so asking again is safe. The run
-    /// keeps it until a wait takes it, however long that is.
+    /// keeps it until a wait takes it, however long that is. A run that has ended and goes on in another one
+    /// ([`ctx.continue_as_new`](crate::WorkflowContext::continue_as_new)) is followed there; what nobody took before it went on is gone.
     ///
     /// # Errors
     ///
@@ -34,6 +36,11 @@ impl Client {
         let key = EntryKey::In(named("signal", name).and_then(|()| inbound_id(id))?);
         let what = format!("encoding signal {name:?}");
         let value = wire::encode_value(value).map_err(|source| ClientError::Value { what, source })?;
+        let send = async |to: &RunId| self.signal_one(to, &key, name, id, value.clone()).await;
+        self.say_in_chain(run, run.clone(), send).await
+    }
+
+    async fn signal_one(&self, run: &RunId, key: &EntryKey, name: &str, id: &str, value: Bytes) -> Result<(), ClientError> {
         if self.entry(run, &EntryKey::Start).await?.is_none() {
             return Err(ClientError::NotFound { run: run.clone() });
         }
@@ -47,7 +54,7 @@ impl Client {
             by: None,
             reason: None,
         });
-        match self.say(run, key, &entry).await? {
+        match self.say(run, key.clone(), &entry).await? {
             Some(sequence) => self.must_end_after(run, sequence).await,
             None => {
                 let (run, id) = (run.clone(), id.to_owned());

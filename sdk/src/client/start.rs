@@ -9,6 +9,7 @@ use everstep_common::digest::InputDigest;
 use everstep_common::ids::{Partition, RunId, WorkflowName};
 use everstep_common::journal::{Entry, EntryKey, Start, StartTerms};
 use everstep_common::ports::Message;
+use everstep_common::session;
 use everstep_common::store::Created;
 use everstep_common::wire;
 use futures::FutureExt;
@@ -29,7 +30,8 @@ use crate::workflow::Workflow;
 ///
 /// # Errors
 ///
-/// [`ClientError::Conflict`] if the key was used with another input; [`ClientError::Payload`] if the input is over 64 MiB (`PAYLOAD_BYTES_MAX`);
+/// [`ClientError::Conflict`] if the key was used with another input; [`ClientError::SessionId`] and [`ClientError::BadStart`] if the session or the
+/// terms are out of their bounds; [`ClientError::Payload`] if the input is over 64 MiB (`PAYLOAD_BYTES_MAX`);
 /// [`ClientError::Value`] if it cannot be encoded; [`ClientError::Unavailable`] if the server does not answer within 15 seconds.
 ///
 /// ```no_run
@@ -121,8 +123,8 @@ impl<T> StartRun<T> {
     /// The session whose values the run shares with all other runs started in it ([`ctx.session()`](crate::WorkflowContext::session)):
     /// any text of 1 to 256 characters (`SESSION_ID_CHARS_MAX`). A session begins with its first run and does not end.
     ///
-    /// A start that is repeated under its key stays in the session that it was made in first. Another text is taken here; every operation on the
-    /// session then fails in the workflow.
+    /// A start that is repeated under its key stays in the session that it was made in first. Another text is [`ClientError::SessionId`] when the
+    /// start is awaited, and nothing is started.
     ///
     /// ```no_run
     /// # async fn example(client: everstep::Client) -> anyhow::Result<()> {
@@ -177,6 +179,7 @@ impl<T> StartRun<T> {
     async fn prepare(self, span: &Span) -> Result<(Client, RunId, Start), ClientError> {
         let (client, request) = (self.client, self.request?);
         terms::check(&request.terms, request.traceparent.as_deref())?;
+        request.session.as_deref().map_or(Ok(()), session::check_id)?;
         let digest = InputDigest::of(&request.input);
         let run = client.new_run_id(&request);
         span.record("run", field::display(&run));

@@ -16,14 +16,17 @@ use super::item::{Item, ItemEnd, outcome_of};
 use super::outcome::{BatchItem, BatchResult};
 use crate::error::{WorkflowError, WorkflowErrorKind};
 use crate::function::Function;
-use crate::waits::StepFuture;
+use crate::waits::{Refusal, StepFuture};
+
+/// The patch of which the old side takes none at a time for one.
+const CONCURRENCY_CHECK: &str = "everstep: max_concurrency(0)";
 
 /// A batch that begins when first polled; made by [`ctx.batch(…)`](crate::WorkflowContext::batch).
 ///
 /// # Errors
 ///
 /// A failed item is a part of the [`BatchResult`]. The batch itself fails with [`WorkflowErrorKind::Invalid`] if it has more than 10,000 items
-/// (`BATCH_ITEMS_MAX`), or if its keys or its tolerance are no good; with [`WorkflowErrorKind::Cancelled`] if the run or the block round it
+/// (`BATCH_ITEMS_MAX`), or none of them at a time, or if its keys or its tolerance are no good; with [`WorkflowErrorKind::Cancelled`] if the run or the block round it
 /// is cancelled.
 ///
 /// ```
@@ -92,7 +95,7 @@ impl<F: Function> BatchFuture<F> {
     }
 
     /// How many items run at a time: from 1 to 1,000 (`STEPS_IN_FLIGHT_MAX`), and 20 (`BATCH_CONCURRENCY`) unless it is said. The next one
-    /// begins when one ends. A number outside of that is taken as the nearest within.
+    /// begins when one ends. More than that is the most there can be; 0 is [`WorkflowErrorKind::Invalid`] when the batch is awaited.
     ///
     /// ```
     /// use everstep::prelude::*;
@@ -108,7 +111,7 @@ impl<F: Function> BatchFuture<F> {
     /// }
     /// ```
     pub fn max_concurrency(self, items: usize) -> Self {
-        self.with(|plan| plan.max_concurrency = items.clamp(1, STEPS_IN_FLIGHT_MAX))
+        self.with(|plan| plan.max_concurrency = items.min(STEPS_IN_FLIGHT_MAX))
     }
 
     /// How long one item may take from when it begins, retries and waiting included; the function's own `total_timeout` (24 hours unless it
@@ -209,6 +212,7 @@ impl<F: Function> BatchFuture<F> {
 impl<F: Function> Plan<F> {
     async fn run(self: Box<Self>) -> Result<Ended<F::Output>, WorkflowError> {
         let (ids, tolerated) = (self.ids()?, self.tolerance.of(self.items.len())?);
+        self.check_concurrency()?;
         let Self {
             core,
             block,
@@ -224,6 +228,15 @@ impl<F: Function> Plan<F> {
         let collected = fan.collect_outcomes(tolerated).await;
         let duration = core.now().duration_since(began).unsigned_abs();
         Ended::new(ids, collected, duration)
+    }
+
+    fn check_concurrency(&self) -> Result<(), WorkflowError> {
+        if self.max_concurrency > 0 {
+            return Ok(());
+        }
+        let message =
+            format!("`max_concurrency(0)` runs no item, ever: give how many are to run at a time, from 1 to {STEPS_IN_FLIGHT_MAX}");
+        Refusal::since(CONCURRENCY_CHECK, WorkflowError::invalid(message)).tell(&self.core)
     }
 
     /// What the items are called, if there may be such a batch.
@@ -322,7 +335,7 @@ impl<F: Function> MapFuture<F> {
         Self(batch.tolerate(0))
     }
 
-    /// How many items run at a time, as for [`BatchFuture::max_concurrency`]: from 1 to 1,000, and 20 unless it is said.
+    /// How many items run at a time, as for [`BatchFuture::max_concurrency`]: from 1 to 1,000, and 20 unless it is said; 0 is [`WorkflowErrorKind::Invalid`].
     ///
     /// ```
     /// use everstep::prelude::*;

@@ -1,6 +1,7 @@
 //! Approvals: what must not happen without somebody's yes to exactly that.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,8 +15,11 @@ use futures::future::FusedFuture;
 use serde::Serialize;
 
 use super::canonical::canonical_text;
-use super::{Deadline, encode, question::refuse};
+use super::{Deadline, Refusal, encode, question::refuse};
 use crate::error::WorkflowError;
+
+/// The patch of which the old side waits for more people than there are.
+const QUORUM_CHECK: &str = "everstep: the quorum of an approval";
 
 /// The name of approvals that are given none.
 const UNNAMED: &str = "approval";
@@ -36,7 +40,8 @@ const UNNAMED: &str = "approval";
 /// async fn payout(ctx: WorkflowContext, clerk: String, to: String, cents: u64) -> Result<String, WorkflowError> {
 ///     let payment = (to, cents);
 ///     let approval = Approval::of(format!("Pay {cents} cents"), &payment)
-///         .approvers(["finance", "ada"])
+///         .approvers(["ada"])
+///         .groups(["finance"])
 ///         .quorum(2)
 ///         .requested_by(clerk)
 ///         .expires(Duration::from_secs(24 * 60 * 60));
@@ -53,6 +58,7 @@ pub struct Approval {
     summary: String,
     subject: Result<Subject, WorkflowError>,
     approvers: Vec<String>,
+    groups: Vec<String>,
     quorum: u32,
     requester: Option<String>,
     expires: Option<Deadline>,
@@ -211,7 +217,7 @@ impl Approval {
     /// #[workflow]
     /// async fn contract(ctx: WorkflowContext, customer: String) -> Result<bool, WorkflowError> {
     ///     let hash: PayloadHash = ctx.step(archive, customer).await?.parse()?;
-    ///     let signing = Approval::of_hash("Sign the contract in the archive", hash).approvers(["legal"]);
+    ///     let signing = Approval::of_hash("Sign the contract in the archive", hash).groups(["legal"]);
     ///     Ok(ctx.await_approval(signing).await?.is_approved())
     /// }
     /// ```
@@ -224,6 +230,7 @@ impl Approval {
             summary,
             subject,
             approvers: Vec::new(),
+            groups: Vec::new(),
             quorum: 1,
             requester: None,
             expires: None,
@@ -232,28 +239,46 @@ impl Approval {
         }
     }
 
-    /// The people and groups of whom each may decide; anybody if there are none. Each call replaces what was said before.
+    /// The people of whom each may decide, beside those of the [`groups`](Self::groups); anybody if neither is said. Each call replaces what was
+    /// said before.
     ///
     /// Names are those that `Client::approve` and `everstep runs approve` are given. Nothing here checks that they exist.
     ///
     /// ```
     /// use everstep::prelude::*;
     ///
-    /// let _approval = Approval::of("Raise the limit to 5,000", &("customer-7", 5_000)).approvers(["risk", "ada"]);
+    /// let _approval = Approval::of("Raise the limit to 5,000", &("customer-7", 5_000)).approvers(["ada", "grace"]);
     /// ```
     pub fn approvers<S: Into<String>>(mut self, approvers: impl IntoIterator<Item = S>) -> Self {
         self.approvers = approvers.into_iter().map(Into::into).collect();
         self
     }
 
-    /// How many different people have to say yes: 1 unless it is said, and at least that. The first no decides.
+    /// The groups of whose people each may decide, beside the [`approvers`](Self::approvers) that are named. Each call replaces what was said
+    /// before.
     ///
-    /// Nothing checks that so many may: an approval that asks for more than there are waits until it expires, or is rejected.
+    /// Who is in which says whoever passes a decision on, with [`Respondent::in_group`](crate::Respondent::in_group) or `--group`.
     ///
     /// ```
     /// use everstep::prelude::*;
     ///
-    /// let _four_eyes = Approval::of("Rotate the root key", "2026-11").approvers(["security"]).quorum(2);
+    /// let _approval = Approval::of("Raise the limit to 5,000", &("customer-7", 5_000)).groups(["risk"]).approvers(["ada"]);
+    /// ```
+    pub fn groups<S: Into<String>>(mut self, groups: impl IntoIterator<Item = S>) -> Self {
+        self.groups = groups.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How many different people have to say yes: 1 unless it is said, and at least that. The first no decides.
+    ///
+    /// More than there are could never be met: if people are named and no group is, an approval of more than those, the one who
+    /// [requested](Self::requested_by) it left out, is [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) when it is awaited. How many a
+    /// group has is not known here.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// let _four_eyes = Approval::of("Rotate the root key", "2026-11").groups(["security"]).quorum(2);
     /// ```
     pub fn quorum(mut self, people: u32) -> Self {
         self.quorum = people.max(1);
@@ -266,7 +291,7 @@ impl Approval {
     /// use everstep::prelude::*;
     ///
     /// fn expense(employee: &str, cents: u64) -> Approval {
-    ///     Approval::of(format!("{employee} spent {cents} cents"), &(employee, cents)).approvers(["finance"]).requested_by(employee)
+    ///     Approval::of(format!("{employee} spent {cents} cents"), &(employee, cents)).groups(["finance"]).requested_by(employee)
     /// }
     /// let _approval = expense("ada", 12_000);
     /// ```
@@ -306,8 +331,8 @@ impl Approval {
     /// async fn release(ctx: WorkflowContext, image: String) -> Result<bool, WorkflowError> {
     ///     let (code, cost) = ctx
     ///         .parallel((
-    ///             ctx.await_approval(Approval::of("The code", &image).named("code").approvers(["engineering"])),
-    ///             ctx.await_approval(Approval::of("The cost", &image).named("cost").approvers(["finance"])),
+    ///             ctx.await_approval(Approval::of("The code", &image).named("code").groups(["engineering"])),
+    ///             ctx.await_approval(Approval::of("The cost", &image).named("cost").groups(["finance"])),
     ///         ))
     ///         .await?;
     ///     Ok(code.is_approved() && cost.is_approved())
@@ -316,6 +341,22 @@ impl Approval {
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
+    }
+
+    /// Why nobody could ever say enough.
+    fn check_quorum(&self) -> Result<(), Refusal> {
+        let may_decide = |name: &&String| self.requester.as_ref() != Some(name);
+        let people = self.approvers.iter().filter(may_decide).collect::<BTreeSet<_>>().len();
+        let is_open = self.approvers.is_empty() || !self.groups.is_empty();
+        if is_open || people >= self.quorum as usize {
+            return Ok(());
+        }
+        let message = format!(
+            "approval `{}` needs a yes of {} people, and of those it names {people} may decide: \
+             name more of them, or a group with `.groups([…])`, or lower the quorum",
+            self.name, self.quorum
+        );
+        Err(Refusal::since(QUORUM_CHECK, WorkflowError::invalid(message)))
     }
 }
 
@@ -405,7 +446,7 @@ impl Decision {
 ///
 /// [`WorkflowErrorKind::Unanswered`](crate::WorkflowErrorKind::Unanswered) with [`OnExpire::Fail`].
 /// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if the payload has no canonical JSON (integers beyond 2^53, map keys that
-/// are no texts), or is over 256 KiB: then show its hash. [`WorkflowErrorKind::Cancelled`](crate::WorkflowErrorKind::Cancelled) if the run or
+/// are no texts), or is over 256 KiB: then show its hash; or if more people have to say yes than may. [`WorkflowErrorKind::Cancelled`](crate::WorkflowErrorKind::Cancelled) if the run or
 /// the block round it is cancelled: the approval is then withdrawn, and nothing that requires it runs.
 ///
 /// ```
@@ -416,7 +457,7 @@ impl Decision {
 ///
 /// #[workflow]
 /// async fn access(ctx: WorkflowContext, ticket: u64) -> Result<bool, WorkflowError> {
-///     let mut approval = ctx.await_approval(Approval::of("Access to production", &ticket).approvers(["operations"]));
+///     let mut approval = ctx.await_approval(Approval::of("Access to production", &ticket).groups(["operations"]));
 ///     loop {
 ///         select! {
 ///             decision = &mut approval => return Ok(decision?.is_approved()),
@@ -430,27 +471,32 @@ impl Decision {
 /// ```
 #[must_use = "an approval is asked for when it is awaited"]
 pub struct ApprovalFuture {
+    core: everstep_core::Context,
     /// `None` if it cannot be asked for.
     asked: Option<Asked>,
     hash: Option<PayloadHash>,
     name: String,
     on_expire: OnExpire,
-    refused: Option<WorkflowError>,
+    refused: Option<Refusal>,
 }
 
 impl ApprovalFuture {
     pub(crate) fn new(core: &everstep_core::Context, approval: Approval) -> Self {
+        let enough = approval.check_quorum();
         let Approval {
             summary,
             subject,
-            approvers,
+            mut approvers,
+            groups,
             quorum,
             requester,
             expires,
             on_expire,
             name,
         } = approval;
-        let question = subject.and_then(|subject| {
+        // Whoever takes a decision holds names and groups against one list.
+        approvers.extend(groups);
+        let question = subject.map_err(Refusal::always).and_then(|subject| {
             let question = question::Question {
                 text: summary,
                 input: question::InputType::Approval,
@@ -466,8 +512,8 @@ impl ApprovalFuture {
             refuse(&name, &question).map(|()| (question, subject.hash))
         });
         let (question, refused) = match question {
-            Ok(question) => (Some(question), None),
-            Err(error) => (None, Some(error)),
+            Ok(question) => (Some(question), enough.err()),
+            Err(refusal) => (None, Some(refusal)),
         };
         let (question, hash) = question.unzip();
         // The number of the name is taken in any case, so that no other key depends on what was refused.
@@ -476,6 +522,7 @@ impl ApprovalFuture {
             asked = asked.deadline(expires.due());
         }
         Self {
+            core: core.clone(),
             asked: Some(asked),
             hash,
             name,
@@ -537,9 +584,11 @@ impl Future for ApprovalFuture {
     type Output = Result<Decision, WorkflowError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(refused) = self.refused.take() {
+        if let Some(refused) = self.refused.take()
+            && let Err(error) = refused.tell(&self.core)
+        {
             self.asked = None;
-            return Poll::Ready(Err(refused));
+            return Poll::Ready(Err(error));
         }
         let Some(asked) = &mut self.asked else { return Poll::Pending };
         let outcome = ready!(Pin::new(asked).poll(context));

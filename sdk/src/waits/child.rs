@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use everstep_common::ids::{RunId, WorkflowName};
 use everstep_core::{Child, ChildSpec};
@@ -22,7 +23,7 @@ use crate::workflow::Workflow;
 /// # Errors
 ///
 /// [`WorkflowErrorKind::Child`](crate::WorkflowErrorKind::Child) if it ended without a value, or cannot be started: its input cannot be encoded
-/// or is over 64 MiB (`PAYLOAD_BYTES_MAX`), its key is empty or used already, or it would be nested more than 64 deep (`CHILD_DEPTH_MAX`).
+/// or is over 64 MiB (`PAYLOAD_BYTES_MAX`), its key is empty or used already, its session is none, or it would be nested more than 64 deep (`CHILD_DEPTH_MAX`).
 /// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if what it returned is not a `T`.
 ///
 /// ```
@@ -101,7 +102,7 @@ impl<T> ChildFuture<T> {
         self
     }
 
-    /// The session that it runs in, instead of this run's: 1 to 256 characters.
+    /// The session that it runs in, instead of this run's: 1 to 256 characters (`SESSION_ID_CHARS_MAX`), or the child fails and is not started.
     ///
     /// ```
     /// use everstep::prelude::*;
@@ -146,7 +147,7 @@ impl<T> ChildFuture<T> {
     /// characters; a longer one is an error of the child.
     ///
     /// A child waits for its place like every run. One that waits for a place that this run holds itself, and is awaited here, waits for
-    /// ever: give such runs keys of their own, or a [deadline](crate::StartRun::deadline).
+    /// ever: give such runs keys of their own, or a [deadline](Self::deadline).
     ///
     /// ```
     /// use everstep::prelude::*;
@@ -169,6 +170,44 @@ impl<T> ChildFuture<T> {
     /// [`limit_key`](Self::limit_key).
     pub fn priority(self, priority: i8) -> Self {
         self.with(|spec| spec.terms.priority = priority)
+    }
+
+    /// How long it may take from when it begins, more than nothing and at most 366 days; when that has passed it is asked to come to an end,
+    /// as by [`StartRun::deadline`](crate::StartRun::deadline). Unless given it has as long as it likes, or as this run lives.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn negotiate(ctx: WorkflowContext, supplier: String) -> Result<u64, WorkflowError>;
+    ///
+    /// #[workflow]
+    /// async fn buy(ctx: WorkflowContext, supplier: String) -> Result<u64, WorkflowError> {
+    ///     let day = Duration::from_secs(24 * 60 * 60);
+    ///     ctx.child(negotiate, supplier).deadline(7 * day).await
+    /// }
+    /// ```
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.with(|spec| spec.terms.deadline = Some(deadline))
+    }
+
+    /// It is started now and begins that much later, at most 366 days; see [`StartRun::delay`](crate::StartRun::delay).
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn remind(ctx: WorkflowContext, user: String) -> Result<(), WorkflowError>;
+    ///
+    /// #[workflow]
+    /// async fn sign_up(ctx: WorkflowContext, user: String) -> Result<(), WorkflowError> {
+    ///     let day = Duration::from_secs(24 * 60 * 60);
+    ///     ctx.child(remind, user).delay(3 * day).detached().await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn delay(self, delay: Duration) -> Self {
+        self.with(|spec| spec.terms.delay = Some(delay))
     }
 
     /// Does not wait for its end, and does not cancel it: brings the id of the run once that is started for good.

@@ -44,6 +44,18 @@ impl EmitFuture {
     }
 
     /// Names it in the journal exactly so, and unnumbered. A key may be asked for once only in a run.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn ship(ctx: WorkflowContext, parcels: Vec<String>) -> Result<(), WorkflowError> {
+    ///     for parcel in parcels {
+    ///         ctx.emit("parcel.shipped", &parcel).key(format!("shipped/{parcel}")).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         self.emit = self.emit.map(|emit| emit.key(key.as_ref()));
         self

@@ -17,6 +17,15 @@ use crate::error::WorkflowError;
 use crate::trigger::Event;
 
 /// Which events of a name a workflow waits for; made by [`matching`].
+///
+/// ```
+/// use everstep::prelude::*;
+///
+/// /// The events of one order, wherever they come from.
+/// fn of_order(id: u64) -> Matching {
+///     matching("order.id", &id)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Matching(Result<Option<subscription::Matching>, String>);
 
@@ -117,12 +126,33 @@ impl<T> EventFuture<T> {
     }
 
     /// When it is no longer waited for: that long after it is first polled, or at a time.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn courier(ctx: WorkflowContext, parcel: String) -> Result<String, WorkflowError> {
+    ///     let week = Duration::from_secs(7 * 24 * 60 * 60);
+    ///     let delivered = ctx.wait_for_event::<String>("parcel.delivered", matching("id", &parcel)).deadline(week);
+    ///     Ok(delivered.await?.data)
+    /// }
+    /// ```
     pub fn deadline(mut self, deadline: impl Into<Deadline>) -> Self {
         self.wait = self.wait.map(|wait| wait.deadline(deadline.into().due()));
         self
     }
 
     /// Names its deadline in the journal exactly so, and unnumbered. A key may be asked for once only in a run.
+    ///
+    /// ```
+    /// use everstep::prelude::*;
+    ///
+    /// #[workflow]
+    /// async fn paid(ctx: WorkflowContext, order: u64) -> Result<u64, WorkflowError> {
+    ///     let paid = ctx.wait_for_event::<u64>("order.paid", matching("id", &order));
+    ///     Ok(paid.deadline(Duration::from_secs(3_600)).key("payment").await?.data)
+    /// }
+    /// ```
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         self.wait = self.wait.map(|wait| wait.key(key.as_ref()));
         self

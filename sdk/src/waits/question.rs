@@ -20,7 +20,11 @@ use serde_json::Value as Json;
 
 pub use everstep_common::question::Choice;
 
+use super::Refusal;
 use crate::error::WorkflowError;
+
+/// The patch of which the old side skips what may not be skipped.
+const SKIP_CHECK: &str = "everstep: skip on timeout";
 
 /// What a run asks people; asked by `ctx.wait_for_user(…)`.
 ///
@@ -136,7 +140,7 @@ pub enum OnTimeout {
     /// [`WorkflowErrorKind::Unanswered`](crate::WorkflowErrorKind::Unanswered).
     #[default]
     Fail,
-    /// Null, as if it had been skipped, also if the question may not be skipped: ask for an `Option`.
+    /// Null, as if it had been skipped: ask for an `Option`. The question has to be [`skippable`](Question::skippable), or it is not asked.
     Skip,
     /// This value, as if it had been answered. It has to fit the question, or that is not asked.
     Answer(Json),
@@ -175,7 +179,7 @@ pub struct Answer<T> {
 ///
 /// [`WorkflowErrorKind::Unanswered`](crate::WorkflowErrorKind::Unanswered) if its time is up and [`OnTimeout`] says no other.
 /// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) if the question cannot be asked (a schema that is none, nothing to choose
-/// from, over 256 KiB), or what was answered is not a `T`. [`WorkflowErrorKind::Cancelled`](crate::WorkflowErrorKind::Cancelled) if the run or
+/// from, over 256 KiB, skipped on its timeout though it may not be skipped), or what was answered is not a `T`. [`WorkflowErrorKind::Cancelled`](crate::WorkflowErrorKind::Cancelled) if the run or
 /// the block round it is cancelled: the question is then withdrawn.
 ///
 /// ```
@@ -204,7 +208,7 @@ pub struct QuestionFuture<T> {
     name: String,
     on_timeout: OnTimeout,
     /// It cannot be asked; told when it is awaited.
-    refused: Option<WorkflowError>,
+    refused: Option<Refusal>,
     /// That was told; it is not asked by being polled again.
     is_refused: bool,
     output: PhantomData<fn() -> T>,
@@ -244,8 +248,8 @@ impl Question {
 }
 
 /// Why a question cannot be asked.
-pub(super) fn refuse(name: &str, question: &question::Question) -> Result<(), WorkflowError> {
-    let refused = |why: &dyn fmt::Display| WorkflowError::invalid(format!("question `{name}`: {why}"));
+pub(super) fn refuse(name: &str, question: &question::Question) -> Result<(), Refusal> {
+    let refused = |why: &dyn fmt::Display| Refusal::always(WorkflowError::invalid(format!("question `{name}`: {why}")));
     check_question(question).map_err(|error| refused(&error))?;
     let bytes = wire::encode_value(question).map_err(|error| refused(&error))?.len();
     if bytes > QUESTION_BYTES_MAX {
@@ -256,18 +260,29 @@ pub(super) fn refuse(name: &str, question: &question::Question) -> Result<(), Wo
     Ok(())
 }
 
+/// Why it cannot end so when its time is up.
+fn refuse_timeout(name: &str, question: &question::Question, on_timeout: &OnTimeout) -> Result<(), Refusal> {
+    match on_timeout {
+        OnTimeout::Answer(value) => check_answer(question, value).map_err(|misfit| {
+            let message = format!("question `{name}` has an answer for its timeout that does not fit: {misfit}");
+            Refusal::always(WorkflowError::invalid(message))
+        }),
+        OnTimeout::Skip if !question.skippable => {
+            let message = format!(
+                "question `{name}` is skipped when its time is up, and may not be skipped: make it `skippable`, \
+                 or choose another `on_timeout`"
+            );
+            Err(Refusal::since(SKIP_CHECK, WorkflowError::invalid(message)))
+        }
+        OnTimeout::Skip | OnTimeout::Fail => Ok(()),
+    }
+}
+
 impl<T> QuestionFuture<T> {
     pub(crate) fn new(core: &everstep_core::Context, question: Question) -> Self {
         let (name, timeout, on_timeout) = (question.name_or_default(), question.timeout, question.on_timeout.clone());
         let recorded = question.recorded();
-        let refused = refuse(&name, &recorded).and_then(|()| match &on_timeout {
-            OnTimeout::Answer(value) => check_answer(&recorded, value).map_err(|misfit| {
-                WorkflowError::invalid(format!(
-                    "question `{name}` has an answer for its timeout that does not fit: {misfit}"
-                ))
-            }),
-            OnTimeout::Fail | OnTimeout::Skip => Ok(()),
-        });
+        let refused = refuse(&name, &recorded).and_then(|()| refuse_timeout(&name, &recorded, &on_timeout));
         let mut asked = core.question(&name, recorded);
         if let Some(timeout) = timeout {
             asked = asked.deadline(Due::After(timeout));
@@ -361,9 +376,11 @@ impl<T: DeserializeOwned> Future for QuestionFuture<T> {
         if self.is_refused {
             return Poll::Pending;
         }
-        if let Some(refused) = self.refused.take() {
+        if let Some(refused) = self.refused.take()
+            && let Err(error) = refused.tell(&self.core)
+        {
             self.is_refused = true;
-            return Poll::Ready(Err(refused));
+            return Poll::Ready(Err(error));
         }
         let outcome = ready!(Pin::new(&mut self.asked).poll(context));
         Poll::Ready(match outcome {

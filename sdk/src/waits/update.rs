@@ -130,7 +130,7 @@ impl<In: DeserializeOwned, Out: Serialize> UpdateFuture<In, Out> {
     /// Answers each update with what `handler` brings, one after the other, for as long as it is polled. Put it beside the work of the
     /// workflow, in [`select!`](crate::select) or [`ctx.race`](crate::WorkflowContext::race).
     ///
-    /// An error of the handler is the failed outcome of that one update. Whatever the handler has begun is cancelled when this is dropped,
+    /// An error of the handler, or an answer that is too large, is the failed outcome of that one update. Whatever the handler has begun is cancelled when this is dropped,
     /// and its caller is told that the update failed.
     ///
     /// # Errors
@@ -168,7 +168,8 @@ impl<In: DeserializeOwned, Out: Serialize> UpdateFuture<In, Out> {
         loop {
             let Update { input, update, .. } = poll_fn(|context| self.poll_next(context)).await?;
             match handler(input).await {
-                Ok(value) => answer(update, &self.name, &value)?,
+                // What cannot be encoded is the failed outcome of this one update: whoever asks for it must not be able to end the run.
+                Ok(value) => settled(update.answer(encode(format_args!("the answer to update `{}`", self.name), &value)))?,
                 Err(error) => {
                     let goes_no_further = error.is_cancelled() || matches!(error.kind(), WorkflowErrorKind::Continued(_));
                     let failure = error.clone().into_failure(FailureKind::Workflow);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstep::journal::{Ended, Entry, EntryKey, Local, LocalKind, RunOutcome, StepResult};
+use everstep::journal::{Continuation, Ended, Entry, EntryKey, Local, LocalKind, RunOutcome, StepResult};
 use everstep::{Client, Prefix, RunId};
+use everstep_common::digest::InputDigest;
 use everstep_common::ids::ProcessId;
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
@@ -64,6 +65,19 @@ pub(crate) fn local(name: &str) -> (EntryKey, Entry) {
 pub(crate) fn end() -> (EntryKey, Entry) {
     let entry = Entry::End(Ended {
         outcome: RunOutcome::Completed(Payload::unit()),
+        by: ProcessId::new("owner").unwrap(),
+    });
+    (EntryKey::End, entry)
+}
+
+pub(crate) fn goes_on_in(next: &RunId) -> (EntryKey, Entry) {
+    let entry = Entry::End(Ended {
+        outcome: RunOutcome::Continued(Continuation {
+            run: next.clone(),
+            input: Payload::unit(),
+            digest: InputDigest::of(b"input"),
+            decided: None,
+        }),
         by: ProcessId::new("owner").unwrap(),
     });
     (EntryKey::End, entry)

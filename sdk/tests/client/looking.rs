@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use everstep::journal::{Entry, EntryKey, RunOutcome, Start};
+use everstep::ClientError;
+use everstep::journal::{Entry, EntryKey, JournalEntry, RunOutcome, Start};
 use everstep_common::payload::Payload;
 use everstep_common::ports::Clock;
 use everstep_memory::{Faults, Nodes};
 use futures::StreamExt;
 
-use crate::bench::{Bench, end, for_seeds, local, write};
+use crate::bench::{Bench, end, for_seeds, goes_on_in, local, write};
 
 /// Replicas catch up, and who was leader knows it, after this long.
 async fn behind_for(bench: &Bench, seconds: u64) {
@@ -36,6 +37,26 @@ fn a_tail_ends_with_its_run_however_far_replicas_are_behind() {
         let (told, (), ()) = futures::join!(tailing, writing, behind_for(&bench, 5));
         let expected = [EntryKey::Start, local("a").0, local("b").0, EntryKey::End];
         assert_eq!(told, expected, "EVERSTEP_SEED={seed}");
+    });
+}
+
+#[test]
+fn a_signal_goes_to_the_run_in_which_a_workflow_goes_on() {
+    for_seeds(1, async |seed| {
+        let bench = Bench::start(Nodes::One, seed).await;
+        let client = bench.client("client").await;
+        let run = client.start_named("order", None, &().into()).await.unwrap().id().clone();
+        let next = client.start_named("order", None, &().into()).await.unwrap().id().clone();
+        client.signal(&run, "paid", "before", &1).await.unwrap();
+        write(&client, &run, [goes_on_in(&next)]).await;
+        client.signal(&run, "paid", "after", &2).await.unwrap();
+        client.signal(&run, "paid", "before", &1).await.expect("it was taken in time");
+        let words = |journal: Vec<JournalEntry>| journal.iter().filter(|entry| matches!(entry.key, EntryKey::In(_))).count();
+        assert_eq!(words(client.history(&run).await.unwrap()), 1);
+        assert_eq!(words(client.history(&next).await.unwrap()), 1);
+        write(&client, &next, [end()]).await;
+        let ended = client.signal(&run, "paid", "late", &3).await;
+        assert!(matches!(ended, Err(ClientError::Ended { run }) if run == next));
     });
 }
 

@@ -47,6 +47,33 @@ fn of_many_starts_each_has_its_own_outcome_in_the_order_given() {
 }
 
 #[test]
+fn a_session_that_is_none_is_told_and_nothing_is_started() {
+    for_seeds(1, async |seed| {
+        let bench = Bench::start(Nodes::One, seed).await;
+        let client = bench.client("client").await;
+        let start = |session: String| client.start_named("order", None, &json!("o-1")).session(session);
+        for (session, characters) in [(String::new(), 0), ("ü".repeat(257), 257)] {
+            let refused = start(session.clone()).key("o-1").await.unwrap_err();
+            assert!(
+                matches!(&refused, ClientError::SessionId(bad) if bad.characters == characters),
+                "{refused:?}"
+            );
+            assert!(
+                refused.to_string().contains("1 to 256 characters (SESSION_ID_CHARS_MAX)"),
+                "{refused}"
+            );
+            let listed = client.session(&session).await;
+            assert!(matches!(listed, Err(ClientError::SessionId(_))), "{listed:?}");
+        }
+        let many = [start("s".to_owned()), start(String::new()), start("ü".repeat(256))];
+        let many = client.start_many(many).await.unwrap();
+        assert!(matches!(many[..], [Ok(_), Err(ClientError::SessionId(_)), Ok(_)]), "{many:?}");
+        let keyed = client.start_named("order", None, &json!("another")).key("o-1").await;
+        assert!(keyed.is_ok(), "the key is free: {keyed:?}");
+    });
+}
+
+#[test]
 fn a_run_that_begins_later_is_scheduled_before_anybody_drives_it() {
     for_seeds(1, async |seed| {
         let bench = Bench::start(Nodes::One, seed).await;

@@ -15,7 +15,9 @@ async fn ship(ctx: WorkflowContext, address: String) -> Result<u64, WorkflowErro
         .child(parcel, (address, 2))
         .key("the parcel")
         .session("van 1")
-        .tag("speed", "high");
+        .tag("speed", "high")
+        .delay(Duration::from_secs(60))
+        .deadline(Duration::from_secs(600));
     Ok(sent.await? + 1)
 }
 
@@ -30,6 +32,8 @@ fn a_child_is_started_as_it_was_asked_for_and_its_value_comes_out_typed() {
         child.detached,
     );
     assert_eq!(asked, ("parcel", Some(3), Some("van 1"), false));
+    let terms = (child.terms.delay, child.terms.deadline);
+    assert_eq!(terms, (Some(Duration::from_secs(60)), Some(Duration::from_secs(600))));
     assert_eq!(child.tags.get("speed").map(String::as_str), Some("high"));
     let input: (String, u32) = everstep_common::wire::decode_value(&child.input).unwrap();
     assert_eq!(input, ("Low Road".to_owned(), 2));

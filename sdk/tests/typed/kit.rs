@@ -169,6 +169,17 @@ impl Driven {
         self.apply(EventBody::About(key(path), Record::Answer(Box::new(answered))));
     }
 
+    /// Records on which side of a patch the run has said it is.
+    pub(crate) fn marked(&mut self) -> bool {
+        let told = self.commands.iter().find_map(|command| match command {
+            Command::RecordMarker { key, kind, value } => Some((key.clone(), *kind, value.clone())),
+            _ => None,
+        });
+        let (key, kind, value) = told.unwrap_or_else(|| panic!("no patch was met: {:?}", self.lines()));
+        self.apply(EventBody::About(key, Record::Local(kind, Ok(value.clone()))));
+        decode_value(&value).unwrap()
+    }
+
     pub(crate) fn cancel(&mut self) {
         self.apply(EventBody::In(Inbound {
             kind: InboundKind::Cancel,

@@ -4,6 +4,7 @@ mod children;
 mod combine;
 mod kit;
 mod outside;
+mod refusals;
 mod rollback;
 mod sessions;
 mod updates;
@@ -340,7 +341,7 @@ fn a_function_called_in_place_is_not_recorded() {
 async fn talkative(ctx: WorkflowContext) -> Result<(), WorkflowError> {
     ctx.log("before");
     ctx.sleep(Duration::from_secs(1)).await?;
-    ctx.log_at(Level::WARN, format_args!("after {} s", 1));
+    ctx.log_at(LogLevel::WARN, format_args!("after {} s", 1));
     Ok(())
 }
 

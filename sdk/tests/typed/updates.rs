@@ -165,3 +165,26 @@ fn an_answer_that_cannot_be_encoded_is_told_to_both_sides() {
     run.answer_recorded("a");
     assert_eq!(run.completed::<String>(), told.message);
 }
+
+/// Serves until it is told to stop; what it answers has no words.
+#[workflow]
+async fn mute(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    let speaks = pin!(ctx.update::<(), Unspeakable>("speak").serve(async |()| Ok(Unspeakable)));
+    select! {
+        failed = speaks => match failed? {},
+        stop = ctx.signal::<()>("stop") => stop,
+    }
+}
+
+#[test]
+fn whoever_asks_for_an_answer_that_cannot_be_encoded_does_not_end_the_run() {
+    let mut run = Driven::start(mute, ());
+    for key in ["a", "b"] {
+        run.update(key, "speak", ());
+        let told = run.answer_to::<()>(key).unwrap_err();
+        assert!(told.message.contains("it has no words"), "{told}");
+        run.answer_recorded(key);
+    }
+    run.signal("stop", ());
+    run.completed::<()>();
+}

@@ -3,6 +3,7 @@
 mod app;
 mod examples;
 mod fleet;
+mod kills;
 mod ledger;
 mod triggered;
 
@@ -17,6 +18,8 @@ pub use triggered::{Moved, delivery, every_second, triggered_application};
 
 use std::time::Duration;
 
+use everstep::{Client, RunError, RunHandle, RunId};
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 /// How long anything in these tests may take before it counts as lost.
@@ -33,5 +36,31 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     while !condition().await {
         assert!(Instant::now() < end, "waited {DEADLINE:?} for this: {what}");
         look.tick().await;
+    }
+}
+
+/// What comes of the run.
+///
+/// # Panics
+///
+/// After [`DEADLINE`].
+pub async fn result_of<T: DeserializeOwned>(run: RunHandle<T>) -> Result<T, RunError> {
+    let id = run.id().clone();
+    let result = tokio::time::timeout(DEADLINE, run.result()).await;
+    result.unwrap_or_else(|_| panic!("run {id} is lost"))
+}
+
+/// What the run returns, however often its server has to be asked.
+///
+/// # Panics
+///
+/// If it returns nothing.
+pub async fn returned<T: DeserializeOwned>(client: &Client, run: &RunId) -> T {
+    loop {
+        match client.run::<T>(run.clone()).result().await {
+            Ok(value) => return value,
+            Err(RunError::Client(error)) => eprintln!("asking for {run} again: {error}"),
+            Err(error) => panic!("{error}"),
+        }
     }
 }

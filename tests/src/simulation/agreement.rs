@@ -15,7 +15,7 @@ use futures::{FutureExt, future::join_all};
 
 use super::ledger::Ledger;
 use super::scenarios::scenarios;
-use super::world::Settings;
+use super::settings::Settings;
 use super::{driver, shop, story};
 use crate::processes::{DEADLINE, until};
 

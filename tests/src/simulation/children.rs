@@ -9,8 +9,9 @@ use everstep_worker::Handler;
 use futures::FutureExt;
 
 use super::scenarios::{Scenario, expect_completed, scenario, usual};
+use super::settings::Settings;
 use super::shop::{before, large, large_input, refuse, slow, square};
-use super::world::{Settings, World};
+use super::world::World;
 
 /// Scenarios that end the same whoever dies.
 pub fn child_scenarios() -> Vec<Scenario> {

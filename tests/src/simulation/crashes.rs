@@ -4,7 +4,9 @@ use everstep_memory::{Reaction, When};
 
 use super::driver::{Outcome, play};
 use super::scenarios::Scenario;
-use super::world::{Seen, Settings};
+use super::settings::Settings;
+use super::world::Seen;
+use crate::processes::Seed;
 
 /// A death, planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,12 +59,7 @@ impl Crash {
 }
 
 /// Plays the scenario once for each journal entry of its plain story, with the victim dying there.
-pub fn at_every_entry(scenario: &Scenario, victim: &Victim) {
-    at_every_entry_in(&Settings::default(), scenario, victim);
-}
-
-/// The same in another world.
-pub fn at_every_entry_in(settings: &Settings, scenario: &Scenario, victim: &Victim) {
+pub fn at_every_entry(scenario: &Scenario, settings: &Settings, victim: &Victim) {
     let plain = play(scenario, settings.clone());
     for number in 0..plain.entries {
         let crash = Crash::AtEntry {
@@ -75,12 +72,7 @@ pub fn at_every_entry_in(settings: &Settings, scenario: &Scenario, victim: &Vict
 
 /// Plays the scenario twice for each call that the process makes of the port in the plain story: it dies before it, and after it.
 /// Only every `stride`-th call is taken, beginning with the `offset`-th, so that a loop can be split over several tests.
-pub fn at_every_call(scenario: &Scenario, process: &str, stride: usize, offset: usize) {
-    at_every_call_in(&Settings::default(), scenario, process, stride, offset);
-}
-
-/// The same in another world.
-pub fn at_every_call_in(settings: &Settings, scenario: &Scenario, process: &str, stride: usize, offset: usize) {
+pub fn at_every_call(scenario: &Scenario, settings: &Settings, process: &str, stride: usize, offset: usize) {
     let plain = play(scenario, settings.clone());
     let calls = plain.calls.get(process).copied().unwrap_or(0);
     for number in (offset as u64..calls).step_by(stride) {
@@ -134,6 +126,12 @@ pub fn at_some(scenario: &Scenario, settings: &Settings, samples: u64, lot: u64,
             crashed.history
         );
     }
+}
+
+/// The same with a lot of its own each time the tests run: `EVERSTEP_SEED` says which, and is printed; it is drawn afresh unless it is given.
+pub fn at_some_places(scenario: &Scenario, settings: &Settings, samples: u64, same_end: bool) {
+    let lot = Seed::from_environment().below(u64::MAX);
+    at_some(scenario, settings, samples, lot, same_end);
 }
 
 /// So many of the numbers below `bound`, evenly spread; which ones, says the lot.

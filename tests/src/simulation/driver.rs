@@ -13,8 +13,9 @@ use tokio::runtime::{Builder, Runtime};
 use super::clients::CLIENT;
 use super::properties;
 use super::scenarios::Scenario;
-use super::story;
-use super::world::{Settings, World};
+use super::settings::Settings;
+use super::story::{self, seeds};
+use super::world::World;
 
 /// Turns without simulated time going on after which the world is called a livelock.
 const TURNS_AT_ONCE_MAX: u64 = 20_000;
@@ -62,6 +63,14 @@ pub fn play(scenario: &Scenario, settings: Settings) -> Outcome {
     };
     drop(telling);
     outcome
+}
+
+/// Plays the scenario under as many seeds as [`seeds`] says.
+pub fn play_under_seeds(scenario: &Scenario, settings: &Settings, count: u64) {
+    for seed in seeds(count) {
+        let settings = settings.clone();
+        play(scenario, Settings { seed, ..settings });
+    }
 }
 
 /// Lets everyone do what there is to do until the story is over.

@@ -8,6 +8,7 @@
 //!                └── Ledger: what the functions did to the outside world
 //! scenarios, trials, owners, keeping, hot_path, waking, sessions, blocks, outside, updates, children, starting, flow, triggers, trigger_troubles, awaited ── what is run, and what must come of it
 //! crashes ── where a process dies
+//! everywhere ── the tests that every list of scenarios has
 //! properties ── P1 to P7, checked on what the server holds in the end
 //! ```
 
@@ -19,6 +20,7 @@ mod clients;
 mod crashes;
 mod disasters;
 mod driver;
+mod everywhere;
 mod examples;
 mod flow;
 mod hot_path;
@@ -34,6 +36,7 @@ mod rollback;
 mod runs_flow;
 mod scenarios;
 mod sessions;
+mod settings;
 pub mod shop;
 mod starting;
 mod steps;
@@ -49,17 +52,19 @@ mod world;
 pub use agreement::{recorded_on, recorded_on_the_simulated_server};
 pub use blocks::block_scenarios;
 pub use children::{apart, child_scenarios};
-pub use crashes::{Crash, Victim, at_every_call, at_every_call_in, at_every_entry, at_every_entry_in, at_some};
-pub use driver::{Outcome, play};
+pub use crashes::{Crash, Victim, at_every_call, at_every_entry, at_some, at_some_places};
+pub use driver::{Outcome, play, play_under_seeds};
+pub use everywhere::is_the_same_story_twice;
 pub use ledger::Ledger;
 pub use outside::outside_scenarios;
 pub use properties::check;
 pub use rollback::rollback_scenarios;
 pub use scenarios::{Scenario, scenarios};
+pub use settings::Settings;
 pub use starting::starting_scenarios;
 pub use steps::step_scenarios;
 pub use story::{Story, seeds};
 pub use updates::update_scenarios;
 pub use versions::{edit_scenarios, version_scenarios};
 pub use waking::FIT;
-pub use world::{Settings, World};
+pub use world::World;

@@ -192,10 +192,10 @@ impl World {
         let broker = self.connect(process.as_str(), &mut connections.borrow_mut());
         let clock: Arc<dyn Clock> = Arc::new(broker.clock());
         let mut resources = Resources::new();
-        resources.insert(self.0.ledger.clone());
-        resources.insert(self.0.gauge.clone());
-        resources.insert(FunctionClock(clock.clone()));
-        resources.insert(examples::payments(&self.0.ledger));
+        resources.insert(self.0.ledger.clone()).unwrap();
+        resources.insert(self.0.gauge.clone()).unwrap();
+        resources.insert(FunctionClock(clock.clone())).unwrap();
+        resources.insert(examples::payments(&self.0.ledger)).unwrap();
         let (store, driver) = Store::new(Arc::new(broker), clock, self.deployment().clone());
         drop(self.0.runtime.spawn(driver));
         let options = WorkerOptions {

@@ -10,60 +10,16 @@ use everstep_common::ids::Prefix;
 use everstep_common::ports::{Broker, Clock};
 use everstep_common::store::Deployment;
 use everstep_common::subject::Names;
-use everstep_common::topology::Durability;
 use everstep_memory::{Faults, MemoryBroker, MemoryServer, Nodes, Reaction};
 use everstep_nats::TokioClock;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::clients::Clients;
-use super::crashes::Crash;
 use super::flow::Gauge;
 use super::ledger::Ledger;
 use super::processes::Processes;
-
-/// What a world is made with.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Decides every fault.
-    pub seed: u64,
-    /// One server or three.
-    pub nodes: Nodes,
-    /// What goes wrong by itself.
-    pub faults: Faults,
-    /// Partitions of the journal.
-    pub partitions: u32,
-    /// What an acknowledged write survives.
-    pub durability: Durability,
-    /// Runs that a partition keeps in memory.
-    pub live_runs_max: usize,
-    /// How often an orchestrator looks for what should not be missing.
-    pub sweep_every: Duration,
-    /// Where a process dies.
-    pub crash: Option<Crash>,
-    /// Whether an orchestrator has a connection for each of its threads, as in earnest. With one for all its death is one moment.
-    pub connection_each: bool,
-    /// How much simulated time all of it may take.
-    pub within: Duration,
-}
-
-impl Default for Settings {
-    /// One node, one partition, strict; nothing goes wrong.
-    fn default() -> Self {
-        Self {
-            seed: 1,
-            nodes: Nodes::One,
-            faults: Faults::none(),
-            partitions: 1,
-            durability: Durability::Strict,
-            live_runs_max: 10_000,
-            sweep_every: Duration::from_secs(3_600),
-            crash: None,
-            connection_each: false,
-            within: Duration::from_secs(600),
-        }
-    }
-}
+use super::settings::Settings;
 
 /// A world, as scenarios see it. Cheap to clone.
 #[derive(Clone)]

@@ -163,7 +163,7 @@ impl Bench {
         let mut options = Options::new(ProcessId::new(name).expect("an id"));
         set(&mut options);
         let mut resources = Resources::new();
-        resources.insert("a resource".to_owned());
+        resources.insert("a resource".to_owned()).unwrap();
         let worker = Worker::new(store(&self.server, name), functions, resources, options);
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(async move {

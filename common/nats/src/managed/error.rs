@@ -7,6 +7,13 @@ use std::time::Duration;
 use super::binary::MINIMUM_VERSION;
 
 /// A managed server could not be started, reached or looked after.
+///
+/// ```
+/// use everstep_nats::managed::Error;
+///
+/// let error = Error::StoreInUse { path: "/var/lib/shop".into() };
+/// assert!(error.to_string().starts_with("the store /var/lib/shop is in use by another managed server"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No nats-server was found, or none that is new enough.

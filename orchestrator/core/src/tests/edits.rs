@@ -2,7 +2,7 @@
 //!
 //! A workflow is a line of text, a sequence of steps (`b`), steps with another input (`b:2`), another function (`b=f`), sleeps (`sleep`, or
 //! `sleep9` for a longer one), closures (`#l`; `#l@b` under the key b), children (`^p`; `^^p` is detached), signals (`!s`), updates (`@u`), events (`+e`, `+e:1` by their order, `~e` emitted), questions (`?q`; `?q:2` the approval of something),
-//! and any of these at once (`b|c`). Edits of signals and questions are in `outside_edits`, of updates in
+//! and any of these at once (`b|c`). Edits of signals and questions are in `outside::edits`, of updates in
 //! `updates`.
 
 use std::collections::HashMap;
@@ -116,13 +116,19 @@ pub(super) fn class(decision: Decision) -> String {
     }
 }
 
+/// The classes of runs with 0, 1, … all of these entries after their start, which then meet the edited code.
+pub(super) fn classes_of(edited: &'static str, journal: &[EventBody]) -> Vec<String> {
+    let after = |entries: usize| {
+        let mut driven = Driven::start(&code(edited));
+        journal[..entries].iter().for_each(|entry| driven.apply(entry.clone()));
+        class(driven.run.decide())
+    };
+    (0..=journal.len()).map(after).collect()
+}
+
 /// The classes of a run with 0, 1, … 5 entries of the original after its start, which then meets the edited code.
 fn check(edited: &'static str, classes: [&str; 6]) {
-    for (entries, expected) in classes.iter().enumerate() {
-        let mut driven = Driven::start(&code(edited));
-        journal().into_iter().take(entries).for_each(|entry| driven.apply(entry));
-        assert_eq!(class(driven.run.decide()), *expected, "{edited:?} at entry {entries}");
-    }
+    assert_eq!(classes_of(edited, &journal()), classes, "{edited:?}");
 }
 
 #[test]
@@ -178,11 +184,7 @@ fn a_changed_input_or_function_parks_runs_that_recorded_the_other() {
 /// The classes of a run of `original` with none, one, … of these entries after its start, which then meets the edited code.
 fn check_block(edited: &'static str, classes: [&str; 4]) {
     let entries = [step("parallel/1/b", ""), step("parallel/0/a", ""), step("c", "")];
-    for (applied, expected) in classes.iter().enumerate() {
-        let mut driven = Driven::start(&code(edited));
-        entries.iter().take(applied).for_each(|entry| driven.apply(entry.clone()));
-        assert_eq!(class(driven.run.decide()), *expected, "{edited:?} at entry {applied}");
-    }
+    assert_eq!(classes_of(edited, &entries), classes, "{edited:?}");
 }
 
 #[test]
@@ -240,11 +242,7 @@ fn a_key_of_another_kind_parks() {
 /// The classes of a run of `a ^p c` with none, one, … of its entries after its start, which then meets the edited code.
 fn check_child(edited: &'static str, classes: [&str; 5]) {
     let entries = [step("a", ""), child("p", false), step("p", ""), step("c", "")];
-    for (applied, expected) in classes.iter().enumerate() {
-        let mut driven = Driven::start(&code(edited));
-        entries.iter().take(applied).for_each(|entry| driven.apply(entry.clone()));
-        assert_eq!(class(driven.run.decide()), *expected, "{edited:?} at entry {applied}");
-    }
+    assert_eq!(classes_of(edited, &entries), classes, "{edited:?}");
 }
 
 #[test]

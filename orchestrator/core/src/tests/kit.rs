@@ -163,7 +163,12 @@ impl Driven {
 
 /// Starts a run of `when`, applies the entries, and compares what it says after the start and after each entry.
 pub(super) fn check(when: &Definition, started: &[&str], then: Vec<(EventBody, &[&str])>) {
-    let mut driven = Driven::start(when);
+    check_under(StartTerms::default(), when, started, then);
+}
+
+/// The same under terms.
+pub(super) fn check_under(terms: StartTerms, when: &Definition, started: &[&str], then: Vec<(EventBody, &[&str])>) {
+    let mut driven = Driven::start_under(when, terms);
     assert_eq!(driven.commands(), started, "after the start");
     for (entry, said) in then {
         let text = format!("after {entry:?}");

@@ -23,17 +23,6 @@ fn fired(timer: RunTimer) -> EventBody {
     EventBody::About(timer.key(), Record::Timer)
 }
 
-/// The same as [`check`] under terms.
-fn check_under(terms: StartTerms, when: &Definition, started: &[&str], then: Vec<(EventBody, &[&str])>) {
-    let mut driven = Driven::start_under(when, terms);
-    assert_eq!(driven.commands(), started, "after the start");
-    for (entry, said) in then {
-        let text = format!("after {entry:?}");
-        driven.apply(entry);
-        assert_eq!(driven.commands(), said, "{text}");
-    }
-}
-
 fn one_step() -> Definition {
     workflow(|ctx| async move {
         ctx.call("a").await?;

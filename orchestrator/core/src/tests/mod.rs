@@ -15,8 +15,6 @@ mod kit;
 mod lifespan;
 mod order;
 mod outside;
-mod outside_blocks;
-mod outside_edits;
 mod parking;
 mod patches;
 mod programs;

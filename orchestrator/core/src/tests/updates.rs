@@ -10,7 +10,7 @@ use everstep_common::limits::PAYLOAD_BYTES_MAX;
 use futures::future::join;
 use futures::{FutureExt, select_biased};
 
-use super::edits::{class, code};
+use super::edits::{classes_of, code};
 use super::kit::*;
 use super::outside::{in_seconds, signal};
 use crate::{Context, Decision, Definition, EventBody, Limits, Parked, Record, Update, WaitError};
@@ -356,11 +356,7 @@ fn journal() -> [EventBody; 5] {
 
 /// The classes of a run with 0, 1, … 5 entries of the original after its start, which then meets the edited code.
 fn check_edit(edited: &'static str, classes: [&str; 6]) {
-    for (entries, expected) in classes.iter().enumerate() {
-        let mut driven = Driven::start(&code(edited));
-        journal().into_iter().take(entries).for_each(|entry| driven.apply(entry));
-        assert_eq!(class(driven.run.decide()), *expected, "{edited:?} at entry {entries}");
-    }
+    assert_eq!(classes_of(edited, &journal()), classes, "{edited:?}");
 }
 
 #[test]

@@ -54,6 +54,11 @@ impl<R> Ask<R> {
         self.stage = Stage::Refused(failure);
     }
 
+    /// What the run and the contexts of its workflow share.
+    pub(crate) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
     /// Changes key or request while nothing is asked; later it has no effect.
     pub(crate) fn revise(&mut self, change: impl FnOnce(&mut KeySeed, &mut R)) {
         if let Stage::New(seed, request) = &mut self.stage {

@@ -24,6 +24,7 @@ use everstep_common::journal::{self, Start, StartTerms};
 use everstep_common::key::StepKey;
 use everstep_common::limits::{CHILD_DEPTH_MAX, PAYLOAD_BYTES_MAX};
 use everstep_common::payload::TooLarge;
+use everstep_common::session::check_id;
 use futures::future::FusedFuture;
 use jiff::Timestamp;
 
@@ -98,6 +99,9 @@ impl ChildSpec {
     }
 }
 
+/// The patch of which the old side takes every text for the id of a child's session.
+const SESSION_CHECK: &str = "everstep: the session of a child";
+
 /// All that two replays must agree on.
 impl fmt::Display for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,6 +133,17 @@ impl Child {
         self
     }
 
+    /// Why its session is none, if it was given one of its own. What it has from its parent was settled when that was started.
+    fn objection(&mut self) -> Option<Failure> {
+        let parent = self.0.shared().start.get().and_then(|start| start.session.clone());
+        let session = self.0.request_mut()?.session.as_deref()?;
+        if parent.as_deref() == Some(session) {
+            return None;
+        }
+        let bad = check_id(session).err()?;
+        Some(Failure::new(FailureKind::Invalid, bad.to_string()))
+    }
+
     /// How it is started, as long as it is not asked for.
     pub fn spec_mut(&mut self) -> Option<&mut ChildSpec> {
         self.0.request_mut().map(|spec| &mut **spec)
@@ -139,6 +154,12 @@ impl Future for Child {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A run that has started such a child before goes on as it did.
+        if let Some(failure) = self.objection()
+            && self.0.shared().patched(SESSION_CHECK)
+        {
+            self.0.refuse(failure);
+        }
         self.0.poll(cx)
     }
 }

@@ -20,6 +20,7 @@ use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::journal::Start;
 use everstep_common::key::StepKey;
 use everstep_common::limits::{SESSION_ID_CHARS_MAX, SESSION_KEY_CHARS_MAX, SESSION_VALUE_BYTES_MAX};
+use everstep_common::session::check_id;
 use futures::FutureExt;
 use futures::future::FusedFuture;
 use jiff::Timestamp;
@@ -151,7 +152,7 @@ impl NewSession {
     pub(crate) fn of(start: &Start, request: SessionRequest) -> (Self, Option<Failure>) {
         let refused = match &start.session {
             None => invalid("the run was started without a session: give it one with `client.start(…).session(\"…\")`").err(),
-            Some(session) if session.is_empty() || session.chars().count() > SESSION_ID_CHARS_MAX => {
+            Some(session) if check_id(session).is_err() => {
                 invalid(format!("the id of a session has 1 to {SESSION_ID_CHARS_MAX} characters")).err()
             }
             Some(_) => request.check().err(),

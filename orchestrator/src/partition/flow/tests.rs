@@ -70,7 +70,8 @@ fn holders(gate: &Gate, name: &str) -> usize {
 
 #[test]
 fn what_is_over_when_it_has_passed_is_not_published() {
-    let over: [(&str, fn(&mut Gate)); 3] = [
+    type End = fn(&mut Gate);
+    let over: [(&str, End); 3] = [
         ("its step is over", |gate| gate.leave(&run(1), &step(), None, NOW)),
         ("its run is over", |gate| gate.run_over(&run(1), NOW)),
         ("its run stands still", |gate| gate.stop_waiting(&run(1), NOW)),

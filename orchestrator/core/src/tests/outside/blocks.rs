@@ -2,20 +2,19 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 
-use super::combine::{CANCELLED, Outcome, numbered, parallel, told};
-use super::kit::*;
-use super::outside::{in_seconds, plain, reply, shown, signal, who};
-use crate::{Context, EventBody, Record, Signal, WaitError};
+use super::*;
+use crate::tests::combine::{CANCELLED, Outcome, numbered, parallel, told};
+use crate::{Context, Signal};
 
 fn withdrawn(path: &str) -> EventBody {
     EventBody::About(key(path), Record::Withdrawn)
 }
 
-async fn race(ctx: &Context, branches: Vec<futures::future::LocalBoxFuture<'_, Outcome>>) -> Outcome {
+async fn race(ctx: &Context, branches: Vec<LocalBoxFuture<'_, Outcome>>) -> Outcome {
     ctx.block("race").fan(numbered(branches)).race().await.expect("a winner").1
 }
 
@@ -40,6 +39,13 @@ async fn unread(ctx: &Context, name: &str) -> Signal {
     let polled = poll_fn(|cx| Poll::Ready(wait.poll_unpin(cx))).await;
     assert!(polled.is_pending(), "nothing has come yet");
     wait
+}
+
+/// A branch that loses a race against a step, and then who waits for the next signal.
+async fn loses_and_is_followed(ctx: &Context, branch: impl Future<Output = Outcome>) -> Returned {
+    let quick = async { ctx.call("quick").await };
+    race(ctx, vec![branch.boxed_local(), quick.boxed_local()]).await?;
+    done(&text(ctx.signal("paid").await))
 }
 
 #[test]
@@ -154,9 +160,7 @@ fn a_signal_that_a_cancelled_wait_holds_goes_to_the_next() {
             assert_eq!(brought, Err(WaitError::Cancelled), "it was not taken before the cancel");
             brought
         };
-        let quick = async { ctx.call("quick").await };
-        race(&ctx, vec![holds.boxed_local(), quick.boxed_local()]).await?;
-        done(&text(ctx.signal("paid").await))
+        loses_and_is_followed(&ctx, holds).await
     });
     check(
         &code,
@@ -177,9 +181,7 @@ fn a_signal_that_was_taken_before_the_cancel_stays_taken() {
             ctx.call("slow").await.ok();
             taken
         };
-        let quick = async { ctx.call("quick").await };
-        race(&ctx, vec![takes.boxed_local(), quick.boxed_local()]).await?;
-        done(&text(ctx.signal("paid").await))
+        loses_and_is_followed(&ctx, takes).await
     });
     check(
         &code,
@@ -203,9 +205,7 @@ fn a_held_signal_is_still_given_back_when_its_branch_has_asked_for_much_since() 
             }
             wait.await
         };
-        let quick = async { ctx.call("quick").await };
-        race(&ctx, vec![holds.boxed_local(), quick.boxed_local()]).await?;
-        done(&text(ctx.signal("paid").await))
+        loses_and_is_followed(&ctx, holds).await
     });
     let mut driven = Driven::start(&code);
     driven.apply(signal("paid", "1"));
@@ -230,9 +230,7 @@ fn a_held_signal_of_a_closed_block_belongs_to_the_block_round_it() {
             ctx.call("slow").await.ok();
             wait.await
         };
-        let quick = async { ctx.call("quick").await };
-        race(&ctx, vec![holds.boxed_local(), quick.boxed_local()]).await?;
-        done(&text(ctx.signal("paid").await))
+        loses_and_is_followed(&ctx, holds).await
     });
     let mut driven = Driven::start(&code);
     driven.apply(signal("paid", "1"));
@@ -293,9 +291,7 @@ fn what_is_asked_for_in_a_cancelled_branch_is_never_shown() {
             assert_eq!((asked, sent), (Err(WaitError::Cancelled), Err(WaitError::Cancelled)));
             Err(WaitError::Cancelled)
         };
-        let quick = async { ctx.call("quick").await };
-        race(&ctx, vec![loses.boxed_local(), quick.boxed_local()]).await?;
-        done(&text(ctx.signal("paid").await))
+        loses_and_is_followed(&ctx, loses).await
     });
     check(
         &code,

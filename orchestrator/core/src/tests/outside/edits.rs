@@ -1,11 +1,7 @@
 //! The matrix of edits, for code that waits for signals and people: what is recorded of a question binds the code, what is sent does not.
 
-use everstep_common::question::Reply;
-
-use super::edits::{class, code};
-use super::kit::*;
-use super::outside::{approval, hash, plain, reply, reply_under, shown, signal};
-use crate::EventBody;
+use super::*;
+use crate::tests::edits::classes_of;
 
 /// The entries of `a ?q !paid ?p:plan c` after its start, in order.
 fn journal() -> [EventBody; 7] {
@@ -22,11 +18,7 @@ fn journal() -> [EventBody; 7] {
 
 /// The classes of a run with 0, 1, … 7 entries of the original after its start, which then meets the edited code.
 fn check(edited: &'static str, classes: [&str; 8]) {
-    for (entries, expected) in classes.iter().enumerate() {
-        let mut driven = Driven::start(&code(edited));
-        journal().into_iter().take(entries).for_each(|entry| driven.apply(entry));
-        assert_eq!(class(driven.run.decide()), *expected, "{edited:?} at entry {entries}");
-    }
+    assert_eq!(classes_of(edited, &journal()), classes, "{edited:?}");
 }
 
 #[test]
@@ -113,13 +105,7 @@ fn a_question_that_is_a_step_now_is_another_kind() {
 #[test]
 fn a_question_may_not_move_into_a_block_and_one_may_be_added_at_its_end() {
     let entries = [shown("parallel/1/q", plain(), None), reply("parallel/1/q", "ada", "blue")];
-    let classes = |edited: &'static str| {
-        [0, 1, 2].map(|applied| {
-            let mut driven = Driven::start(&code(edited));
-            entries.iter().take(applied).for_each(|entry| driven.apply(entry.clone()));
-            class(driven.run.decide())
-        })
-    };
+    let classes = |edited: &'static str| classes_of(edited, &entries);
     assert_eq!(classes("a|?q"), ["go"; 3]);
     assert_eq!(classes("a|?q|?q"), ["go"; 3]);
     assert_eq!(classes("a|b|?q"), ["go", "unasked parallel/1/q", "unasked parallel/1/q"]);
