@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::failure::bounded;
 use crate::ids::{InvalidId, WorkflowName};
 use crate::key::{escape, unescape};
 use crate::limits::NAME_CHARS_MAX;
@@ -155,7 +156,9 @@ impl Event {
     pub fn read(names: &Names, message: &Message) -> Result<Self, Unreadable> {
         let no_event = || Unreadable::Subject(message.subject.clone());
         let name = names.parse_event(&message.subject).ok_or_else(no_event)?;
-        let attribute = |name: &str| header_value(message, name).map(|value| percent_decoded(&value));
+        // What is empty says nothing.
+        let given = |name: &str| header_value(message, name).filter(|value| !value.is_empty());
+        let attribute = |name: &str| given(name).map(|value| percent_decoded(&value));
         let content_type = header_value(message, ce::CONTENT_TYPE).or_else(|| header_value(message, "ce-datacontenttype"));
         if let Some(other) = content_type.filter(|content_type| !is_json(content_type)) {
             return Err(Unreadable::ContentType(other));
@@ -166,7 +169,7 @@ impl Event {
         };
         Ok(Self {
             name,
-            id: attribute(ce::ID).or_else(|| header_value(message, MESSAGE_ID)),
+            id: attribute(ce::ID).or_else(|| given(MESSAGE_ID)),
             source: attribute(ce::SOURCE),
             time: message.time,
             sequence: message.sequence,
@@ -175,12 +178,13 @@ impl Event {
         })
     }
 
-    /// What tells it from every other event, however often it is delivered. One that its sender gave no id is known by its place in
-    /// the stream and the time it was stored at, so that delivering it again is another event.
+    /// What tells it from every other event, however often it is delivered. An id is that of its source; without one, of the events of its
+    /// name. One that its sender gave no id is known by its place in the stream and the time it was stored at, so that delivering it again
+    /// is another event.
     pub fn identity(&self) -> String {
         match (&self.source, &self.id) {
-            (Some(source), Some(id)) => format!("{source}|{id}"),
-            (None, Some(id)) => format!("|{id}"),
+            (Some(source), Some(id)) => format!("{}|{id}", whole(source)),
+            (None, Some(id)) => format!("|{}|{id}", whole(self.name.as_str())),
             (_, None) => format!("@{}|{}", self.sequence, self.time.as_nanosecond()),
         }
     }
@@ -213,6 +217,14 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
+    /// What is wrong with it, if anything: an id that is empty tells it from nothing.
+    pub fn check(&self) -> Result<(), InvalidId> {
+        match self.id.is_empty() {
+            true => Err(InvalidId::new("event id", &self.id, "it has at least one character")),
+            false => Ok(()),
+        }
+    }
+
     /// The message that it is.
     pub fn publish(&self, names: &Names) -> Publish {
         let mut publish = Publish::new(names.event(&self.name), self.data.to_string())
@@ -249,10 +261,27 @@ pub struct RefusedEvent {
     pub reason: String,
 }
 
+impl RefusedEvent {
+    /// An event that was refused, with the reason cut to 16 KiB: it may quote what somebody sent.
+    pub fn new(workflow: WorkflowName, event: String, sequence: u64, reason: String) -> Self {
+        Self {
+            workflow,
+            event,
+            sequence,
+            reason: bounded(reason),
+        }
+    }
+}
+
 impl Names {
     /// The stream of events.
     pub fn event_stream(&self) -> String {
         self.stream_name("EVENTS")
+    }
+
+    /// All that it holds: events, and what is kept beside them.
+    pub fn event_stream_filter(&self) -> String {
+        self.subject_name(">")
     }
 
     /// All events.
@@ -300,6 +329,15 @@ impl Names {
     /// All of those.
     pub fn refused_filter(&self) -> String {
         self.subject_name("refused.>")
+    }
+}
+
+/// A text as a part of an identity, which it neither ends nor begins as another sort of one.
+fn whole(part: &str) -> String {
+    let part = part.replace('%', "%25").replace('|', "%7C");
+    match part.strip_prefix('@') {
+        Some(rest) => format!("%40{rest}"),
+        None => part,
     }
 }
 
@@ -393,7 +431,13 @@ mod tests {
             (read.id.as_deref(), read.source.as_deref()),
             (Some(event.id.as_str()), Some("run/1"))
         );
-        assert_eq!((read.data, read.traceparent), (event.data, event.traceparent));
+        assert_eq!((read.data, read.traceparent), (event.data.clone(), event.traceparent.clone()));
+        assert!(event.check().is_ok());
+        let nameless = NewEvent {
+            id: String::new(),
+            ..event
+        };
+        assert!(nameless.check().is_err());
     }
 
     #[test]
@@ -403,10 +447,36 @@ mod tests {
             Headers::new().with(MESSAGE_ID, "m-1"),
             "{\"a\":1}",
         );
-        assert_eq!(Event::read(&names(), &named).unwrap().identity(), "|m-1");
+        assert_eq!(Event::read(&names(), &named).unwrap().identity(), "|user.signed_up|m-1");
         let nameless = plain("shop.event.user.signed_up", Headers::new(), "");
         let event = Event::read(&names(), &nameless).unwrap();
         assert_eq!((event.identity().as_str(), event.data), ("@7|0", Value::Null));
+    }
+
+    #[test]
+    fn events_are_told_apart_by_name_or_source_and_by_what_is_an_id_at_all() {
+        let of = |name: &str, source: Option<&str>, id: &str| {
+            let mut headers = Headers::new().with(ce::ID, percent_encoded(id));
+            if let Some(source) = source {
+                headers = headers.with(ce::SOURCE, percent_encoded(source));
+            }
+            let message = plain(&format!("shop.event.{name}"), headers, "{}");
+            Event::read(&names(), &message).unwrap().identity()
+        };
+        let different = [
+            of("order.paid", None, "17"),
+            of("order.refunded", None, "17"),
+            of("order.paid", Some("a|b"), "c"),
+            of("order.paid", Some("a"), "b|c"),
+            of("order.paid", Some("a%7Cb"), "c"),
+            of("order.paid", Some("@7"), "0"),
+            of("order.paid", Some("a"), ""),
+        ];
+        let told_apart: std::collections::BTreeSet<_> = different.iter().collect();
+        assert_eq!(told_apart.len(), different.len(), "{different:?}");
+        assert_eq!(of("order.paid", Some("a"), ""), "@7|0", "an empty id is none");
+        assert_eq!(of("order.paid", Some(""), "17"), different[0], "an empty source is none");
+        assert_eq!(of("order.paid", Some("crm"), "17"), of("order.sent", Some("crm"), "17"));
     }
 
     #[test]

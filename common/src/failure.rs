@@ -76,16 +76,23 @@ impl Failure {
     /// assert_eq!(Failure::new(FailureKind::Workflow, "x".repeat(20_000)).message.len(), 16 * 1024);
     /// ```
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if message.len() > ERROR_MESSAGE_BYTES_MAX {
-            let end = (0..=ERROR_MESSAGE_BYTES_MAX)
-                .rev()
-                .find(|at| message.is_char_boundary(*at))
-                .unwrap_or(0);
-            message.truncate(end);
+        Self {
+            kind,
+            message: bounded(message.into()),
         }
-        Self { kind, message }
     }
+}
+
+/// The message, cut to 16 KiB.
+pub(crate) fn bounded(mut message: String) -> String {
+    if message.len() > ERROR_MESSAGE_BYTES_MAX {
+        let end = (0..=ERROR_MESSAGE_BYTES_MAX)
+            .rev()
+            .find(|at| message.is_char_boundary(*at))
+            .unwrap_or(0);
+        message.truncate(end);
+    }
+    message
 }
 
 const KINDS: [(FailureKind, &str); 13] = [

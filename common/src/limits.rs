@@ -155,3 +155,7 @@ pub const EVENT_MATCH_BYTES_MAX: usize = 1_024;
 
 /// Events that one run takes at most from a batch window.
 pub const EVENT_BATCH_MAX: u32 = 1_000;
+
+/// The longest batch window: the events of one are kept for seven days ([`EVENT_AGE_MAX`](crate::store::EVENT_AGE_MAX)), and a day of them is
+/// left for an outage at its end.
+pub const EVENT_WINDOW_MAX: Duration = Duration::from_secs(6 * 24 * 60 * 60);

@@ -33,7 +33,7 @@ const PARTITION_STACK_BYTES: usize = 16 * 1024 * 1024;
 /// How often polls are looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 
-/// How often a connection to follow limits is tried for.
+/// How often a connection is tried for without which the service goes on.
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long partitions have to stop once the leases are given up: without the server they cannot write their last cursor.
@@ -124,6 +124,13 @@ struct Driven {
     tenure: Tenure,
 }
 
+/// The thread of the triggers.
+struct Triggering {
+    handle: triggers::Handle,
+    /// Resolves when the thread is done.
+    done: oneshot::Receiver<()>,
+}
+
 impl Orchestrator {
     /// An orchestrator of `workflows` for a deployment.
     pub fn new(workflows: Workflows, deployment: Deployment, connect: Connect, options: Options) -> Self {
@@ -151,7 +158,7 @@ impl Orchestrator {
             started = self.start_leases() => started?,
         };
         let (mut changes, leases, leases_done) = started;
-        let triggers = self.start_triggers()?;
+        let mut triggers = self.start_triggers()?;
         let _following = AbortOnDrop(tokio::spawn(self.follow_limits()));
         let mut driven: BTreeMap<PartitionId, Driven> = BTreeMap::new();
         let mut leases_done = leases_done.fuse();
@@ -166,11 +173,16 @@ impl Orchestrator {
                 }
                 _ = &mut leases_done => break,
                 Some(change) = changes.next() => {
-                    tell_triggers(&change, &triggers);
+                    tell_triggers(&change, &triggers.handle);
                     self.change(change, &leases, &mut driven)?;
                 }
                 _ = watch.tick() => {
                     give_up_stopped(&mut driven);
+                    if !goes_on(&mut triggers.done) {
+                        tracing::error!("the thread of the triggers has ended (it panicked); it is started anew");
+                        triggers = self.start_triggers()?;
+                        give_up_routing(&mut driven);
+                    }
                     watch_polls(&mut driven);
                 }
             }
@@ -185,18 +197,10 @@ impl Orchestrator {
         let (connect, deployment, limits) = (self.connect.clone(), self.deployment.clone(), self.limits.clone());
         let name = format!("{}-limits", self.options.process);
         async move {
-            let mut pauses = tokio::time::interval(CONNECT_AGAIN);
-            loop {
-                pauses.tick().await;
-                match connect(name.clone()).await {
-                    Ok((broker, clock)) => {
-                        // It only reads: there is nothing to group.
-                        let (store, _) = Store::new(broker, clock, deployment);
-                        return limits.follow(store).await;
-                    }
-                    Err(reason) => tracing::warn!(reason, "no connection to follow limits; trying again"),
-                }
-            }
+            let (broker, clock) = connected(connect, name).await;
+            // It only reads: there is nothing to group.
+            let (store, _) = Store::new(broker, clock, deployment);
+            limits.follow(store).await;
         }
     }
 
@@ -232,29 +236,23 @@ impl Orchestrator {
     }
 
     /// They end with the last handle on them.
-    fn start_triggers(&self) -> Result<triggers::Handle, Error> {
+    fn start_triggers(&self) -> Result<Triggering, Error> {
         let (connect, deployment, process) = (self.connect.clone(), self.deployment.clone(), self.options.process.clone());
-        let (begin, handle) = Triggers::of(&process, &self.workflows);
+        let (mut begin, handle) = Triggers::of(&process, &self.workflows);
+        let (done, is_done) = oneshot::channel::<()>();
         spawn("everstep-triggers".to_owned(), move |runtime| {
             runtime.block_on(async move {
-                let mut begin = begin;
-                let connected = begin.unless_over(connect(format!("{process}-triggers"))).await;
-                let (broker, clock) = match connected {
-                    Some(Ok(connected)) => connected,
-                    Some(Err(reason)) => {
-                        return tracing::error!(
-                            reason,
-                            "this process does nothing for triggers: it could not connect for them"
-                        );
-                    }
-                    None => return,
+                let connecting = connected(connect, format!("{process}-triggers"));
+                let Some((broker, clock)) = begin.unless_over(connecting).await else {
+                    return;
                 };
                 let (store, driver) = Store::new(broker, clock, deployment);
                 drop(tokio::spawn(driver));
                 begin.run(&store).await;
             });
+            drop(done);
         })?;
-        Ok(handle)
+        Ok(Triggering { handle, done: is_done })
     }
 
     fn change(&self, change: Change, leases: &ownership::Handle, driven: &mut BTreeMap<PartitionId, Driven>) -> Result<(), Error> {
@@ -352,6 +350,18 @@ pub(crate) fn tell_triggers(change: &Change, triggers: &triggers::Handle) {
     }
 }
 
+/// A connection, however long that takes.
+async fn connected(connect: Connect, name: String) -> Connected {
+    let mut pauses = tokio::time::interval(CONNECT_AGAIN);
+    loop {
+        pauses.tick().await;
+        match connect(name.clone()).await {
+            Ok(connected) => return connected,
+            Err(reason) => tracing::warn!(name, reason, "no connection; trying again"),
+        }
+    }
+}
+
 /// Ends a task with whoever began it.
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
@@ -372,12 +382,28 @@ async fn stop(partition: Driven) {
 /// and whose lease would be renewed for ever.
 fn give_up_stopped(driven: &mut BTreeMap<PartitionId, Driven>) {
     driven.retain(|_, driven| {
-        let is_driven = matches!(driven.done.try_recv(), Ok(None));
+        let is_driven = goes_on(&mut driven.done);
         if !is_driven {
             driven.tenure.stopped();
         }
         is_driven
     });
+}
+
+/// Whoever routes drives a certain partition. It is given to a process whose triggers work, or comes back to this one.
+fn give_up_routing(driven: &mut BTreeMap<PartitionId, Driven>) {
+    if let Some(partition) = driven.remove(&triggers::ROUTING) {
+        drop(tokio::spawn(async move {
+            let tenure = partition.tenure.clone();
+            stop(partition).await;
+            tenure.stopped();
+        }));
+    }
+}
+
+/// Whether a thread has not ended.
+fn goes_on(done: &mut oneshot::Receiver<()>) -> bool {
+    matches!(done.try_recv(), Ok(None))
 }
 
 /// Names runs that block their partition's thread; one that never comes back ends the process, after a note for the successor.

@@ -367,3 +367,26 @@ fn what_the_macros_check_arguments_against_is_what_the_engine_does() {
     assert_eq!(options.retries.max, Duration::from_secs(60));
     assert_eq!(everstep_common::limits::NAME_CHARS_MAX, 128);
 }
+
+#[workflow(
+    on(event("order.placed")),
+    on(cron("0 9 * * *")),
+    on(cron("0 8 * * *", name = "early")),
+    on(webhook("stripe")),
+    on(cron("0 10 * * *"))
+)]
+async fn scheduled(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    let _ = ctx;
+    Ok(())
+}
+
+#[test]
+fn a_schedule_without_a_name_is_called_by_its_place_among_those_alone() {
+    use everstep::trigger::Trigger;
+
+    let named = scheduled::triggers().into_iter().filter_map(|trigger| match trigger {
+        Trigger::Cron(cron) => Some(cron.name),
+        Trigger::Event(_) => None,
+    });
+    assert_eq!(named.collect::<Vec<_>>(), ["cron", "early", "cron~2"]);
+}

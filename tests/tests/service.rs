@@ -9,7 +9,7 @@ use std::time::Duration;
 use everstep::{App, AppOptions, Client, DevOptions, DevServer, Durability, Roles};
 use everstep_common::ids::{Prefix, ProcessId, RunId};
 use everstep_common::ports::{Broker, Clock, Instant};
-use everstep_common::store::{Deployment, LEASES};
+use everstep_common::store::{Deployment, LEASES, Store};
 use everstep_common::wire;
 use everstep_nats::managed::{ManagedServer, Options};
 use everstep_nats::{ConnectOptions, NatsBroker, TokioClock};
@@ -92,6 +92,37 @@ async fn partitions_that_cannot_connect_yet_stop_at_once() {
     shutdown.send(()).expect("it runs");
     let ended = tokio::time::timeout(SOON, service).await.expect("it ends").expect("no panic");
     assert!(ended.is_ok(), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_that_could_not_connect_and_panicked_go_on_all_the_same() {
+    let (server, deployment) = provisioned().await;
+    let url = server.url();
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = tries.clone();
+    let connect: Connect = Arc::new(move |name: String| {
+        let number = match name.contains("triggers") {
+            true => counted.fetch_add(1, Ordering::Relaxed),
+            false => usize::MAX,
+        };
+        match number {
+            0 => async { Err("there is no server yet".to_owned()) }.boxed(),
+            1 => connected(url.clone(), Arc::new(Fragile(Arc::new(AtomicBool::new(true))))).boxed(),
+            _ => connected(url.clone(), Arc::new(TokioClock)).boxed(),
+        }
+    });
+    let (shutdown, service) = start(deployment.clone(), connect);
+    let broker = NatsBroker::connect(ConnectOptions::to(server.url()))
+        .await
+        .expect("a connection");
+    let (store, _) = Store::new(broker, Arc::new(TokioClock), deployment);
+    until("events to be followed once more", async || {
+        let followed = store.get_record(LEASES, "events").await.ok().flatten().is_some();
+        followed && tries.load(Ordering::Relaxed) > 2
+    })
+    .await;
+    shutdown.send(()).expect("it runs");
+    service.await.expect("no panic").expect("it ends well");
 }
 
 #[tokio::test(flavor = "multi_thread")]

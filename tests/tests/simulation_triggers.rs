@@ -100,3 +100,48 @@ fn missed_times_are_made_up_for_as_the_schedule_says() {
 fn a_paused_schedule_stands_still_and_a_backfill_makes_up_for_it() {
     play(&Scenario::PAUSED, an_hour());
 }
+
+#[test]
+fn events_that_grow_or_cannot_even_be_refused_as_they_are_stop_nothing() {
+    play(&Scenario::OVERGROWN, an_hour());
+}
+
+#[test]
+fn records_that_nobody_can_read_stop_nothing_and_stay() {
+    play(&Scenario::UNREADABLE_RECORDS, an_hour());
+}
+
+#[test]
+fn more_schedules_than_one_answer_holds_are_listed_and_stop_nothing() {
+    play(&Scenario::MANIFOLD, an_hour());
+}
+
+#[test]
+fn a_window_is_closed_though_events_come_without_a_pause() {
+    play(&Scenario::STEADY, in_several_partitions());
+}
+
+#[test]
+fn what_is_due_does_not_wait_for_a_backlog_of_events() {
+    play(&Scenario::BACKLOG, in_several_partitions());
+}
+
+#[test]
+fn two_windows_of_different_length_that_begin_together_are_two() {
+    play(&Scenario::SORTED, an_hour());
+}
+
+#[test]
+fn events_that_came_after_a_rollback_are_heard_though_there_are_more_of_them_than_were_lost() {
+    play(&Scenario::REGROWN, an_hour());
+}
+
+#[test]
+fn a_schedule_that_skips_overlaps_waits_for_the_last_run_of_a_chain() {
+    play(&Scenario::HOPPED, an_hour());
+}
+
+#[test]
+fn a_schedule_that_cancels_overlaps_cancels_the_last_run_of_a_chain() {
+    play(&Scenario::REPLACED, an_hour());
+}

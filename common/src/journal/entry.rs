@@ -517,6 +517,9 @@ pub struct Continuation {
     pub input: Payload,
     /// The digest of its input.
     pub digest: InputDigest,
+    /// The time of the entry at which that was decided: what comes later is for the run that follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<Timestamp>,
 }
 
 fn is_zero(number: &u32) -> bool {

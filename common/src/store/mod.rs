@@ -2,13 +2,14 @@
 //!
 //! Here live the rules that a lost acknowledgement, a stale read or a second writer must not break:
 //! `create` (a refusal is a question), `read` (a read proves itself complete), `record` (compare-and-set), `session` (values that runs share), `queue` (marks and tasks),
-//! `payload` (large values), `trigger` (registrations, schedules, runs and events made once), `group` (creates that share an fsync), `full` (no room), `deployment` (which streams there are),
+//! `payload` (large values), `trigger` (runs and events made once), `listening` (registrations and schedules), `group` (creates that share an fsync), `full` (no room), `deployment` (which streams there are),
 //! `provision` (making them).
 
 mod create;
 mod deployment;
 mod full;
 mod group;
+mod listening;
 mod payload;
 mod provision;
 mod queue;
@@ -30,12 +31,13 @@ pub use deployment::{
     ACK_WAIT, ACK_WAIT_MIN, DEPLOYMENT_KEY, Deployment, DeploymentError, EVENT_AGE_MAX, LEASES, LIMITS, RUNS, SESSIONS,
     TASK_STREAM_BYTES_MAX, TRIGGERS,
 };
+pub use listening::{Kept, TriggerRecords};
 pub use payload::PayloadError;
 pub use queue::{Mark, QueueError, TaskPublished};
 pub use read::{ReadAt, ReadRunError};
 pub use record::{PutError, Record};
 pub use session::{SessionError, SessionValue};
-pub use trigger::{Kept, TriggerError, TriggeredRun};
+pub use trigger::{TriggerError, TriggeredRun};
 
 /// A handle on one deployment's storage. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! What triggers keep and do: registrations, schedules, runs that are started once, events that are published once.
+//! What triggers do: runs that are started once, events that are published once, records that are changed. They are read in `listening`.
 
 use std::collections::BTreeMap;
 
@@ -63,6 +63,14 @@ pub enum TriggerError {
     /// A run's input could not be stored.
     #[error(transparent)]
     Input(#[from] PayloadError),
+    /// Nothing that can be stored.
+    #[error("{what} cannot be written: {reason}")]
+    Unwritable {
+        /// What was to be written.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
 }
 
 impl TriggerError {
@@ -79,20 +87,10 @@ impl TriggerError {
             Self::Start(error) => matches!(error, CreateError::Encode { .. } | CreateError::Rejected { .. }),
             Self::Input(error) => matches!(error, PayloadError::TooLarge(_)),
             Self::Publish { source, .. } => matches!(source, PublishError::TooLarge),
+            Self::Unwritable { .. } => true,
             Self::Read(_) | Self::Write { .. } | Self::Undecodable { .. } => false,
         }
     }
-}
-
-/// A record with what its next change has to name.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Kept<T> {
-    /// Its revision.
-    pub revision: u64,
-    /// When it was written, by the server's clock.
-    pub time: Timestamp,
-    /// What it says.
-    pub value: T,
 }
 
 /// A run that a trigger starts: once under its key, whoever does it and however often.
@@ -118,32 +116,6 @@ pub struct TriggeredRun {
 }
 
 impl Store {
-    /// What every workflow listens to, from the leader: what was acknowledged before is in it.
-    pub async fn registrations(&self) -> Result<Vec<Kept<Registration>>, TriggerError> {
-        self.kept("workflow.*").await
-    }
-
-    /// Every schedule.
-    pub async fn schedules(&self) -> Result<Vec<Kept<ScheduleRecord>>, TriggerError> {
-        self.kept("schedule.*.*").await
-    }
-
-    /// One schedule.
-    pub async fn schedule(&self, workflow: &WorkflowName, name: &str) -> Result<Option<Kept<ScheduleRecord>>, TriggerError> {
-        Ok(self.kept(&schedule_key(workflow, name)).await?.into_iter().next())
-    }
-
-    async fn kept<T: serde::de::DeserializeOwned>(&self, keys: &str) -> Result<Vec<Kept<T>>, TriggerError> {
-        let request = GetLast {
-            stream: self.names().bucket_stream(TRIGGERS),
-            subjects: vec![self.names().bucket_key(TRIGGERS, keys)],
-            up_to: None,
-            leader: true,
-        };
-        let snapshot = self.broker().get_last(request).await.map_err(TriggerError::Read)?;
-        snapshot.messages.iter().map(kept).collect()
-    }
-
     /// Writes a registration if its revision is still `expected`.
     pub async fn put_registration(&self, registration: &Registration, expected: u64) -> Result<u64, TriggerError> {
         self.put_trigger(registration_key(&registration.workflow), registration, expected)
@@ -321,19 +293,5 @@ impl ScheduleRecord {
             traceparent: None,
             event: None,
         })
-    }
-}
-
-fn kept<T: serde::de::DeserializeOwned>(message: &Message) -> Result<Kept<T>, TriggerError> {
-    match wire::decode(&message.payload) {
-        Ok(value) => Ok(Kept {
-            revision: message.sequence,
-            time: message.time,
-            value,
-        }),
-        Err(source) => Err(TriggerError::Undecodable {
-            key: message.subject.clone(),
-            source,
-        }),
     }
 }

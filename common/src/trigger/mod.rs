@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::event::{Event, EventName};
 use crate::ids::hex;
-use crate::limits::{EVENT_BATCH_MAX, NAME_CHARS_MAX, TRIGGERS_MAX};
+use crate::limits::{EVENT_BATCH_MAX, EVENT_WINDOW_MAX, NAME_CHARS_MAX, RUN_TERM_MAX, TRIGGERS_MAX};
 use crate::wire;
 use cron::Cron;
 use filter::Filter;
@@ -321,6 +321,9 @@ impl EventTrigger {
         if let Some(dedupe) = &self.dedupe {
             Path::parse(dedupe)?;
         }
+        if self.delay.is_some_and(|delay| delay > RUN_TERM_MAX) {
+            return Err(format!("a delay is at most {} days", days(RUN_TERM_MAX)));
+        }
         match self.batch {
             Some(batch) if batch.max == 0 || batch.max > EVENT_BATCH_MAX => {
                 return Err(format!("a batch has 1 to {EVENT_BATCH_MAX} events"));
@@ -333,6 +336,12 @@ impl EventTrigger {
             }
             Some(batch) if batch.window < Duration::from_secs(1) => {
                 return Err("a batch's window is at least a second: the server's schedules are that coarse".to_owned());
+            }
+            Some(batch) if batch.window > EVENT_WINDOW_MAX => {
+                return Err(format!(
+                    "a batch's window is at most {} days: events are kept for seven",
+                    days(EVENT_WINDOW_MAX)
+                ));
             }
             _ => {}
         }
@@ -400,6 +409,12 @@ impl EventTrigger {
             _ => return Err(NoRun::NoIdentity(dedupe.clone())),
         };
         Ok(bounded(format!("event:{}#{identity}", event.name)))
+    }
+
+    /// Tells it from triggers that say something else, in few characters.
+    pub fn fingerprint(&self) -> String {
+        let text = serde_json::to_vec(self).expect("texts and numbers are JSON");
+        hex(&Sha256::digest(text))[..12].to_owned()
     }
 
     /// What the run of the event is given, as JSON.
@@ -487,6 +502,10 @@ fn bounded(key: String) -> String {
     }
     let readable: String = key.chars().take(START_KEY_CHARS_MAX / 2).collect();
     format!("{readable}…{}", hex(&Sha256::digest(&key)))
+}
+
+fn days(duration: Duration) -> u64 {
+    duration.as_secs() / (24 * 60 * 60)
 }
 
 fn check_pattern(pattern: &str) -> Result<(), String> {
@@ -582,6 +601,24 @@ mod tests {
                 ..Trigger::event("a")
             }),
             "1 to 1000",
+        );
+        let week = Batch {
+            window: Duration::from_secs(7 * 24 * 60 * 60),
+            max: 1,
+        };
+        check(
+            Trigger::Event(EventTrigger {
+                batch: Some(week),
+                ..Trigger::event("a")
+            }),
+            "at most 6 days",
+        );
+        check(
+            Trigger::Event(EventTrigger {
+                delay: Some(Duration::from_secs(400 * 24 * 60 * 60)),
+                ..Trigger::event("a")
+            }),
+            "at most 366 days",
         );
         check(Trigger::Cron(Trigger::cron("", "0 9 * * *")), "name of a schedule");
         let cron = CronTrigger {

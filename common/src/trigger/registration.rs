@@ -110,6 +110,9 @@ pub struct ScheduleRecord {
     /// Times that were decided to start a run, and whose runs may not be started yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<Timestamp>,
+    /// The run that is to be cancelled when those are started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<RunId>,
     /// The last run that it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<RunId>,
@@ -132,6 +135,7 @@ impl ScheduleRecord {
             reason: None,
             decided: None,
             pending: Vec::new(),
+            replaces: None,
             last_run: None,
             last_time: None,
             skipped: 0,

@@ -257,8 +257,13 @@ pub enum RunEnd {
     Cancelled(Failure),
     /// It was ended from outside, and its workflow was not asked.
     Terminated(Failure),
-    /// The workflow goes on in another run, with this input.
-    Continued(Bytes),
+    /// The workflow goes on in another run.
+    Continued {
+        /// What that is given.
+        input: Bytes,
+        /// The time of the entry at which it said so.
+        decided: Timestamp,
+    },
 }
 
 impl Command {
@@ -354,7 +359,7 @@ impl fmt::Display for Command {
                 outcome: RunEnd::Terminated(failure),
             } => write!(f, "end: terminated: {failure}"),
             Self::End {
-                outcome: RunEnd::Continued(input),
+                outcome: RunEnd::Continued { input, .. },
             } => write!(f, "end: continued with {}", InputDigest::of(input)),
         }
     }

@@ -114,9 +114,10 @@ impl Performer {
             return Ok(());
         };
         let known = journal.iter().take_while(|entry| !matches!(entry.entry, Entry::End(_)));
-        // Events that came after all that the run knew when it decided to go on are for its successor.
+        // Events that came after it decided to go on are for its successor, though some may stand in its own journal, before its end. A run of
+        // before this was recorded is taken to have decided at the last entry that it was given.
         let start = Start {
-            listens_from: known.last().map(|entry| entry.time),
+            listens_from: next.decided.or_else(|| known.last().map(|entry| entry.time)),
             terms: start.terms.of_successor(began(&journal).unwrap_or(ended), ended),
             ..start
         };

@@ -60,7 +60,7 @@ pub(crate) enum Effect {
         run: RunId,
         what: Arc<Subscription>,
         place: EventPlace,
-        event: Box<Event>,
+        event: Arc<Event>,
     },
     /// Take a schedule back.
     Unschedule { run: RunId, sort: TimerSort, key: StepKey },
@@ -421,13 +421,14 @@ impl Performer {
             RunEnd::Failed(failure) => RunOutcome::Failed(failure),
             RunEnd::Cancelled(failure) => RunOutcome::Cancelled(failure),
             RunEnd::Terminated(failure) => RunOutcome::Terminated(failure),
-            RunEnd::Continued(input) => {
+            RunEnd::Continued { input, decided } => {
                 let digest = InputDigest::of(&input);
                 match self.store.put_payload(&run, "end", input).await {
                     Ok(input) => RunOutcome::Continued(Continuation {
                         run: run.successor(),
                         input,
                         digest,
+                        decided: Some(decided),
                     }),
                     Err(error) => RunOutcome::Failed(Failure::new(FailureKind::Invalid, error.to_string())),
                 }

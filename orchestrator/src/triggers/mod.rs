@@ -10,17 +10,24 @@
 //! Whoever drives partition 0 routes. That is an optimisation: two who route at once start the same runs under the same keys, and the
 //! second start is refused. Knows nothing of workflow code: what is started for code that nobody has waits, parked and visible.
 //!
-//! [`router`] reads the events, [`schedules`] the clock, [`windows`] puts several events together, [`registrar`] says what this process has.
+//! [`router`] reads the events up to where [`cursor`] says, [`work`] is what follows from one, [`due`] what comes later: [`delayed`] starts,
+//! [`schedules`] with the runs that they have ([`chain`]), [`windows`] that put several events together. [`registrar`] says what this process has.
 
+mod chain;
+mod cursor;
+mod delayed;
+mod due;
 mod registrar;
 mod router;
 mod schedules;
 mod server_time;
 mod windows;
+mod work;
 
 use std::time::Duration;
 
 use everstep_common::ids::{Partition, ProcessId};
+use everstep_common::ports::Instant;
 use everstep_common::store::{Store, TriggerError, TriggeredRun};
 use tokio::sync::watch;
 
@@ -34,7 +41,7 @@ pub(crate) const ROUTING: Partition = Partition(0);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// How often a failure that goes on is said again.
-const SAID_EVERY: u32 = 60;
+const SAID_EVERY: Duration = Duration::from_secs(30);
 
 /// Tells the triggers of a process whether it routes.
 #[derive(Clone, Debug)]
@@ -76,7 +83,7 @@ impl Triggers {
     /// Says what the code here listens to, and routes while that is this process's task.
     pub(crate) async fn run(mut self, store: &Store) {
         let (registrar, routes) = (self.registrar.clone(), self.routes.clone());
-        let work = futures::future::join(registrar.run(store), route_while_told(store, routes));
+        let work = futures::future::join(registrar.clone().run(store), route_while_told(store, routes, registrar));
         self.unless_over(work).await;
     }
 }
@@ -86,14 +93,14 @@ async fn over(routes: &mut watch::Receiver<bool>) {
     while routes.changed().await.is_ok() {}
 }
 
-async fn route_while_told(store: &Store, mut routes: watch::Receiver<bool>) {
+async fn route_while_told(store: &Store, mut routes: watch::Receiver<bool>, registrar: registrar::Registrar) {
     let mut told = routes.clone();
     while routes.wait_for(|routes| *routes).await.is_ok() {
         let relieved = async { told.wait_for(|routes| !*routes).await.map(drop) };
         tokio::select! {
             biased;
             _ = relieved => {}
-            () = router::route(store) => {}
+            _ = futures::future::join(registrar.clone().run_again(store), router::route(store)) => {}
         }
     }
 }
@@ -112,17 +119,16 @@ async fn start(store: &Store, new: &TriggeredRun) -> Result<bool, TriggerError> 
 
 /// Says what went wrong when it begins and now and then while it goes on.
 #[derive(Debug, Default)]
-struct Complaint(u32);
+struct Complaint(Option<(Instant, String)>);
 
 impl Complaint {
-    fn tell(&mut self, what: &str, error: &dyn std::error::Error) {
-        if self.0.is_multiple_of(SAID_EVERY) {
-            tracing::error!(%error, "{what}; tried again until it works");
+    fn tell(&mut self, what: &str, error: &dyn std::error::Error, now: Instant) {
+        let reason = error.to_string();
+        let is_known = |(said, before): &(Instant, String)| *before == reason && now.since(*said) < SAID_EVERY;
+        if self.0.as_ref().is_some_and(is_known) {
+            return;
         }
-        self.0 += 1;
-    }
-
-    fn is_over(&mut self) {
-        self.0 = 0;
+        tracing::error!(reason, "{what}; tried again until it works");
+        self.0 = Some((now, reason));
     }
 }

@@ -21,6 +21,15 @@ pub(super) struct Registrar {
     code: Vec<(WorkflowName, u32, Vec<Trigger>)>,
 }
 
+/// When something is said.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// This process has been started.
+    Start,
+    /// It has begun to route. What somebody had forgotten meanwhile stays so.
+    TakeOver,
+}
+
 impl Registrar {
     pub(super) fn new(process: ProcessId, workflows: &Workflows) -> Self {
         let newest = workflows.list().filter_map(|(name, _)| {
@@ -35,8 +44,17 @@ impl Registrar {
 
     /// Says it, however long that takes.
     pub(super) async fn run(self, store: &Store) {
+        self.say(store, Occasion::Start).await;
+    }
+
+    /// Says again what is not on record at all: the records may have been lost since.
+    pub(super) async fn run_again(self, store: &Store) {
+        self.say(store, Occasion::TakeOver).await;
+    }
+
+    async fn say(&self, store: &Store, occasion: Occasion) {
         let mut complaint = Complaint::default();
-        while let Err(error) = self.register(store).await {
+        while let Err(error) = self.register(store, occasion).await {
             // Somebody else has just written the same: look again at once.
             if !matches!(
                 error,
@@ -45,21 +63,26 @@ impl Registrar {
                     ..
                 }
             ) {
-                complaint.tell("triggers are not registered", &error);
+                complaint.tell("triggers are not registered", &error, store.clock().now());
                 store.clock().sleep(PAUSE).await;
             }
         }
     }
 
-    async fn register(&self, store: &Store) -> Result<(), TriggerError> {
-        let standing = store.registrations().await?;
+    async fn register(&self, store: &Store, occasion: Occasion) -> Result<(), TriggerError> {
+        let records = store.trigger_records().await?;
+        let standing = &records.registrations;
         let mut last = None;
         for (workflow, version, triggers) in &self.code {
+            if records.is_unreadable(workflow) {
+                tracing::error!(%workflow, "what it listens to is on record in a form that is not understood here, and stays so");
+                continue;
+            }
             let found = standing.iter().find(|kept| kept.value.workflow == *workflow);
             let before = found.map(|kept| &kept.value);
             let is_news = match before {
                 None => !triggers.is_empty(),
-                Some(before) => before.version <= *version,
+                Some(before) => occasion == Occasion::Start && before.version <= *version,
             };
             if !is_news {
                 continue;

@@ -10,15 +10,14 @@
 use std::collections::BTreeMap;
 
 use everstep_common::ids::RunId;
-use everstep_common::journal::{Entry, EntryKey, Inbound, InboundId, InboundKind};
 use everstep_common::limits::CATCH_UP_MAX;
-use everstep_common::ports::{Publish, ReadError, Schedule};
-use everstep_common::store::{CreateError, Kept, PutError, ReadRunError, Store, TriggerError};
+use everstep_common::ports::{Publish, Schedule};
+use everstep_common::store::{Kept, PutError, Store, TriggerError, TriggerRecords};
 use everstep_common::trigger::registration::{ScheduleRecord, schedule_key};
 use everstep_common::trigger::{Misfire, Overlap};
 use jiff::{SignedDuration, Timestamp};
 
-use super::start;
+use super::{chain, start};
 use crate::metrics::metrics;
 
 /// A time that is looked at so much later or less was not missed.
@@ -41,23 +40,27 @@ impl Schedules {
     }
 
     /// Brings every schedule to where it should be now.
-    pub(super) async fn tend(&mut self, store: &Store, now: Timestamp) -> Result<(), TriggerError> {
-        let registrations = store.registrations().await?;
-        if registrations.is_empty() {
+    pub(super) async fn tend(&mut self, store: &Store, standing: &TriggerRecords, now: Timestamp) -> Result<(), TriggerError> {
+        if standing.registrations.is_empty() {
             return Ok(());
         }
-        let mut records: BTreeMap<String, Kept<ScheduleRecord>> = BTreeMap::new();
-        for kept in store.schedules().await? {
+        let mut records: BTreeMap<String, &Kept<ScheduleRecord>> = BTreeMap::new();
+        for kept in &standing.schedules {
             records.insert(schedule_key(&kept.value.workflow, &kept.value.trigger.name), kept);
         }
-        for registration in registrations.iter().map(|kept| &kept.value) {
+        for registration in standing.registrations.iter().map(|kept| &kept.value) {
             for trigger in registration.schedules() {
                 let key = schedule_key(&registration.workflow, &trigger.name);
                 let begun = ScheduleRecord::new(registration.workflow.clone(), registration.version, trigger.clone());
-                let standing = records.remove(&key);
-                self.tend_one(store, &key, begun, standing, now).await?;
+                let record = records.remove(&key).cloned();
+                // What this build does not understand is left as it stands.
+                if !standing.unreadable.contains(&key) {
+                    self.tend_one(store, &key, begun, record, now).await?;
+                }
             }
         }
+        // A workflow whose registration is not understood here may still have them.
+        records.retain(|_, record| !standing.is_unreadable(&record.value.workflow));
         for (key, record) in records {
             tracing::info!(schedule = record.value.id(), "the schedule is no more");
             self.silence(store, &key).await?;
@@ -97,11 +100,6 @@ impl Schedules {
             }
             // Read again: the time of its writing may be the time from which it counts.
             standing = store.schedule(&begun.workflow, &begun.trigger.name).await?;
-            if let Some(kept) = &standing
-                && !kept.value.pending.is_empty()
-            {
-                start_pending(store, &kept.value).await?;
-            }
         }
         match standing {
             Some(kept) if !kept.value.paused => self.remind(store, key, &kept, now).await,
@@ -156,16 +154,19 @@ async fn decide(
             (&record.trigger.expression, &record.trigger.time_zone) == (&begun.trigger.expression, &begun.trigger.time_zone);
         record.version = begun.version;
         record.trigger = begun.trigger.clone();
-        if !same_times {
+        record.decided = match same_times {
+            // Up to when it is decided does not change by being written again.
+            true => Some(record.decided.unwrap_or(standing.time)),
             // Other times count from now on.
-            record.decided = None;
-        }
+            false => None,
+        };
         return Ok(Some(record));
     }
     if !record.pending.is_empty() {
-        // Decided by somebody who may have died before he started them.
+        // Here alone, once they stand in the record: whoever decided them may have died since.
         start_pending(store, &record).await?;
         record.pending.clear();
+        record.replaces = None;
         return Ok(Some(record));
     }
     if record.paused {
@@ -183,25 +184,17 @@ async fn decide(
     record.decided = Some(latest);
     let chosen = chosen(&passed, record.trigger.misfire, now);
     record.skipped += (passed.len() - chosen.len()) as u64;
-    let open = match (record.trigger.overlap, &record.last_run) {
-        (Overlap::Allow, _) | (_, None) => None,
-        (_, Some(run)) => is_open(store, run).await?.then(|| run.clone()),
+    // The runs of several times would overlap each other.
+    let last_one = || chosen.last().copied().into_iter().collect::<Vec<_>>();
+    record.pending = match (record.trigger.overlap, &record.last_run) {
+        (Overlap::Allow, _) => chosen.clone(),
+        (Overlap::Skip, Some(run)) if chain::open_one(store, run).await?.is_some() => Vec::new(),
+        (Overlap::Skip | Overlap::Cancel, _) => last_one(),
     };
-    match (record.trigger.overlap, open) {
-        (Overlap::Skip, Some(_)) => record.skipped += chosen.len() as u64,
-        // The runs of several times would overlap each other.
-        (Overlap::Skip, None) => {
-            record.skipped += chosen.len().saturating_sub(1) as u64;
-            record.pending = chosen.last().copied().into_iter().collect();
-        }
-        (Overlap::Cancel, open) => {
-            if let (Some(open), Some(time)) = (open, chosen.last()) {
-                cancel(store, &open, &record, *time).await?;
-            }
-            record.skipped += chosen.len().saturating_sub(1) as u64;
-            record.pending = chosen.last().copied().into_iter().collect();
-        }
-        (Overlap::Allow, _) => record.pending = chosen,
+    record.skipped += (chosen.len() - record.pending.len()) as u64;
+    if let (Overlap::Cancel, [_, ..]) = (record.trigger.overlap, record.pending.as_slice()) {
+        // Nothing is cancelled for a time that is not decided: somebody may pause the schedule just now.
+        record.replaces = record.last_run.take();
     }
     if let Some(time) = record.pending.last().copied() {
         record.last_time = Some(time);
@@ -227,35 +220,24 @@ fn run_of(store: &Store, record: &ScheduleRecord, time: Timestamp) -> RunId {
 }
 
 async fn start_pending(store: &Store, record: &ScheduleRecord) -> Result<(), TriggerError> {
+    if let (Some(open), Some(time)) = (&record.replaces, record.pending.last()) {
+        chain::cancel(store, open, record, *time).await?;
+    }
     for time in &record.pending {
-        match record.run_at(*time) {
-            Ok(run) => metrics().fired.add(u64::from(start(store, &run).await?), &[]),
-            Err(error) => tracing::error!(schedule = record.id(), %time, %error, "a schedule cannot start its run"),
+        let started = match record.run_at(*time) {
+            Ok(run) => start(store, &run).await,
+            Err(error) => Err(TriggerError::Unwritable {
+                what: format!("the input of {}", record.id()),
+                reason: error.to_string(),
+            }),
+        };
+        match started {
+            Ok(started) => metrics().fired.add(u64::from(started), &[]),
+            Err(error) if error.is_final() => {
+                tracing::error!(schedule = record.id(), %time, %error, "a schedule cannot start its run");
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(())
-}
-
-/// Whether the run has begun and not ended.
-async fn is_open(store: &Store, run: &RunId) -> Result<bool, TriggerError> {
-    let unread = |error: ReadRunError| TriggerError::Read(ReadError::Unavailable(error.to_string()));
-    let has_begun = store.find_entry(run, &EntryKey::Start).await.map_err(unread)?.is_some();
-    Ok(has_begun && store.find_entry(run, &EntryKey::End).await.map_err(unread)?.is_none())
-}
-
-async fn cancel(store: &Store, run: &RunId, record: &ScheduleRecord, time: Timestamp) -> Result<(), TriggerError> {
-    let id = InboundId::new(&format!("cancel-for-{}", time.as_second())).expect("letters, digits and dashes");
-    let entry = Entry::In(Inbound {
-        kind: InboundKind::Cancel,
-        by: Some(format!("schedule {}", record.id())),
-        reason: Some(format!("its next run is due at {time}")),
-    });
-    store
-        .create(run, EntryKey::In(id), &entry)
-        .await
-        .map(drop)
-        .or_else(|error| match error {
-            CreateError::Gone { .. } => Ok(()),
-            error => Err(error.into()),
-        })
 }

@@ -168,9 +168,8 @@ impl WorkflowArguments {
             "name" => once(&mut arguments.name, &meta, name),
             "version" => once(&mut arguments.version, &meta, positive),
             "on" => {
-                arguments
-                    .triggers
-                    .push(WrittenTrigger::parse(&meta, arguments.triggers.len())?);
+                let trigger = WrittenTrigger::parse(&meta, &arguments.triggers)?;
+                arguments.triggers.push(trigger);
                 Ok(())
             }
             "limit" => {

@@ -30,6 +30,8 @@ const BATCH_MAX_DEFAULT: u32 = 100;
 /// A trigger as it was written.
 pub(crate) struct WrittenTrigger {
     trigger: Trigger,
+    /// A schedule that was given no name.
+    is_unnamed: bool,
     span: Span,
 }
 
@@ -55,21 +57,27 @@ struct CronArguments {
 }
 
 impl WrittenTrigger {
-    /// Reads what follows `on`; `number` triggers stand before it.
-    pub(crate) fn parse(meta: &ParseNestedMeta<'_>, number: usize) -> syn::Result<Self> {
+    /// Reads what follows `on`, behind the triggers `before` it.
+    pub(crate) fn parse(meta: &ParseNestedMeta<'_>, before: &[Self]) -> syn::Result<Self> {
+        // A schedule is known by its name, whatever else starts the workflow.
+        let unnamed = before.iter().filter(|written| written.is_unnamed).count();
         let mut found = None;
         if !meta.input.peek(syn::token::Paren) {
             return Err(meta.error(ON_KNOWS));
         }
         meta.parse_nested_meta(|meta| {
-            let trigger = match word(&meta).as_str() {
-                "event" => event(&meta, false)?,
-                "webhook" => event(&meta, true)?,
-                "cron" => cron(&meta, number)?,
+            let (trigger, is_unnamed) = match word(&meta).as_str() {
+                "event" => (event(&meta, false)?, false),
+                "webhook" => (event(&meta, true)?, false),
+                "cron" => cron(&meta, unnamed)?,
                 _ => return Err(meta.error(ON_KNOWS)),
             };
-            let span = meta.path.span();
-            once(&mut found, &meta, |_| Ok(Self { trigger, span }))
+            let written = Self {
+                trigger,
+                is_unnamed,
+                span: meta.path.span(),
+            };
+            once(&mut found, &meta, |_| Ok(written))
         })?;
         found.ok_or_else(|| meta.error(ON_KNOWS))
     }
@@ -145,7 +153,8 @@ fn event(meta: &ParseNestedMeta<'_>, is_webhook: bool) -> syn::Result<Trigger> {
     Ok(trigger)
 }
 
-fn cron(meta: &ParseNestedMeta<'_>, number: usize) -> syn::Result<Trigger> {
+/// A schedule, and whether it was given no name; so many of those stand before it.
+fn cron(meta: &ParseNestedMeta<'_>, unnamed: usize) -> syn::Result<(Trigger, bool)> {
     let mut arguments = CronArguments::default();
     let expression = inside(meta, "\"0 9 * * *\"", |meta| match word(meta).as_str() {
         "name" => once(&mut arguments.name, meta, |meta| text(meta, "\"daily\"")),
@@ -180,7 +189,8 @@ fn cron(meta: &ParseNestedMeta<'_>, number: usize) -> syn::Result<Trigger> {
         _ => Err(unknown(meta, "`cron`", CRON_KNOWS)),
     })?;
     // A name of its own for each, as steps are numbered.
-    let name = match (arguments.name, number) {
+    let is_unnamed = arguments.name.is_none();
+    let name = match (arguments.name, unnamed) {
         (Some(name), _) => name.value(),
         (None, 0) => "cron".to_owned(),
         (None, number) => format!("cron~{}", number + 1),
@@ -193,7 +203,7 @@ fn cron(meta: &ParseNestedMeta<'_>, number: usize) -> syn::Result<Trigger> {
         ..Trigger::cron(name, expression.value())
     });
     trigger.check().map_err(|reason| syn::Error::new(expression.span(), reason))?;
-    Ok(trigger)
+    Ok((trigger, is_unnamed))
 }
 
 /// The parentheses behind a word: a text, then arguments.

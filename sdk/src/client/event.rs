@@ -70,7 +70,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError::Invalid`] if the name is none, [`ClientError::Json`] if the data is no JSON, [`ClientError::Trigger`] if it is too
+    /// [`ClientError::Invalid`] if the name is none or the id empty, [`ClientError::Json`] if the data is no JSON, [`ClientError::Trigger`] if it is too
     /// large or the server refuses, [`ClientError::Unavailable`] if the server does not answer; asking again with the same id is safe.
     pub fn publish_event(&self, name: &str, data: &impl Serialize) -> PublishEvent {
         let event = EventName::new(name).map_err(ClientError::from).and_then(|name| {
@@ -205,6 +205,7 @@ impl PublishEvent {
 
     async fn send(self) -> Result<(), ClientError> {
         let (client, mut event) = (self.client, self.event?);
+        event.check()?;
         event.traceparent = telemetry::traceparent();
         let publish = event.publish(client.store.names());
         let refused = |source| {

@@ -76,6 +76,7 @@ pub(crate) fn goes_on_in(next: &RunId) -> (EntryKey, Entry) {
             run: next.clone(),
             input: Payload::unit(),
             digest: InputDigest::of(b"input"),
+            decided: None,
         }),
         by: ProcessId::new("owner").unwrap(),
     });

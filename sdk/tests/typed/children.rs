@@ -99,7 +99,7 @@ async fn counts(ctx: WorkflowContext, number: u64, more: bool) -> Result<u64, Wo
 #[test]
 fn a_workflow_goes_on_with_the_next_input() {
     let run = Driven::start(counts, (6, true));
-    let RunEnd::Continued(input) = run.end() else {
+    let RunEnd::Continued { input, .. } = run.end() else {
         panic!("{:?}", run.end())
     };
     let input: (u64, bool) = everstep_common::wire::decode_value(input).unwrap();

@@ -81,7 +81,7 @@ fn a_run_that_goes_on_in_another_one_has_not_failed_and_undoes_nothing() {
     let mut run = Driven::start(stages, 1);
     run.value("booking", 7_u64);
     run.timer("sleep");
-    assert!(matches!(run.end(), RunEnd::Continued(_)), "{:?}", run.end());
+    assert!(matches!(run.end(), RunEnd::Continued { .. }), "{:?}", run.end());
 }
 
 #[test]

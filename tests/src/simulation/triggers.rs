@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::awaited;
 use super::scenarios::{Scenario, scenario};
 use super::shop;
+use super::trigger_troubles;
 use super::world::World;
 
 /// Tells another workflow of an order that is worth something.
@@ -111,7 +112,7 @@ fn cron_definitions() -> Vec<Definition> {
     ]
 }
 
-fn with(mut workflows: Workflows, definitions: Vec<Definition>) -> Workflows {
+pub(super) fn with(mut workflows: Workflows, definitions: Vec<Definition>) -> Workflows {
     for definition in definitions {
         workflows.register(definition).expect("each is registered once");
     }
@@ -133,7 +134,7 @@ pub fn cron_code() -> Workflows {
 
 /// All of it, and the shop.
 pub(super) fn all_code() -> Workflows {
-    with(with(shop::code(), event_definitions()), cron_definitions())
+    trigger_troubles::with_all_code(with(with(shop::code(), event_definitions()), cron_definitions()))
 }
 
 impl Scenario {
@@ -337,7 +338,7 @@ impl World {
         }
     }
 
-    async fn refused(&self) -> Vec<RefusedEvent> {
+    pub(super) async fn refused(&self) -> Vec<RefusedEvent> {
         loop {
             let refused = self.asked(async |client| client.refused_events().await).await;
             if !refused.is_empty() {
@@ -348,15 +349,17 @@ impl World {
     }
 
     /// The runs whose start keys begin so, and those keys.
-    fn starts(&self, prefix: &str) -> Vec<(RunId, String)> {
+    pub(super) fn starts(&self, prefix: &str) -> Vec<(RunId, String)> {
         let stories = self.stories();
         let starts = stories
             .iter()
+            // One in which another goes on has its key.
+            .filter(|story| story.start().is_some_and(|start| start.continues.is_none()))
             .filter_map(|story| Some((story.run.clone(), story.start()?.start_key.clone()?)));
         starts.filter(|(_, key)| key.starts_with(prefix)).collect()
     }
 
-    fn inputs_of(&self, prefix: &str) -> Vec<(String, bytes::Bytes)> {
+    pub(super) fn inputs_of(&self, prefix: &str) -> Vec<(String, bytes::Bytes)> {
         let stories = self.stories();
         let starts = stories.iter().filter_map(|story| story.start());
         let of_prefix = starts.filter(|start| start.start_key.as_ref().is_some_and(|key| key.starts_with(prefix)));
@@ -369,7 +372,7 @@ impl World {
     }
 
     /// Returns when exactly so many runs with such keys have begun, and all of them have ended.
-    async fn started_by(&self, prefix: &str, runs: usize) {
+    pub(super) async fn started_by(&self, prefix: &str, runs: usize) {
         let has_ended = |world: &World| {
             let stories = world.stories();
             let of_prefix = stories.iter().filter(|story| {
@@ -384,7 +387,7 @@ impl World {
     }
 
     /// The times that runs stand for whose start keys begin so, in order.
-    fn times(&self, prefix: &str) -> Vec<Timestamp> {
+    pub(super) fn times(&self, prefix: &str) -> Vec<Timestamp> {
         let starts = self.starts(prefix);
         let times: BTreeSet<Timestamp> = starts
             .iter()
@@ -395,7 +398,7 @@ impl World {
     }
 
     /// The same once there are so many of them.
-    async fn until_times(&self, prefix: &str, count: usize) -> Vec<Timestamp> {
+    pub(super) async fn until_times(&self, prefix: &str, count: usize) -> Vec<Timestamp> {
         self.until(|world| world.times(prefix).len() >= count).await;
         self.times(prefix)
     }

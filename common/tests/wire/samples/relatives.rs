@@ -8,7 +8,7 @@ use everstep_common::journal::{Child, Continuation, Continued, Ended, Entry, Inb
 use everstep_common::key::StepKey;
 use everstep_common::summary::RunStatus;
 
-use super::{Sample, digest, entry, failure, inline, process, run, stored, value};
+use super::{Sample, digest, entry, failure, inline, process, run, stored, time, value};
 
 /// Runs that are started by runs, and runs that go on in others.
 pub(super) fn children() -> Vec<Sample> {
@@ -54,8 +54,15 @@ pub(super) fn children() -> Vec<Sample> {
             run: run().successor(),
             input,
             digest: digest(),
+            decided: None,
         })
     };
+    let decided = RunOutcome::Continued(Continuation {
+        run: run().successor(),
+        input: inline(),
+        digest: digest(),
+        decided: Some(time()),
+    });
     let terminate = Entry::In(Inbound {
         kind: InboundKind::Terminate,
         by: None,
@@ -75,6 +82,7 @@ pub(super) fn children() -> Vec<Sample> {
         ),
         entry!("end.continued", "end", end(continuation(inline()))),
         entry!("end.continued_stored", "end", end(continuation(stored("end")))),
+        entry!("end.continued_decided", "end", end(decided)),
         value("summary.terminated", RunStatus::Terminated),
         value("summary.continued", RunStatus::Continued),
     ]

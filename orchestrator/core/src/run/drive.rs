@@ -153,7 +153,10 @@ impl Run {
             )),
             Ok(value) => RunEnd::Completed(value),
             // Whoever asked it to end asked that of the run that would follow, too.
-            Err(WorkflowFailure::Continued(input)) => self.end_asked_for().unwrap_or(RunEnd::Continued(input)),
+            Err(WorkflowFailure::Continued(input)) => self.end_asked_for().unwrap_or(RunEnd::Continued {
+                input,
+                decided: self.now(),
+            }),
             Err(WorkflowFailure::Failed(failure)) => RunEnd::Failed(failure),
             // Otherwise nobody asked the run to: it returned what a branch that it had cancelled itself brought.
             Err(WorkflowFailure::Cancelled) => self

@@ -180,7 +180,6 @@ impl Partition {
     fn found(&mut self, found: Found) {
         let Found { run, what, place, event } = found;
         metrics().heard.add(1, &[]);
-        let event = Box::new(event);
         self.perform(None, Effect::Hear { run, what, place, event });
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Found {
     pub run: RunId,
     pub what: Arc<Subscription>,
     pub place: EventPlace,
-    pub event: Event,
+    pub event: Arc<Event>,
 }
 
 /// What a run looks for.
@@ -50,11 +50,19 @@ pub(super) struct Sought {
 #[derive(Debug, Default)]
 pub(super) struct Searches {
     all: BTreeMap<SearchId, Search>,
-    /// By path and value; those that take any event under no path.
-    index: BTreeMap<Option<String>, HashMap<String, BTreeSet<SearchId>>>,
+    /// By path; those that take any event under none.
+    index: BTreeMap<Option<String>, AtPath>,
     /// Those that ask for what the follow has passed.
     behind: BTreeSet<SearchId>,
     follow: Option<Follow>,
+}
+
+/// Searches for what stands at a path.
+#[derive(Debug)]
+struct AtPath {
+    /// The path, read once; nothing if any event will do, or no event can.
+    path: Option<Path>,
+    by_value: HashMap<String, BTreeSet<SearchId>>,
 }
 
 #[derive(Debug)]
@@ -63,7 +71,7 @@ struct Search {
     /// The first of what is kept is being recorded.
     found: bool,
     /// Events that it takes, in order.
-    kept: VecDeque<(EventPlace, Event)>,
+    kept: VecDeque<(EventPlace, Arc<Event>)>,
     /// There may be more of them than are kept.
     overflowed: bool,
     /// The run was read back and has not asked for it again.
@@ -92,7 +100,7 @@ impl Sought {
     /// Whether what stands there comes after what was looked at.
     fn is_behind(&self, place: &EventPlace) -> bool {
         match self.after {
-            Some(after) if after.stream == place.stream => after.sequence < place.sequence,
+            Some(after) if after.stream == place.stream => comes_after(&after, place),
             _ => self.since <= place.time,
         }
     }
@@ -103,7 +111,7 @@ impl Search {
         let is_new = self
             .kept
             .back()
-            .is_none_or(|(kept, _)| kept.stream != place.stream || kept.sequence < place.sequence);
+            .is_none_or(|(kept, _)| kept.stream != place.stream || comes_after(kept, place));
         is_new && !self.overflowed && self.sought.is_behind(place)
     }
 
@@ -134,8 +142,11 @@ impl Searches {
         let id = (run.clone(), sought.what.to_string());
         match self.all.get_mut(&id) {
             Some(search) if search.sought.number == sought.number => {
-                search.doubted = false;
-                None
+                // One that was read back may not have got what was found for it; a second record of it is refused.
+                if std::mem::take(&mut search.doubted) {
+                    search.found = false;
+                }
+                search.offer(run)
             }
             Some(search) if search.sought.number < sought.number => {
                 search.kept.retain(|(place, _)| sought.is_behind(place));
@@ -177,12 +188,11 @@ impl Searches {
             self.behind.insert(id.clone());
         }
         let (path, value) = indexed(&sought.what);
-        self.index
-            .entry(path)
-            .or_default()
-            .entry(value)
-            .or_default()
-            .insert(id.clone());
+        let at_path = self.index.entry(path).or_insert_with_key(|path| AtPath {
+            path: path.as_ref().and_then(|path| Path::parse(path).ok()),
+            by_value: HashMap::new(),
+        });
+        at_path.by_value.entry(value).or_default().insert(id.clone());
         let search = Search {
             sought,
             found: false,
@@ -201,14 +211,14 @@ impl Searches {
         }
         self.behind.remove(&id);
         let (path, value) = indexed(what);
-        if let Some(values) = self.index.get_mut(&path) {
-            if let Some(ids) = values.get_mut(&value) {
+        if let Some(AtPath { by_value, .. }) = self.index.get_mut(&path) {
+            if let Some(ids) = by_value.get_mut(&value) {
                 ids.remove(&id);
                 if ids.is_empty() {
-                    values.remove(&value);
+                    by_value.remove(&value);
                 }
             }
-            if values.is_empty() {
+            if by_value.is_empty() {
                 self.index.remove(&path);
             }
         }
@@ -289,7 +299,7 @@ impl Searches {
         let (Some(stream), Some(event)) = (follow.stream, event) else {
             return Vec::new();
         };
-        let place = EventPlace { stream, sequence, time };
+        let (place, event) = (EventPlace { stream, sequence, time }, Arc::new(event));
         let mut found = Vec::new();
         for id in self.takers(&event) {
             let Some(search) = self.all.get_mut(&id) else { continue };
@@ -305,15 +315,12 @@ impl Searches {
     /// The searches whose subscriptions take the event.
     fn takers(&self, event: &Event) -> Vec<SearchId> {
         let mut takers = Vec::new();
-        for (path, values) in &self.index {
-            let value = match path {
+        for (written, AtPath { path, by_value }) in &self.index {
+            let value = match written {
                 None => Some(String::new()),
-                Some(path) => Path::parse(path)
-                    .ok()
-                    .and_then(|path| path.of(event))
-                    .map(|value| value.to_string()),
+                Some(_) => path.as_ref().and_then(|path| path.of(event)).map(|value| value.to_string()),
             };
-            let ids = value.and_then(|value| values.get(&value));
+            let ids = value.and_then(|value| by_value.get(&value));
             takers.extend(ids.into_iter().flatten().cloned());
         }
         takers
@@ -333,6 +340,12 @@ impl Searches {
 
 fn earlier(time: Timestamp) -> Timestamp {
     time.checked_sub(MARGIN).unwrap_or(Timestamp::MIN)
+}
+
+/// Whether one place comes after another of the same stream. One that was rolled back goes on with sequences that it had before, at a later
+/// time: by more than the clocks of its leaders may be apart.
+fn comes_after(before: &EventPlace, place: &EventPlace) -> bool {
+    before.sequence < place.sequence || before.time < earlier(place.time)
 }
 
 /// Under which path and value a subscription is found.

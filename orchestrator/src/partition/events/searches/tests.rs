@@ -209,3 +209,41 @@ fn a_follow_that_is_lost_begins_anew_for_everybody() {
     searches.lost();
     assert_eq!(searches.follow_anew(), Some(at(8)));
 }
+
+#[test]
+fn what_a_run_that_was_read_back_asks_for_again_is_offered_again() {
+    let mut searches = Searches::default();
+    let one = run(1);
+    searches.ask(&one, sought(None, 1, None));
+    followed(&mut searches);
+    assert_eq!(bring(&mut searches, 20, 1), [20]);
+    assert!(searches.ask(&one, sought(None, 1, None)).is_none(), "it is being recorded");
+    // The record was refused: the run parked, and was resumed.
+    searches.doubt(&one);
+    let again = searches.ask(&one, sought(None, 1, None)).unwrap();
+    assert_eq!(again.place.sequence, 20);
+}
+
+#[test]
+fn after_a_rollback_what_came_later_is_found_though_its_sequence_is_smaller() {
+    let mut searches = Searches::default();
+    let later = |sequence, second| Event {
+        name: EventName::new("order.paid").unwrap(),
+        id: None,
+        source: None,
+        time: at(second),
+        sequence,
+        traceparent: None,
+        data: json!(1),
+    };
+    searches.ask(&run(1), sought(None, 2, Some(50)));
+    searches.ask(&run(2), sought(None, 1, None));
+    followed(&mut searches);
+    assert_eq!(bring(&mut searches, 50, 1), [50]);
+    searches.lost();
+    followed(&mut searches);
+    let found = searches.heard(40, at(70), Some(later(40, 70)));
+    assert_eq!(found.iter().map(|found| &found.run).collect::<Vec<_>>(), [&run(1)]);
+    let next = searches.ask(&run(2), sought(None, 2, Some(50))).unwrap();
+    assert_eq!((next.place.sequence, next.place.time), (40, at(70)));
+}
