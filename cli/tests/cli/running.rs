@@ -28,7 +28,7 @@ async fn a_followed_run_tells_its_timeline_beside_its_result() {
         entries,
         [
             "start",
-            "local.version",
+            "local.=version",
             "step.validate_order",
             "step.charge_customer",
             "timer.settle",
@@ -247,7 +247,7 @@ async fn a_tail_goes_on_when_the_server_was_killed_and_tells_each_entry_once() {
         told,
         [
             "start",
-            "local.version",
+            "local.=version",
             "step.validate_order",
             "step.charge_customer",
             "timer.settle",
