@@ -122,13 +122,13 @@ impl Run {
         }
     }
 
-    /// The time of a [`Command::RetryAt`] has come; the next [`Run::decide`] dispatches. Late or repeated calls do nothing.
+    /// The time of a [retry](crate::Command::RetryAt) has come; the next [`Run::decide`] dispatches. Late or repeated calls do nothing.
     pub fn retry_due(&mut self, key: &StepKey, attempt: u32) {
         self.shared
             .change(|state| state.change_step(key, |step| step.retry_due(attempt)));
     }
 
-    /// The time of a [`Command::Deadline`] has come; the next [`Run::decide`] says what follows if the step is still open.
+    /// The time of a [deadline](crate::Command::Deadline) has come; the next [`Run::decide`] says what follows if the step is still open.
     pub fn deadline_passed(&mut self, key: &StepKey, at: Timestamp) {
         self.shared
             .change(|state| state.change_step(key, |step| step.deadline_passed(at)));
