@@ -3,20 +3,27 @@
 //! The ordered set of its entries is the truth about a run. Every entry is created once, under a key that is a function of
 //! the run's own history ([`EntryKey`]), and never replaced; the sequence in the partition's stream is the only clock.
 
+mod begin;
+mod end;
 mod entry;
+mod inside;
 mod key;
+mod step;
 mod terms;
+mod word;
 
 use jiff::Timestamp;
 
 use crate::wire;
 
-pub use entry::{
-    Attempt, AttemptError, Begun, Child, Continuation, Continued, Ended, Entry, Fired, Inbound, InboundKind, Local, LocalKind,
-    Parent, RunOutcome, Start, StepOutcome, StepResult,
-};
+pub use begin::{Child, Continued, Parent, Start};
+pub use end::{Continuation, Ended, RunOutcome};
+pub use entry::Entry;
+pub use inside::{Fired, Local, LocalKind};
 pub use key::{EntryKey, EntryKind, InboundId, InvalidEntryKey};
+pub use step::{Attempt, AttemptError, Begun, StepOutcome, StepResult};
 pub use terms::{BadTerms, RunTimer, StartTerms};
+pub use word::{Inbound, InboundKind};
 
 /// One stored entry.
 ///
