@@ -9,6 +9,7 @@ use async_nats::{Client, ConnectErrorKind};
 
 use crate::api::{Api, Failure};
 use crate::broker::{Link, NatsBroker};
+use crate::clock::pause;
 use crate::context_file::ContextError;
 use crate::events::Listener;
 use crate::options::{ConnectOptions, without_secret};
@@ -35,12 +36,8 @@ const UNREAD_MESSAGES_MAX: usize = 1 << 20;
 /// ```
 /// use everstep_nats::ConnectError;
 ///
-/// /// Whether to try again in a while.
-/// fn may_go_away(error: &ConnectError) -> bool {
-///     matches!(error, ConnectError::Unreachable { .. } | ConnectError::NotReady { .. })
-/// }
 /// let error = ConnectError::Address { servers: "nats:/here".to_owned() };
-/// assert!(!may_go_away(&error));
+/// assert!(!error.is_outage());
 /// assert_eq!(error.to_string(), "nats:/here is not a server address: write nats://host:port");
 /// ```
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +111,20 @@ pub enum ConnectError {
         /// What went wrong.
         reason: String,
     },
+}
+
+impl ConnectError {
+    /// Whether it may go away by itself: the server is down, or not ready yet.
+    ///
+    /// ```
+    /// use everstep_nats::ConnectError;
+    ///
+    /// let (servers, reason) = ("nats://localhost:4222".to_owned(), "connection refused".to_owned());
+    /// assert!(ConnectError::Unreachable { servers, reason }.is_outage());
+    /// ```
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::NotReady { .. })
+    }
 }
 
 impl NatsBroker {
@@ -263,17 +274,25 @@ fn is_handshake(error: &async_nats::ConnectError) -> bool {
     source.is_some_and(|source| source.kind() == io::ErrorKind::InvalidData)
 }
 
-/// Version and JetStream, as the server tells them.
+/// Whether the server can carry Everstep; if `wait`, as soon as it says so.
 async fn check(client: &Client, api: &Api, servers: &str, wait: bool) -> Result<(), ConnectError> {
-    let servers = servers.to_owned();
-    while let Err(failure) = api.connected().await {
-        tracing::info!(servers, "waiting for the NATS server");
-        if !wait {
-            return Err(ConnectError::Unreachable {
-                servers,
-                reason: failure.to_string(),
-            });
+    loop {
+        match look(client, api, servers).await {
+            Err(error) if wait && error.is_outage() => {
+                tracing::info!(reason = error.to_string(), "waiting for the NATS server");
+                pause(RECONNECT_DELAY_MAX).await;
+            }
+            checked => return checked,
         }
+    }
+}
+
+/// Version and JetStream, as the server tells them.
+async fn look(client: &Client, api: &Api, servers: &str) -> Result<(), ConnectError> {
+    let servers = servers.to_owned();
+    if let Err(failure) = api.connected().await {
+        let reason = failure.to_string();
+        return Err(ConnectError::Unreachable { servers, reason });
     }
     let found = client.server_info().version;
     if version(&found).is_none_or(|version| version < MINIMUM_SERVER_VERSION) {

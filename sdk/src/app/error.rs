@@ -69,11 +69,11 @@ pub enum AppError {
 impl AppError {
     /// Whether it may go away by itself: the server is down, or not ready yet.
     pub(crate) fn is_outage(&self) -> bool {
-        matches!(
-            self,
-            Self::Connect(ConnectError::Unreachable { .. } | ConnectError::NotReady { .. })
-                | Self::Deployment(DeploymentError::Read(ReadError::Unavailable(_)))
-        )
+        match self {
+            Self::Connect(error) => error.is_outage(),
+            Self::Deployment(DeploymentError::Read(error)) => matches!(error, ReadError::Unavailable(_)),
+            _ => false,
+        }
     }
 
     /// The error and its causes in one line.

@@ -7,7 +7,7 @@ use everstep_nats::managed::{ManagedServer, Options};
 use everstep_nats::{ConnectError, ConnectOptions, NatsBroker};
 
 use crate::certificates::Certificates;
-use crate::support::soon;
+use crate::support::{lose_the_first_question, pretend_to_be_an_old_server, soon};
 
 async fn error(options: ConnectOptions) -> ConnectError {
     soon(NatsBroker::connect(options)).await.expect_err("connected")
@@ -184,10 +184,31 @@ async fn a_server_that_comes_later_is_waited_for_if_asked() {
 }
 
 #[tokio::test]
+async fn a_server_that_dies_while_it_is_looked_at_is_waited_for_if_asked() {
+    for wait_for_server in [true, false] {
+        let server = ManagedServer::start(Options::default()).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(tokio::spawn(lose_the_first_question(
+            listener,
+            server.url().replace("nats://", ""),
+        )));
+        let connecting = NatsBroker::connect(ConnectOptions {
+            wait_for_server,
+            ..ConnectOptions::to(address.to_string())
+        });
+        match soon(connecting).await {
+            Ok(connected) => assert!(wait_for_server && connected.server().version == "2.15.1"),
+            Err(error) => assert!(!wait_for_server && error.is_outage(), "{error}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_old_server_is_refused_with_both_versions() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(crate::support::pretend_to_be_an_old_server(listener));
+    tokio::spawn(pretend_to_be_an_old_server(listener));
     let error = error(ConnectOptions::to(address.to_string())).await;
     let text = error.to_string();
     assert!(text.contains("2.9.25") && text.contains("2.15.1"), "{text}");

@@ -10,7 +10,7 @@ use everstep_common::topology::{ConsumerSpec, Discard, Durability, Retention, St
 use everstep_nats::managed::{ManagedServer, Options};
 use everstep_nats::{ConnectOptions, NatsBroker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// The longest that anything here may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -143,6 +143,34 @@ pub(crate) async fn pretend_to_be_an_old_server(listener: TcpListener) {
     while let Ok(1..) = socket.read(&mut buffer).await {
         if socket.write_all(b"PONG\r\n").await.is_err() {
             return;
+        }
+    }
+}
+
+/// Stands before a server: it loses its first connection when that asks for JetStream, and carries the second.
+pub(crate) async fn lose_the_first_question(listener: TcpListener, server: String) {
+    for loses in [true, false] {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = TcpStream::connect(&server).await.unwrap();
+        if loses {
+            let (mut from_client, mut to_client) = client.split();
+            let (mut from_server, mut to_server) = server.split();
+            let answers = tokio::io::copy(&mut from_server, &mut to_client);
+            let questions = async {
+                let mut said = Vec::new();
+                while !String::from_utf8_lossy(&said).contains("$JS.API.INFO") {
+                    let before = said.len();
+                    from_client.read_buf(&mut said).await.unwrap();
+                    to_server.write_all(&said[before..]).await.unwrap();
+                }
+            };
+            tokio::select! {
+                _ = answers => panic!("the server hangs up"),
+                () = questions => {}
+            }
+        } else {
+            // Until the test is over.
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
         }
     }
 }
