@@ -72,6 +72,19 @@ async fn survives_on(mut fleet: Fleet, kills: usize, mut victim: impl FnMut(&mut
 
 everstep_tests::kills_change_nothing!(survives, workers, orchestrators, the_server, anybody);
 
+/// They connect, are cut off wherever they are in it, and wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_start_as_the_server_dies_again_and_again_outlast_it() {
+    let mut fleet = fleet(2, 2).await;
+    let mut seed = Seed::from_environment();
+    for _ in 0..KILLS {
+        fleet.kill(Victim::Server, &mut seed).await.expect("a kill");
+    }
+    let order = fleet.client.start(order, 100).await.expect("a start");
+    assert_eq!(result_of(order).await.expect("it completes"), hundred_cents());
+    assert_eq!(fleet.revive_orchestrators().expect("an orchestrator"), 0, "none has ended");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_of_anybody_on_three_nodes_change_nothing() {
     let fleet = Fleet::start_on_three_nodes(Path::new(BINARY), 2, 2).await.expect("a fleet");
