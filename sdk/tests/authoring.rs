@@ -95,13 +95,7 @@ async fn three(_ctx: FunctionContext, ctx: String, input: Option<u16>, _: Vec<f3
 }
 
 /// Lives in another binary.
-#[function(
-    name = "mail.send",
-    queue = "mail-1",
-    max_crashes = 2,
-    total_timeout = "1h 30m",
-    at_most_once
-)]
+#[function(name = "mail.send", queue = "mail-1", total_timeout = "1h 30m", at_most_once)]
 pub async fn send_mail(ctx: FunctionContext, to: String) -> Result<(), StepError>;
 
 #[function(retries(multiplier = 3))]
@@ -259,6 +253,7 @@ fn one_argument_is_the_input_several_are_a_tuple_none_is_unit() {
 }
 
 #[function(
+    max_crashes = 2,
     timeout = "1m",
     start_timeout = "5s",
     heartbeat_timeout = "10s",
@@ -273,6 +268,10 @@ fn one_argument_is_the_input_several_are_a_tuple_none_is_unit() {
     )
 )]
 async fn import(ctx: FunctionContext) -> Result<(), StepError>;
+
+/// Delays that do not grow need no cap, however long they are.
+#[function(retries(backoff = "constant", initial = "2m"))]
+async fn rebuild(ctx: FunctionContext) -> Result<(), StepError>;
 
 #[test]
 fn what_is_declared_is_what_is_known() {
@@ -289,7 +288,7 @@ fn what_is_declared_is_what_is_known() {
 
     let mail = send_mail::declaration();
     assert_eq!((mail.name.as_str(), send_mail::NAME), ("mail.send", "mail.send"));
-    assert_eq!((mail.options.queue.as_str(), mail.options.max_crashes), ("mail-1", 2));
+    assert_eq!(mail.options.queue.as_str(), "mail-1");
     assert_eq!(mail.options.total_timeout, Duration::from_secs(5400));
     assert_eq!((mail.options.at_most_once, mail.options.retries.max_attempts), (true, 1));
 
@@ -301,7 +300,11 @@ fn what_is_declared_is_what_is_known() {
         .total(Duration::from_secs(600))
         .never("NotFound")
         .never("panic");
-    assert_eq!(import.retries, policy);
+    assert_eq!((&import.retries, import.max_crashes), (&policy, 2));
+    assert_eq!(
+        rebuild::declaration().options.retries,
+        RetryPolicy::constant(Duration::from_secs(120))
+    );
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     assert_eq!(
         (import.timeout, import.start_timeout, import.heartbeat_timeout),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::quote;
 use syn::meta::ParseNestedMeta;
 use syn::parse::Parser as _;
@@ -33,8 +33,8 @@ pub(crate) struct FunctionArguments {
     total_timeout: Option<Duration>,
     start_timeout: Option<(Duration, Span)>,
     heartbeat_timeout: Option<(Duration, Span)>,
-    max_crashes: Option<u32>,
-    at_most_once: bool,
+    max_crashes: Option<(u32, Span)>,
+    at_most_once: Option<()>,
     limit: Option<Limit>,
 }
 
@@ -48,6 +48,8 @@ pub(crate) struct WorkflowArguments {
     singleton: Option<TokenStream>,
     /// There is one thing to be done then: a rollback.
     pub(crate) on_failure: Option<()>,
+    /// Where the first argument stands that is for whoever has the code.
+    of_the_body: Option<Span>,
 }
 
 impl FunctionArguments {
@@ -56,6 +58,7 @@ impl FunctionArguments {
         let mut arguments = Self::default();
         syn::meta::parser(|meta| arguments.take(&meta)).parse2(tokens)?;
         arguments.check_timeouts()?;
+        arguments.check_repeats()?;
         Ok(arguments)
     }
 
@@ -65,7 +68,7 @@ impl FunctionArguments {
             "queue" => once(&mut self.queue, meta, queue),
             "retries" => {
                 let retries = Retries::parse(meta)?;
-                if self.at_most_once {
+                if self.at_most_once.is_some() {
                     return Err(meta.error(RETRIED_AT_MOST_ONCE));
                 }
                 once(&mut self.retries, meta, |_| Ok(retries))
@@ -74,12 +77,9 @@ impl FunctionArguments {
             "total_timeout" => once(&mut self.total_timeout, meta, duration_value),
             "start_timeout" => once(&mut self.start_timeout, meta, spanned_duration),
             "heartbeat_timeout" => once(&mut self.heartbeat_timeout, meta, spanned_duration),
-            "max_crashes" => once(&mut self.max_crashes, meta, positive),
+            "max_crashes" => once(&mut self.max_crashes, meta, |meta| Ok((positive(meta)?, meta.path.span()))),
             "at_most_once" if self.retries.is_some() => Err(meta.error(RETRIED_AT_MOST_ONCE)),
-            "at_most_once" => {
-                self.at_most_once = true;
-                Ok(())
-            }
+            "at_most_once" => once(&mut self.at_most_once, meta, |_| Ok(())),
             "limit" => {
                 let limit = Limit::parse(meta)?;
                 once(&mut self.limit, meta, |_| Ok(limit))
@@ -90,22 +90,40 @@ impl FunctionArguments {
 
     fn check_timeouts(&self) -> syn::Result<()> {
         let total = self.total_timeout.unwrap_or(TOTAL_TIMEOUT_DEFAULT);
-        check_within(
+        check(
             self.timeout,
-            total,
+            |timeout| timeout > total,
             "one attempt may not take longer than all of them together; set `total_timeout` (24h unless given) to more than `timeout`",
         )?;
-        check_within(
+        check(
             self.start_timeout,
-            total,
+            |timeout| timeout > total,
             "an attempt may not wait for a worker longer than the step may take; set `total_timeout` (24h unless given) to more than `start_timeout`",
         )?;
         let attempt = self.timeout.map_or(total, |(timeout, _)| timeout);
-        check_within(
+        check(
             self.heartbeat_timeout,
-            attempt,
-            "an attempt that may be silent for longer than it may take needs no heartbeats; set `heartbeat_timeout` to less than `timeout`",
+            |timeout| timeout >= attempt,
+            "an attempt that may be silent for as long as it may take needs no heartbeats; set `heartbeat_timeout` to less than `timeout`",
+        )?;
+        check(
+            self.retries.as_ref().and_then(Retries::total),
+            |timeout| timeout > total,
+            "no attempt is begun once the step has taken too long; set `total_timeout` (24h unless given) to more than the `total` of `retries`",
         )
+    }
+
+    /// Whether what it says of executions that begin again can come to pass.
+    fn check_repeats(&self) -> syn::Result<()> {
+        match (self.at_most_once, self.max_crashes) {
+            (Some(()), Some((_, span))) => Err(syn::Error::new(span, CRASHING_AT_MOST_ONCE)),
+            _ => Ok(()),
+        }
+    }
+
+    /// For a function whose code is in another binary, whether all of it counts here.
+    pub(crate) fn check_elsewhere(&self) -> syn::Result<()> {
+        self.limit.as_ref().map_or(Ok(()), Limit::check_elsewhere)
     }
 
     /// The `StepOptions` they stand for; what is not given is as in `StepOptions::default()`.
@@ -129,8 +147,8 @@ impl FunctionArguments {
             .map_or_else(|| quote!(defaults.heartbeat_timeout), |(timeout, _)| some(timeout));
         let max_crashes = self
             .max_crashes
-            .map_or_else(|| quote!(defaults.max_crashes), |crashes| quote!(#crashes));
-        let at_most_once = self.at_most_once;
+            .map_or_else(|| quote!(defaults.max_crashes), |(crashes, _)| quote!(#crashes));
+        let at_most_once = self.at_most_once.is_some();
         let flow = self.limit.as_ref().map_or_else(|| quote!(defaults.flow), Limit::flow);
         quote! {{
             let defaults = ::everstep::__private::StepOptions::default();
@@ -151,7 +169,7 @@ impl FunctionArguments {
     fn policy(&self) -> TokenStream {
         match &self.retries {
             Some(retries) => retries.policy(),
-            None if self.at_most_once => quote!(::everstep::RetryPolicy::once()),
+            None if self.at_most_once.is_some() => quote!(::everstep::RetryPolicy::once()),
             None => quote!(defaults.retries),
         }
     }
@@ -160,28 +178,50 @@ impl FunctionArguments {
 const RETRIED_AT_MOST_ONCE: &str =
     "a function that begins at most once is never tried again; remove either `retries` or `at_most_once`";
 
+const CRASHING_AT_MOST_ONCE: &str =
+    "a function that begins at most once does not begin again after a crash; remove either `max_crashes` or `at_most_once`";
+
+/// What a workflow is started by, and how many of it are at work, is asked of the code that an orchestrator drives.
+const OF_THE_BODY: &str = "whoever drives the workflow says this; write it where its body stands, for here it has no effect";
+
 impl WorkflowArguments {
     /// Reads and checks them.
     pub(crate) fn parse(tokens: TokenStream) -> syn::Result<Self> {
         let mut arguments = Self::default();
-        let take = |meta: ParseNestedMeta<'_>| match word(&meta).as_str() {
-            "name" => once(&mut arguments.name, &meta, name),
-            "version" => once(&mut arguments.version, &meta, positive),
+        syn::meta::parser(|meta| arguments.take(&meta)).parse2(tokens)?;
+        if let (Some(limit), Some(_)) = (&arguments.limit, &arguments.singleton) {
+            limit.check_singleton()?;
+        }
+        Ok(arguments)
+    }
+
+    fn take(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+        let word = word(meta);
+        if !matches!(word.as_str(), "name" | "version") {
+            self.of_the_body.get_or_insert(meta.path.span());
+        }
+        match word.as_str() {
+            "name" => once(&mut self.name, meta, name),
+            "version" => once(&mut self.version, meta, positive),
             "on" => {
-                let trigger = WrittenTrigger::parse(&meta, &arguments.triggers)?;
-                arguments.triggers.push(trigger);
+                let trigger = WrittenTrigger::parse(meta, &self.triggers)?;
+                self.triggers.push(trigger);
                 Ok(())
             }
             "limit" => {
-                let limit = Limit::of_workflow(&meta)?;
-                once(&mut arguments.limit, &meta, |_| Ok(limit))
+                let limit = Limit::of_workflow(meta)?;
+                once(&mut self.limit, meta, |_| Ok(limit))
             }
-            "singleton" => once(&mut arguments.singleton, &meta, when_busy),
-            "on_failure" => once(&mut arguments.on_failure, &meta, on_failure),
-            _ => Err(unknown(&meta, "#[workflow]", WORKFLOW_KNOWS)),
-        };
-        syn::meta::parser(take).parse2(tokens)?;
-        Ok(arguments)
+            "singleton" => once(&mut self.singleton, meta, when_busy),
+            "on_failure" => once(&mut self.on_failure, meta, on_failure),
+            _ => Err(unknown(meta, "#[workflow]", WORKFLOW_KNOWS)),
+        }
+    }
+
+    /// For a workflow whose code is in another binary, whether all of it counts here.
+    pub(crate) fn check_elsewhere(&self) -> syn::Result<()> {
+        self.of_the_body
+            .map_or(Ok(()), |span| Err(syn::Error::new(span, OF_THE_BODY)))
     }
 
     /// The `fn flow` of the workflow, unless it says nothing of it.
@@ -217,10 +257,10 @@ fn when_busy(meta: &ParseNestedMeta<'_>) -> syn::Result<TokenStream> {
     Ok(quote!(::everstep::__private::WhenBusy::#when))
 }
 
-/// Whether a timeout fits into a longer one, or what to do about it.
-fn check_within(timeout: Option<(Duration, Span)>, longer: Duration, cure: &str) -> syn::Result<()> {
+/// Whether a timeout is right, or what to do about it.
+fn check(timeout: Option<(Duration, Span)>, is_wrong: impl Fn(Duration) -> bool, cure: &str) -> syn::Result<()> {
     match timeout {
-        Some((timeout, span)) if timeout > longer => Err(syn::Error::new(span, cure)),
+        Some((timeout, span)) if is_wrong(timeout) => Err(syn::Error::new(span, cure)),
         _ => Ok(()),
     }
 }
@@ -237,6 +277,15 @@ pub(crate) fn word(meta: &ParseNestedMeta<'_>) -> String {
 pub(crate) fn unknown(meta: &ParseNestedMeta<'_>, place: &str, known: &str) -> syn::Error {
     let path = &meta.path;
     meta.error(format!("{place} has no argument `{}`; it knows {known}", quote!(#path)))
+}
+
+/// Whether something stands in parentheses behind the word, or how to write it.
+pub(crate) fn in_parentheses(meta: &ParseNestedMeta<'_>, usage: &str) -> syn::Result<()> {
+    let group: syn::Result<Group> = meta.input.fork().parse();
+    match group {
+        Ok(group) if group.delimiter() == Delimiter::Parenthesis && !group.stream().is_empty() => Ok(()),
+        _ => Err(meta.error(usage)),
+    }
 }
 
 /// Fills `slot`, which must be empty, with what `read` makes of the value.

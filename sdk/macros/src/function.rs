@@ -21,6 +21,9 @@ const WORDS: Words = Words {
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let arguments = FunctionArguments::parse(arguments)?;
     let declaration = Declaration::parse(item, &WORDS)?;
+    if declaration.body.is_none() {
+        arguments.check_elsewhere()?;
+    }
     Ok(expansion::expand(&declaration, &WORDS, facts(&declaration, &arguments)))
 }
 

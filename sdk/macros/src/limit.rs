@@ -2,11 +2,12 @@
 
 use everstep_common::flow::Rate;
 use everstep_common::limits::LIMIT_SLOTS_MAX;
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::meta::ParseNestedMeta;
+use syn::spanned::Spanned as _;
 
-use crate::arguments::{once, positive, text, unknown, word};
+use crate::arguments::{in_parentheses, once, positive, text, unknown, word};
 use crate::duration;
 
 const LIMIT_KNOWS: &str = "`concurrency`, `per_key`, `rate` and, of functions, `worker_rate`";
@@ -15,18 +16,17 @@ const LIMIT_KNOWS: &str = "`concurrency`, `per_key`, `rate` and, of functions, `
 #[derive(Default)]
 pub(crate) struct Limit {
     concurrency: Option<u32>,
-    per_key: Option<u32>,
+    per_key: Option<(u32, Span)>,
     rate: Option<Rate>,
-    worker_rate: Option<Rate>,
+    worker_rate: Option<(Rate, Span)>,
 }
 
 impl Limit {
     pub(crate) fn parse(meta: &ParseNestedMeta<'_>) -> syn::Result<Self> {
         let mut limit = Self::default();
-        if !meta.input.peek(syn::token::Paren) {
-            return Err(meta.error(format!("write `limit(concurrency = 10, …)`; it knows {LIMIT_KNOWS}")));
-        }
+        in_parentheses(meta, &format!("write `limit(concurrency = 10, …)`; it knows {LIMIT_KNOWS}"))?;
         meta.parse_nested_meta(|meta| limit.take(&meta))?;
+        limit.check_places()?;
         Ok(limit)
     }
 
@@ -39,12 +39,45 @@ impl Limit {
         }
     }
 
+    /// Whether so many of one key fit among so many of all.
+    fn check_places(&self) -> syn::Result<()> {
+        match (self.concurrency, self.per_key) {
+            (Some(all), Some((of_a_key, span))) if of_a_key >= all => Err(syn::Error::new(
+                span,
+                "no more run of one key than run at all; set `per_key` to less than `concurrency`",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it says anything of a workflow that is a singleton.
+    pub(crate) fn check_singleton(&self) -> syn::Result<()> {
+        match self.per_key {
+            None => Ok(()),
+            Some((_, span)) => Err(syn::Error::new(
+                span,
+                "a singleton is one run of each key already; remove either `per_key` or `singleton`",
+            )),
+        }
+    }
+
+    /// Whether all of it counts where a function is called, whose code is elsewhere.
+    pub(crate) fn check_elsewhere(&self) -> syn::Result<()> {
+        match self.worker_rate {
+            None => Ok(()),
+            Some((_, span)) => Err(syn::Error::new(
+                span,
+                "a worker keeps its `worker_rate` by itself; write it where the function's body stands, for here it has no effect",
+            )),
+        }
+    }
+
     fn take(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
         match word(meta).as_str() {
             "concurrency" => once(&mut self.concurrency, meta, places),
-            "per_key" => once(&mut self.per_key, meta, places),
+            "per_key" => once(&mut self.per_key, meta, |meta| Ok((places(meta)?, meta.path.span()))),
             "rate" => once(&mut self.rate, meta, rate),
-            "worker_rate" => once(&mut self.worker_rate, meta, rate),
+            "worker_rate" => once(&mut self.worker_rate, meta, |meta| Ok((rate(meta)?, meta.path.span()))),
             _ => Err(unknown(meta, "`limit`", LIMIT_KNOWS)),
         }
     }
@@ -58,14 +91,14 @@ impl Limit {
             )
         };
         let concurrency = option(self.concurrency.map(|count| quote!(#count)));
-        let per_key = option(self.per_key.map(|count| quote!(#count)));
+        let per_key = option(self.per_key.map(|(count, _)| quote!(#count)));
         let spread = |rate: Option<Rate>| {
             option(rate.map(|Rate { count, per }| {
                 let per = duration::expression(per);
                 quote!((#count, #per))
             }))
         };
-        let (rate, worker_rate) = (spread(self.rate), spread(self.worker_rate));
+        let (rate, worker_rate) = (spread(self.rate), spread(self.worker_rate.map(|(rate, _)| rate)));
         quote!(::everstep::__private::flow(#concurrency, #per_key, #rate, #worker_rate))
     }
 }

@@ -9,7 +9,7 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
 use syn::{Lit, LitBool, LitFloat, LitInt, LitStr, Token};
 
-use crate::arguments::{duration_value, literal, once, positive, some, spanned_duration, text, unknown, word};
+use crate::arguments::{in_parentheses, literal, once, positive, some, spanned_duration, text, unknown, word};
 use crate::duration;
 
 /// The cap of the delays of a function that declares none, as in `RetryPolicy::default()`.
@@ -23,10 +23,10 @@ pub(crate) struct Retries {
     max_attempts: Option<u32>,
     backoff: Option<(Backoff, Span)>,
     initial: Option<(Duration, Span)>,
-    max: Option<Duration>,
+    max: Option<(Duration, Span)>,
     multiplier: Option<f64>,
     jitter: Option<bool>,
-    total: Option<Duration>,
+    total: Option<(Duration, Span)>,
     never: Option<Vec<LitStr>>,
 }
 
@@ -41,9 +41,7 @@ impl Retries {
     /// Reads and checks them.
     pub(crate) fn parse(meta: &ParseNestedMeta<'_>) -> syn::Result<Self> {
         let mut retries = Self::default();
-        if !meta.input.peek(syn::token::Paren) {
-            return Err(meta.error(format!("write `retries(max_attempts = 3, …)`; it knows {KNOWS}")));
-        }
+        in_parentheses(meta, &format!("write `retries(max_attempts = 3, …)`; it knows {KNOWS}"))?;
         meta.parse_nested_meta(|meta| retries.take(&meta))?;
         retries.check()?;
         Ok(retries)
@@ -54,26 +52,48 @@ impl Retries {
             "max_attempts" => once(&mut self.max_attempts, meta, positive),
             "backoff" => once(&mut self.backoff, meta, backoff),
             "initial" => once(&mut self.initial, meta, spanned_duration),
-            "max" => once(&mut self.max, meta, duration_value),
+            "max" => once(&mut self.max, meta, spanned_duration),
             "multiplier" => once(&mut self.multiplier, meta, multiplier),
             "jitter" => once(&mut self.jitter, meta, jitter),
-            "total" => once(&mut self.total, meta, duration_value),
+            "total" => once(&mut self.total, meta, spanned_duration),
             "never" => once(&mut self.never, meta, never),
             _ => Err(unknown(meta, "`retries`", KNOWS)),
         }
     }
 
     fn check(&self) -> syn::Result<()> {
-        match (self.initial, self.backoff) {
-            (Some((initial, span)), _) if initial > self.max.unwrap_or(MAX_DEFAULT) => Err(syn::Error::new(
-                span,
-                "`max` (60s unless given) caps every delay, so `initial` cannot be longer",
-            )),
-            (_, Some((kind, span))) if kind != Backoff::Exponential && self.multiplier.is_some() => Err(syn::Error::new(
+        let kind = self.backoff.map_or(Backoff::Exponential, |(kind, _)| kind);
+        match (kind, self.backoff, self.max, self.initial) {
+            (Backoff::Constant | Backoff::Linear, Some((_, span)), ..) if self.multiplier.is_some() => Err(syn::Error::new(
                 span,
                 "only delays of `backoff = \"exponential\"` are multiplied; remove `multiplier`",
             )),
+            (Backoff::Constant, _, Some((_, span)), _) => Err(syn::Error::new(
+                span,
+                "with `backoff = \"constant\"` every delay is `initial`; remove `max`",
+            )),
+            (Backoff::Linear | Backoff::Exponential, _, max, Some((initial, span)))
+                if initial > max.map_or(MAX_DEFAULT, |(max, _)| max) =>
+            {
+                Err(syn::Error::new(
+                    span,
+                    "`max` (60s unless given) caps every delay, so `initial` cannot be longer",
+                ))
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// From when on no attempt is begun, and where it says so.
+    pub(crate) fn total(&self) -> Option<(Duration, Span)> {
+        self.total
+    }
+
+    /// What no delay exceeds: delays that do not grow are as long as they say.
+    fn cap(&self) -> Option<Duration> {
+        match (self.backoff, self.initial) {
+            (Some((Backoff::Constant, _)), Some((initial, _))) => Some(initial.max(MAX_DEFAULT)),
+            _ => self.max.map(|(max, _)| max),
         }
     }
 
@@ -83,10 +103,10 @@ impl Retries {
         let initial = self.initial.map(|(initial, _)| duration::expression(initial));
         let initial = initial.map(|initial| quote!(policy.initial = #initial;));
         let growth = self.growth().map(|growth| quote!(policy.growth = #growth;));
-        let max = self.max.map(duration::expression);
+        let max = self.cap().map(duration::expression);
         let max = max.map(|max| quote!(policy.max = #max;));
         let jitter = self.jitter.map(|jitter| quote!(policy.jitter = #jitter;));
-        let total = self.total.map(some);
+        let total = self.total.map(|(total, _)| some(total));
         let total = total.map(|total| quote!(policy.total = #total;));
         let never = self.never.iter().flatten();
         quote! {{
@@ -154,5 +174,12 @@ fn never(meta: &ParseNestedMeta<'_>) -> syn::Result<Vec<LitStr>> {
     if names.is_empty() {
         return Err(cure());
     }
-    Ok(names.into_iter().collect())
+    let mut read: Vec<LitStr> = Vec::new();
+    for name in names {
+        if read.iter().any(|before| before.value() == name.value()) {
+            return Err(syn::Error::new(name.span(), format!("{:?} is named twice", name.value())));
+        }
+        read.push(name);
+    }
+    Ok(read)
 }

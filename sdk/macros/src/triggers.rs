@@ -15,7 +15,7 @@ use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned as _;
 use syn::{LitStr, Token};
 
-use crate::arguments::{duration_value, once, positive, text, unknown, word};
+use crate::arguments::{duration_value, in_parentheses, once, positive, text, unknown, word};
 use crate::duration;
 
 const ON_KNOWS: &str =
@@ -23,6 +23,9 @@ const ON_KNOWS: &str =
 const EVENT_KNOWS: &str = "`filter`, `input`, `dedupe`, `delay` and `batch(…)`";
 const WEBHOOK_KNOWS: &str = "`event`, `filter`, `input`, `dedupe`, `delay` and `batch(…)`";
 const CRON_KNOWS: &str = "`name`, `tz`, `overlap`, `misfire` and `input`";
+
+const MADE_UP_AT_ONCE: &str = "runs of times that are made up for at once would overlap, so one of them starts; write `misfire = \"fire_once\"`, or \
+     `overlap = \"allow\"`";
 
 /// Events of one batch unless the trigger says otherwise.
 const BATCH_MAX_DEFAULT: u32 = 100;
@@ -52,7 +55,7 @@ struct CronArguments {
     name: Option<LitStr>,
     zone: Option<LitStr>,
     overlap: Option<Overlap>,
-    misfire: Option<Misfire>,
+    misfire: Option<(Misfire, Span)>,
     input: Option<LitStr>,
 }
 
@@ -62,9 +65,7 @@ impl WrittenTrigger {
         // A schedule is known by its name, whatever else starts the workflow.
         let unnamed = before.iter().filter(|written| written.is_unnamed).count();
         let mut found = None;
-        if !meta.input.peek(syn::token::Paren) {
-            return Err(meta.error(ON_KNOWS));
-        }
+        in_parentheses(meta, ON_KNOWS)?;
         meta.parse_nested_meta(|meta| {
             let (trigger, is_unnamed) = match word(&meta).as_str() {
                 "event" => (event(&meta, false)?, false),
@@ -83,14 +84,48 @@ impl WrittenTrigger {
     }
 }
 
-/// What is wrong with them together, or with a workflow of no argument that has them.
-pub(crate) fn check(written: &[WrittenTrigger], nothing: bool) -> syn::Result<()> {
+/// What is wrong with them together, or with a workflow of so many arguments that has them.
+pub(crate) fn check(written: &[WrittenTrigger], arguments: usize) -> syn::Result<()> {
     let mut all = Vec::new();
     for written in written {
-        all.push(given(&written.trigger, nothing));
-        check_all(&all).map_err(|reason| syn::Error::new(written.span, reason))?;
+        all.push(given(&written.trigger, arguments == 0));
+        let checked = check_given(&written.trigger, arguments).and_then(|()| check_all(&all));
+        checked.map_err(|reason| syn::Error::new(written.span, reason))?;
     }
     Ok(())
+}
+
+/// Whether what it gives a run can be the arguments of a workflow that takes so many.
+fn check_given(trigger: &Trigger, arguments: usize) -> Result<(), String> {
+    let one = |what: &str, cure: &str| {
+        let refusal = format!("{what} is one argument, and the workflow takes {arguments}; {cure}");
+        Err(refusal)
+    };
+    match (trigger, input_of(trigger), arguments) {
+        (_, Input::Path(_) | Input::Fixed(_), 0) => {
+            Err("the workflow takes no argument and is given nothing; remove `input`, or take what it gives".to_owned())
+        }
+        (_, _, 0 | 1) => Ok(()),
+        (Trigger::Event(EventTrigger { batch: Some(_), .. }), ..) => one("a batch's list of events", "take that alone, as a `Vec`"),
+        (_, Input::Path(path), _) if path == "@" => one("an event as a whole", "take that alone"),
+        (Trigger::Cron(_), Input::Data, _) => one("the time of a schedule", "take that alone, or give `input` as a list of all"),
+        (Trigger::Cron(_), Input::Fixed(json), _) if !is_list_of(json, arguments) => Err(format!(
+            "the workflow takes {arguments} arguments; give `input` as a list of so many"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn input_of(trigger: &Trigger) -> &Input {
+    match trigger {
+        Trigger::Event(trigger) => &trigger.input,
+        Trigger::Cron(trigger) => &trigger.input,
+    }
+}
+
+/// Whether `json`, which has been read before, is a list of so many values.
+fn is_list_of(json: &str, count: usize) -> bool {
+    serde_json::from_str(json).is_ok_and(|values: Vec<serde_json::Value>| values.len() == count)
 }
 
 /// The trait's method that lists them; none if there are none.
@@ -182,12 +217,16 @@ fn cron(meta: &ParseNestedMeta<'_>, unnamed: usize) -> syn::Result<(Trigger, boo
                     ("skip", Misfire::Skip),
                 ],
             )
+            .map(|misfire| (misfire, meta.path.span()))
         }),
         "input" => once(&mut arguments.input, meta, |meta| {
             text(meta, "\"{\\\"region\\\": \\\"eu\\\"}\"")
         }),
         _ => Err(unknown(meta, "`cron`", CRON_KNOWS)),
     })?;
+    if let (Some((Misfire::FireAll, span)), Some(Overlap::Skip | Overlap::Cancel)) = (arguments.misfire, arguments.overlap) {
+        return Err(syn::Error::new(span, MADE_UP_AT_ONCE));
+    }
     // A name of its own for each, as steps are numbered.
     let is_unnamed = arguments.name.is_none();
     let name = match (arguments.name, unnamed) {
@@ -198,7 +237,7 @@ fn cron(meta: &ParseNestedMeta<'_>, unnamed: usize) -> syn::Result<(Trigger, boo
     let trigger = Trigger::Cron(CronTrigger {
         time_zone: arguments.zone.map_or_else(|| "UTC".to_owned(), |zone| zone.value()),
         overlap: arguments.overlap.unwrap_or_default(),
-        misfire: arguments.misfire.unwrap_or_default(),
+        misfire: arguments.misfire.map_or_else(Misfire::default, |(misfire, _)| misfire),
         input: arguments.input.map_or(Input::Data, |json| Input::Fixed(json.value())),
         ..Trigger::cron(name, expression.value())
     });
@@ -231,9 +270,7 @@ fn inside(
 fn batch(meta: &ParseNestedMeta<'_>) -> syn::Result<Batch> {
     let (mut window, mut max) = (None, None);
     let usage = "write `batch(window = \"10s\", max = 100)`";
-    if !meta.input.peek(syn::token::Paren) {
-        return Err(meta.error(usage));
-    }
+    in_parentheses(meta, usage)?;
     meta.parse_nested_meta(|meta| match word(&meta).as_str() {
         "window" => once(&mut window, &meta, duration_value),
         "max" => once(&mut max, &meta, positive),

@@ -21,9 +21,10 @@ const WORDS: Words = Words {
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let arguments = WorkflowArguments::parse(arguments)?;
     let declaration = Declaration::parse(item, &WORDS)?;
-    triggers::check(&arguments.triggers, declaration.inputs.is_empty())?;
-    if let Some(body) = &declaration.body {
-        forbidden::check(body.stream())?;
+    triggers::check(&arguments.triggers, declaration.inputs.len())?;
+    match &declaration.body {
+        Some(body) => forbidden::check(body.stream())?,
+        None => arguments.check_elsewhere()?,
     }
     Ok(expansion::expand(&declaration, &WORDS, facts(&declaration, &arguments)))
 }

@@ -83,7 +83,9 @@ impl<T> StartRun<T> {
     /// # use everstep::prelude::*;
     /// # use everstep::Client;
     /// #[workflow(singleton = "cancel_in_progress")]
-    /// async fn reindex(ctx: WorkflowContext, shop: String) -> Result<(), WorkflowError>;
+    /// async fn reindex(ctx: WorkflowContext, shop: String) -> Result<(), WorkflowError> {
+    ///     ctx.sleep(Duration::from_secs(60)).await
+    /// }
     ///
     /// # async fn example(client: Client) -> anyhow::Result<()> {
     /// client.start(reindex, "berlin".to_owned()).limit_key("berlin").await?;

@@ -153,7 +153,9 @@ impl<T> ChildFuture<T> {
     /// use everstep::prelude::*;
     ///
     /// #[workflow(singleton = "queue")]
-    /// async fn bill(ctx: WorkflowContext, customer: String) -> Result<(), WorkflowError>;
+    /// async fn bill(ctx: WorkflowContext, customer: String) -> Result<(), WorkflowError> {
+    ///     ctx.sleep(Duration::from_secs(60)).await
+    /// }
     ///
     /// #[workflow]
     /// async fn month(ctx: WorkflowContext, customers: Vec<String>) -> Result<(), WorkflowError> {

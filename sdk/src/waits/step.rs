@@ -18,9 +18,12 @@ use futures::future::FusedFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Decision, decode, encode};
+use super::{Decision, Refusal, decode, encode};
 use crate::error::WorkflowError;
 use crate::function::{Function, FunctionDeclaration, IntoFunction};
+
+/// The patch of which the old side does once what is to be retried.
+const RETRIES_CHECK: &str = "everstep: retries of what begins once";
 
 /// A step that is asked for when first polled; made by [`ctx.step(…)`](crate::WorkflowContext::step). What it says overrides what the
 /// function declares.
@@ -50,12 +53,15 @@ use crate::function::{Function, FunctionDeclaration, IntoFunction};
 /// ```
 #[must_use = "a step is asked for when it is awaited"]
 pub struct StepFuture<T> {
+    core: everstep_core::Context,
     step: Step,
     /// For messages, with the key where it has one of its own.
     function: FunctionName,
     key: Option<String>,
     /// A setter was given what cannot be; told when the step is awaited.
     refused: Option<WorkflowError>,
+    /// `retries` said so: an attempt that fails is to be followed by another one.
+    is_retried: bool,
     /// What has to allow it before it is asked for.
     requires: Vec<Decision>,
     /// It was refused, and is not asked for by being polled again.
@@ -70,10 +76,12 @@ impl<T> StepFuture<T> {
         let input = encode(format_args!("the input of step `{name}`"), input);
         let step = core.step(name, function.clone(), input, options);
         Self {
+            core: core.clone(),
             step,
             function,
             key: None,
             refused: None,
+            is_retried: false,
             requires: Vec::new(),
             is_refused: false,
             output: PhantomData,
@@ -134,6 +142,9 @@ impl<T> StepFuture<T> {
 
     /// How often it is attempted in all, as a number, or a whole [`RetryPolicy`].
     ///
+    /// What begins [at most once](Self::at_most_once) has one attempt: with more of them it is
+    /// [`WorkflowErrorKind::Invalid`](crate::WorkflowErrorKind::Invalid) when the step is awaited.
+    ///
     /// ```
     /// use everstep::prelude::*;
     ///
@@ -148,7 +159,12 @@ impl<T> StepFuture<T> {
     /// }
     /// ```
     pub fn retries(self, retries: impl IntoRetries) -> Self {
-        self.with(|options| options.retries = retries.into_retries(options.retries.clone()))
+        let mut is_retried = self.is_retried;
+        let step = self.with(|options| {
+            options.retries = retries.into_retries(options.retries.clone());
+            is_retried = options.retries.max_attempts > 1;
+        });
+        Self { is_retried, ..step }
     }
 
     /// How long one attempt may take from its start; then it fails, and the retry policy says whether there is another one. No limit unless it, or
@@ -235,7 +251,7 @@ impl<T> StepFuture<T> {
         self.with(|options| options.heartbeat_timeout = Some(timeout))
     }
 
-    /// Never begin it twice: an attempt that was interrupted, or that failed, is the last.
+    /// Never begin it twice: an attempt that was interrupted, or that failed, is the last, whatever the function declares of retries.
     ///
     /// If it began and nobody knows how far it came, it fails as [`FailureKind::Interrupted`](crate::FailureKind), and the workflow, or a
     /// person, decides.
@@ -416,6 +432,9 @@ impl<T> StepFuture<T> {
 
     /// Why it may not be asked for: a setter was given what cannot be, or what it requires does not allow it, and is used up if it does.
     fn refusal(&mut self) -> Option<WorkflowError> {
+        if let Err(refused) = self.check_retries() {
+            return Some(refused);
+        }
         if self.refused.is_some() || self.requires.is_empty() {
             return self.refused.take();
         }
@@ -424,6 +443,19 @@ impl<T> StepFuture<T> {
         let Some(Ok(input)) = self.step.input() else { return None };
         let allowed = requires.iter().try_for_each(|decision| decision.use_for(self.name(), &input));
         allowed.err()
+    }
+
+    /// Whether it may be tried again, if it says that it is to be.
+    fn check_retries(&mut self) -> Result<(), WorkflowError> {
+        let once = self.step.options_mut().is_some_and(|options| options.at_most_once);
+        if !(once && self.is_retried) {
+            return Ok(());
+        }
+        let message = format!(
+            "step `{}` begins at most once and is never tried again: remove either `retries` or `at_most_once`",
+            self.name()
+        );
+        Refusal::since(RETRIES_CHECK, WorkflowError::invalid(message)).tell(&self.core)
     }
 
     /// Changes how it is done; once it has been asked for, that is settled.

@@ -72,4 +72,34 @@ async fn silent_for_too_long(ctx: FunctionContext) -> Result<(), StepError>;
 #[function(start_timeout = "2h", total_timeout = "1h")]
 async fn waiting_for_too_long(ctx: FunctionContext) -> Result<(), StepError>;
 
+#[function(at_most_once, at_most_once)]
+async fn once_and_once(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(max_crashes = 3, at_most_once)]
+async fn crashing_three_times_at_most_once(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(timeout = "10s", heartbeat_timeout = "10s")]
+async fn silent_all_the_time(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(retries())]
+async fn retried_somehow(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(retries(total = "2h"), total_timeout = "1h")]
+async fn retried_for_too_long(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(retries(backoff = "constant", initial = "10s", max = "1m"))]
+async fn constant_and_capped(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(retries(never("NotFound", "panic", "NotFound")))]
+async fn never_twice(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(limit())]
+async fn limited_somehow(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(limit(concurrency = 2, per_key = 2))]
+async fn as_many_of_a_key_as_of_all(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(limit(worker_rate = "10/s"))]
+async fn rate_of_workers_elsewhere(ctx: FunctionContext) -> Result<(), StepError>;
+
 fn main() {}

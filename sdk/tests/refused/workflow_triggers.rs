@@ -72,4 +72,54 @@ async fn no_such_trigger(ctx: WorkflowContext) -> Result<(), WorkflowError> {
     Ok(())
 }
 
+#[workflow(on())]
+async fn on_nothing(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", batch(window = "10s"))))]
+async fn batch_as_two(ctx: WorkflowContext, first: String, second: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", batch(window = "10s"))))]
+async fn batch_as_nothing(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", batch())))]
+async fn batch_of_no_window(ctx: WorkflowContext, ids: Vec<String>) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", input = "@")))]
+async fn event_as_two(ctx: WorkflowContext, name: String, id: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", input = "id")))]
+async fn input_for_nobody(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(cron("0 9 * * *", input = "7")))]
+async fn number_for_nobody(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(cron("0 9 * * *")))]
+async fn time_as_two(ctx: WorkflowContext, schedule: String, time: Timestamp) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(cron("0 9 * * *", input = "[1, 2, 3]")))]
+async fn three_for_two(ctx: WorkflowContext, first: u64, second: u64) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(cron("0 9 * * *", overlap = "cancel", misfire = "fire_all")))]
+async fn all_at_once_but_one(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
 fn main() {}

@@ -100,6 +100,33 @@ fn what_may_not_be_skipped_is_not_skipped_when_its_time_is_up() {
 #[function]
 async fn square(ctx: FunctionContext, number: u64) -> Result<u64, StepError>;
 
+#[function(at_most_once)]
+async fn launch(ctx: FunctionContext, rocket: String) -> Result<u64, StepError>;
+
+#[workflow]
+async fn retried(ctx: WorkflowContext, attempts: u32, later: bool) -> Result<u64, WorkflowError> {
+    match later {
+        // What it says before counts too.
+        true => ctx.step(square, 3).retries(attempts).at_most_once().await,
+        false => ctx.step(launch, "r-7".to_owned()).retries(attempts).await,
+    }
+}
+
+#[test]
+fn retries_of_what_begins_at_most_once_are_refused() {
+    for (later, step) in [(false, "launch"), (true, "square")] {
+        let message = refused(retried, (2, later));
+        assert_eq!(
+            message,
+            format!("step `{step}` begins at most once and is never tried again: remove either `retries` or `at_most_once`")
+        );
+        for mut run in [Driven::start(retried, (1, later)), taken_before(retried, (2, later))] {
+            run.value(step, 7);
+            assert_eq!(run.completed::<u64>(), 7);
+        }
+    }
+}
+
 #[workflow]
 async fn squares(ctx: WorkflowContext, numbers: Vec<u64>) -> Result<usize, WorkflowError> {
     Ok(ctx.batch(square, numbers).max_concurrency(0).await?.stats.completed)
