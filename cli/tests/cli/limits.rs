@@ -1,8 +1,21 @@
 //! Limits, as operators set and see them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{World, within};
+
+/// Where a run waits first, once it waits for a place.
+async fn at_its_gate(world: &World, run: &str) -> Value {
+    within(async {
+        loop {
+            let shown = world.run(&["runs", "show", run, "--json"]).await.json();
+            if let Some(wait) = shown["at_gates"].as_array().and_then(|waits| waits.first()) {
+                return wait.clone();
+            }
+        }
+    })
+    .await
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_is_set_seen_and_taken_back() {
@@ -63,16 +76,7 @@ async fn show_tells_which_step_waits_under_which_limit() {
     assert_eq!(first.code, 0, "the first one of the hour goes at once: {first:?}");
 
     let second = world.run(&["run", "order_workflow", "--input", "\"o-2\""]).await.line();
-    let shown = within(async {
-        loop {
-            let shown = world.run(&["runs", "show", &second, "--json"]).await.json();
-            if shown["at_gates"].as_array().is_some_and(|waits| !waits.is_empty()) {
-                return shown;
-            }
-        }
-    })
-    .await;
-    let wait = &shown["at_gates"][0];
+    let wait = at_its_gate(&world, &second).await;
     assert_eq!(
         (&wait["step"], &wait["limit"]),
         (&json!("charge_customer"), &json!("function.charge_customer"))
@@ -98,16 +102,7 @@ async fn a_run_at_the_gate_of_its_workflow_shows_as_scheduled_and_why() {
     within(async { while world.run(&["runs", "show", &first, "--json"]).await.json()["summary"]["status"] != "running" {} }).await;
 
     let second = world.run(&["run", "lingering"]).await.line();
-    let shown = within(async {
-        loop {
-            let shown = world.run(&["runs", "show", &second, "--json"]).await.json();
-            if shown["at_gates"].as_array().is_some_and(|waits| !waits.is_empty()) {
-                return shown;
-            }
-        }
-    })
-    .await;
-    assert_eq!(shown["at_gates"][0]["limit"], "workflow.lingering");
+    assert_eq!(at_its_gate(&world, &second).await["limit"], "workflow.lingering");
     let text = within(async {
         loop {
             let shown = world.run(&["runs", "show", &second]).await;

@@ -149,28 +149,13 @@ async fn the_recorded_durability_follows_the_servers() {
 async fn a_store_that_was_used_before_keeps_what_it_was_given() {
     let store = tempfile::tempdir().unwrap();
     let store = store.path().to_str().unwrap();
-    let grow = [
-        "dev",
-        "--store",
-        store,
-        "--",
-        env!("CARGO_BIN_EXE_everstep"),
-        "provision",
-        "--partitions",
-        "2",
-    ];
-    let grown = ended(command(&grow)).await;
+    let provision = async |arguments: &[&str]| {
+        let dev = ["dev", "--store", store, "--", env!("CARGO_BIN_EXE_everstep"), "provision"];
+        ended(command(&[&dev[..], arguments].concat())).await
+    };
+    let grown = provision(&["--partitions", "2"]).await;
     assert_eq!(grown.code, 0, "{grown:?}");
-    let look = [
-        "dev",
-        "--store",
-        store,
-        "--",
-        env!("CARGO_BIN_EXE_everstep"),
-        "provision",
-        "--json",
-    ];
-    let looked = ended(command(&look)).await;
+    let looked = provision(&["--json"]).await;
     assert_eq!(looked.json()["deployment"]["partitions"], 2, "{looked:?}");
 }
 

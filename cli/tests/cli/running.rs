@@ -8,6 +8,17 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::support::{ENDS_WITHIN, World};
 
+/// What the journal of an order holds, where nothing went wrong.
+const ORDER_ENTRIES: [&str; 7] = [
+    "start",
+    "local.=version",
+    "step.validate_order",
+    "step.charge_customer",
+    "timer.settle",
+    "step.send_confirmation",
+    "end",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_followed_run_tells_its_timeline_beside_its_result() {
     let world = World::start().await;
@@ -24,18 +35,7 @@ async fn a_followed_run_tells_its_timeline_beside_its_result() {
         .await;
     let lines = ended.json_lines();
     let entries: Vec<_> = lines.iter().filter_map(|line| line["entry"].as_str()).collect();
-    assert_eq!(
-        entries,
-        [
-            "start",
-            "local.=version",
-            "step.validate_order",
-            "step.charge_customer",
-            "timer.settle",
-            "step.send_confirmation",
-            "end"
-        ]
-    );
+    assert_eq!(entries, ORDER_ENTRIES);
     let (first, last) = (&lines[0], &lines[lines.len() - 1]);
     assert_eq!((&last["run"], &last["status"]), (&first["run"], &json!("completed")));
     assert_eq!(last["result"]["order_id"], "o-2");
@@ -243,16 +243,5 @@ async fn a_tail_goes_on_when_the_server_was_killed_and_tells_each_entry_once() {
     let status = tokio::time::timeout(ENDS_WITHIN, telling).await.unwrap();
     assert_eq!(status.code(), Some(0));
     told.retain(|entry| !entry.starts_with("begun."));
-    assert_eq!(
-        told,
-        [
-            "start",
-            "local.=version",
-            "step.validate_order",
-            "step.charge_customer",
-            "timer.settle",
-            "step.send_confirmation",
-            "end"
-        ]
-    );
+    assert_eq!(told, ORDER_ENTRIES);
 }

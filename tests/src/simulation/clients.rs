@@ -50,7 +50,7 @@ impl World {
         W: IntoWorkflow<Marker> + Copy,
         <W::Workflow as Workflow>::Input: Clone,
     {
-        self.start_with(workflow, input, key, None).await
+        self.start_as(workflow, input, key, |start| start).await
     }
 
     /// The same in a session.
@@ -59,7 +59,7 @@ impl World {
         W: IntoWorkflow<Marker> + Copy,
         <W::Workflow as Workflow>::Input: Clone,
     {
-        self.start_with(workflow, input, key, Some(session)).await
+        self.start_as(workflow, input, key, |start| start.session(session)).await
     }
 
     /// The same of a workflow that is known by name only, and takes nothing.
@@ -68,36 +68,6 @@ impl World {
             .client(async |client| {
                 loop {
                     match client.start_named(workflow, None, &serde_json::Value::Null).key(key).await {
-                        Ok(handle) => return handle.id().clone(),
-                        Err(error) => self.again(&error).await,
-                    }
-                }
-            })
-            .await;
-        self.0.clients.borrow_mut().started.insert(run.clone());
-        run
-    }
-
-    async fn start_with<W, Marker>(
-        &self,
-        workflow: W,
-        input: <W::Workflow as Workflow>::Input,
-        key: &str,
-        session: Option<&str>,
-    ) -> RunId
-    where
-        W: IntoWorkflow<Marker> + Copy,
-        <W::Workflow as Workflow>::Input: Clone,
-    {
-        let run = self
-            .client(async |client| {
-                loop {
-                    let start = client.start(workflow, input.clone()).key(key);
-                    let start = match session {
-                        Some(session) => start.session(session),
-                        None => start,
-                    };
-                    match start.await {
                         Ok(handle) => return handle.id().clone(),
                         Err(error) => self.again(&error).await,
                     }

@@ -13,6 +13,15 @@ async fn error(options: ConnectOptions) -> ConnectError {
     soon(NatsBroker::connect(options)).await.expect_err("connected")
 }
 
+/// A server with that in its configuration.
+async fn configured(extra_config: impl Into<String>) -> ManagedServer {
+    let options = Options {
+        extra_config: extra_config.into(),
+        ..Options::default()
+    };
+    ManagedServer::start(options).await.unwrap()
+}
+
 #[tokio::test]
 async fn an_unreachable_server_is_named() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -27,13 +36,7 @@ async fn an_unreachable_server_is_named() {
 
 #[tokio::test]
 async fn wrong_credentials_and_an_unreadable_file_are_told_apart() {
-    let extra_config = "authorization { user: me, password: right }".to_owned();
-    let server = ManagedServer::start(Options {
-        extra_config,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let server = configured("authorization { user: me, password: right }").await;
     let with = |password: &str| ConnectOptions {
         user: Some("me".into()),
         password: Some(password.into()),
@@ -58,12 +61,7 @@ async fn an_nkey_opens_the_door_by_option_and_by_context() {
     // Made for this test from the bytes 1 to 32.
     const SEED: &str = "SUAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB6IC5CQ";
     const USER: &str = "UB43KVROR7TFJ6KAPCYRF2FJROTZAH4FHLTJLPWX4DRZCC5NASLGJBFE";
-    let server = ManagedServer::start(Options {
-        extra_config: format!("authorization {{ users: [{{ nkey: {USER} }}] }}"),
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let server = configured(format!("authorization {{ users: [{{ nkey: {USER} }}] }}")).await;
     assert!(matches!(
         error(ConnectOptions::to(server.url())).await,
         ConnectError::Credentials { .. }
@@ -88,12 +86,7 @@ async fn an_nkey_opens_the_door_by_option_and_by_context() {
 
 #[tokio::test]
 async fn a_credentials_file_opens_the_door() {
-    let server = ManagedServer::start(Options {
-        extra_config: include_str!("credentials/operator.conf").to_owned(),
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let server = configured(include_str!("credentials/operator.conf")).await;
     assert!(matches!(
         error(ConnectOptions::to(server.url())).await,
         ConnectError::Credentials { .. }
@@ -122,12 +115,7 @@ async fn who_names_an_authority_is_not_connected_in_the_clear() {
 #[tokio::test]
 async fn an_authority_and_a_certificate_make_a_secure_connection() {
     let files = Certificates::make();
-    let server = ManagedServer::start(Options {
-        extra_config: files.server_config(),
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let server = configured(files.server_config()).await;
     let options = ConnectOptions {
         tls_ca: Some(files.path("authority.pem")),
         tls_certificate: Some(files.path("client.pem")),
@@ -155,13 +143,7 @@ async fn an_authority_and_a_certificate_make_a_secure_connection() {
 
 #[tokio::test]
 async fn an_account_without_jetstream_is_named() {
-    let extra_config = "accounts { BARE { users: [{ user: me, password: p }] } }".to_owned();
-    let server = ManagedServer::start(Options {
-        extra_config,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let server = configured("accounts { BARE { users: [{ user: me, password: p }] } }").await;
     let options = ConnectOptions {
         user: Some("me".into()),
         password: Some("p".into()),

@@ -1,7 +1,8 @@
 //! What all tests use: definitions from async closures, events by hand, dice.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,6 +54,20 @@ pub(super) fn workflow_of(
         triggers: Vec::new(),
         flow: Default::default(),
     }
+}
+
+/// Asks for it, and drops it as soon as something wakes its task, without another look at it.
+pub(super) async fn asked_and_dropped(mut wait: impl Future + Unpin) {
+    let mut polls = 0;
+    poll_fn(|cx| {
+        polls += 1;
+        if polls == 1 {
+            assert!(wait.poll_unpin(cx).is_pending());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 pub(super) fn done(text: &str) -> Returned {

@@ -45,6 +45,20 @@ fn tidy() -> Definition {
     })
 }
 
+/// How a run ends that had ten seconds.
+const OVERDUE: &str = "end: failed: deadline exceeded: the run was not done within 10s";
+
+/// What becomes of a run that has ten seconds and undoes what it did.
+fn check_tidy(then: Vec<(EventBody, &[&str])>) {
+    let first = ["dispatch a", "timer =until at 1011"];
+    check_under(terms(None, Some(10)), &tidy(), &first, then);
+}
+
+/// What is asked for by a run that is told at that second to come to an end.
+fn kill_after(told: u64) -> String {
+    format!("timer =over at {}", told + RUN_GRACE.as_secs())
+}
+
 #[test]
 fn a_run_with_a_delay_begins_when_its_timer_has_fired() {
     check_under(
@@ -89,37 +103,24 @@ fn a_deadline_counts_from_when_the_run_begins() {
 
 #[test]
 fn an_overdue_run_cleans_up_and_fails_as_overdue() {
-    let kill = format!("timer =over at {}", 1002 + RUN_GRACE.as_secs());
-    check_under(
-        terms(None, Some(10)),
-        &tidy(),
-        &["dispatch a", "timer =until at 1011"],
-        vec![
-            (fired(RunTimer::Deadline), &["cancel step a", "dispatch undo", &kill]),
-            (
-                step("undo", ""),
-                &["end: failed: deadline exceeded: the run was not done within 10s"],
-            ),
-        ],
-    );
+    let kill = kill_after(1002);
+    check_tidy(vec![
+        (fired(RunTimer::Deadline), &["cancel step a", "dispatch undo", &kill]),
+        (step("undo", ""), &[OVERDUE]),
+    ]);
 }
 
 #[test]
 fn an_overdue_run_that_does_not_come_to_an_end_is_ended_as_it_stands() {
-    let kill = format!("timer =over at {}", 1002 + RUN_GRACE.as_secs());
-    check_under(
-        terms(None, Some(10)),
-        &tidy(),
-        &["dispatch a", "timer =until at 1011"],
-        vec![
-            (fired(RunTimer::Deadline), &["cancel step a", "dispatch undo", &kill]),
-            (
-                fired(RunTimer::Kill),
-                &["end: failed: deadline exceeded: the run was not done within 10s, nor had it come to an end 60 s later"],
-            ),
-            (step("undo", ""), &[]),
-        ],
-    );
+    let kill = kill_after(1002);
+    check_tidy(vec![
+        (fired(RunTimer::Deadline), &["cancel step a", "dispatch undo", &kill]),
+        (
+            fired(RunTimer::Kill),
+            &["end: failed: deadline exceeded: the run was not done within 10s, nor had it come to an end 60 s later"],
+        ),
+        (step("undo", ""), &[]),
+    ]);
 }
 
 #[test]
@@ -138,17 +139,12 @@ fn a_run_that_finishes_although_it_is_overdue_has_completed() {
 
 #[test]
 fn who_cancels_before_the_deadline_is_the_one_who_ended_the_run() {
-    let kill = format!("timer =over at {}", 1003 + RUN_GRACE.as_secs());
-    check_under(
-        terms(None, Some(10)),
-        &tidy(),
-        &["dispatch a", "timer =until at 1011"],
-        vec![
-            (cancel(), &["cancel step a", "dispatch undo"]),
-            (fired(RunTimer::Deadline), &[&kill]),
-            (step("undo", ""), &["end: cancelled: cancelled: no longer wanted"]),
-        ],
-    );
+    let kill = kill_after(1003);
+    check_tidy(vec![
+        (cancel(), &["cancel step a", "dispatch undo"]),
+        (fired(RunTimer::Deadline), &[&kill]),
+        (step("undo", ""), &["end: cancelled: cancelled: no longer wanted"]),
+    ]);
 }
 
 #[test]
@@ -219,28 +215,20 @@ fn a_run_that_had_to_wait_stands_the_same_whether_somebody_asked_before_what_is_
     );
     let began = ["dispatch a", "timer =until at 1013"];
     check(&one_step(), terms(None, Some(10)), &[wait.clone(), place.clone()], &began);
-    let kill = format!("timer =over at {}", 1004 + RUN_GRACE.as_secs());
+    let kill = kill_after(1004);
     let late = [wait, fired(RunTimer::Deadline), place];
     check(&tidy(), terms(None, Some(10)), &late, &["dispatch undo", &kill]);
 }
 
 #[test]
 fn a_deadline_that_strikes_a_run_at_its_gate_holds_when_it_begins() {
-    let kill = format!("timer =over at {}", 1004 + RUN_GRACE.as_secs());
-    check_under(
-        terms(None, Some(10)),
-        &tidy(),
-        &["dispatch a", "timer =until at 1011"],
-        vec![
-            (fired(RunTimer::Wait), &[]),
-            (fired(RunTimer::Deadline), &[]),
-            (fired(RunTimer::Place), &["dispatch undo", &kill]),
-            (
-                step("undo", ""),
-                &["end: failed: deadline exceeded: the run was not done within 10s"],
-            ),
-        ],
-    );
+    let kill = kill_after(1004);
+    check_tidy(vec![
+        (fired(RunTimer::Wait), &[]),
+        (fired(RunTimer::Deadline), &[]),
+        (fired(RunTimer::Place), &["dispatch undo", &kill]),
+        (step("undo", ""), &[OVERDUE]),
+    ]);
 }
 
 #[test]

@@ -1,8 +1,5 @@
 //! Updates: taken in order, answered once and for good; against deadlines, drops, cancels, the end of the run and edited code.
 
-use std::future::poll_fn;
-use std::task::Poll;
-
 use bytes::Bytes;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::journal::LocalKind;
@@ -130,19 +127,8 @@ fn signals_and_updates_of_one_name_are_told_apart_and_ordered_by_the_journal() {
 #[test]
 fn an_update_is_taken_by_being_returned_and_not_by_arriving() {
     let code = workflow(|ctx| async move {
-        let mut first = ctx.update("set");
-        let mut polls = 0;
-        // Asked for, and given the update by the next entry, which also wakes this poll; it is dropped unpolled.
-        poll_fn(|cx| {
-            polls += 1;
-            if polls == 1 {
-                assert!(first.poll_unpin(cx).is_pending());
-                return Poll::Pending;
-            }
-            Poll::Ready(())
-        })
-        .await;
-        drop(first);
+        // Given the update by the next entry, which also wakes this poll.
+        asked_and_dropped(ctx.update("set")).await;
         done(&input(ctx.update("set").await))
     });
     let mut driven = Driven::start(&code);

@@ -1,6 +1,6 @@
 //! Signals: kept, ordered, counted once; against deadlines, drops and cancels.
 
-use futures::future::{join, poll_fn};
+use futures::future::join;
 use futures::{FutureExt, select_biased};
 
 use super::*;
@@ -16,6 +16,19 @@ fn listens(seconds: Option<u64>) -> Definition {
         }
         done(&text(paid.await))
     })
+}
+
+/// Two signals come while it waits for its step, and it takes them in that order.
+fn check_both_early(code: &Definition) {
+    check(
+        code,
+        &["dispatch a"],
+        vec![
+            (signal("paid", "1"), &[]),
+            (signal("paid", "2"), &[]),
+            (step("a", ""), &["completed 1 2"]),
+        ],
+    );
 }
 
 #[test]
@@ -35,15 +48,7 @@ fn early_signals_are_kept_and_taken_in_the_order_stored() {
         let second = text(ctx.signal("paid").await);
         done(&format!("{first} {second}"))
     });
-    check(
-        &code,
-        &["dispatch a"],
-        vec![
-            (signal("paid", "1"), &[]),
-            (signal("paid", "2"), &[]),
-            (step("a", ""), &["completed 1 2"]),
-        ],
-    );
+    check_both_early(&code);
 }
 
 #[test]
@@ -64,34 +69,15 @@ fn waits_for_one_name_are_served_in_the_order_asked() {
         let (one, other) = join(ctx.signal("paid"), ctx.signal("paid")).await;
         done(&format!("{} {}", text(one), text(other)))
     });
-    check(
-        &early,
-        &["dispatch a"],
-        vec![
-            (signal("paid", "1"), &[]),
-            (signal("paid", "2"), &[]),
-            (step("a", ""), &["completed 1 2"]),
-        ],
-    );
+    check_both_early(&early);
 }
 
 /// A wait that is woken by its signal and dropped before it is polled.
 #[test]
 fn a_signal_is_taken_by_being_returned_and_not_by_arriving() {
     let code = workflow(|ctx| async move {
-        let mut first = ctx.signal("paid");
-        // Asked for, and given the signal by the next entry, which also wakes this poll; it is dropped unpolled.
-        let mut polls = 0;
-        poll_fn(|cx| {
-            polls += 1;
-            if polls == 1 {
-                assert!(first.poll_unpin(cx).is_pending());
-                return std::task::Poll::Pending;
-            }
-            std::task::Poll::Ready(())
-        })
-        .await;
-        drop(first);
+        // Given the signal by the next entry, which also wakes this poll.
+        asked_and_dropped(ctx.signal("paid")).await;
         done(&text(ctx.signal("paid").await))
     });
     check(&code, &[], vec![(signal("paid", "1"), &["completed 1"])]);
