@@ -1,11 +1,17 @@
-//! The command line.
+//! The command line. What is said to [runs](runs), and of [what starts them](triggers), has a file of its own.
+
+mod runs;
+mod triggers;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use everstep::{DurabilityArg, PayloadHash, RunStatus, ServerArgs, WorkflowName};
+use clap::{Args, Parser, Subcommand};
+use everstep::{DurabilityArg, ServerArgs, WorkflowName};
 use everstep_common::limits::{LIMIT_SLOTS_MAX, PARTITIONS_MAX, REPLICAS_MAX};
+
+pub(crate) use runs::{Answer, Approve, Cancel, List, Resume, Runs, Signal, Tail, Update, Which, Who};
+pub(crate) use triggers::{Backfill, Events, Forget, Pause, Schedules, SendEvent, WhichSchedule};
 
 /// Durable workflows on NATS JetStream
 #[derive(Debug, Parser)]
@@ -128,53 +134,6 @@ pub(crate) struct Terms {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Runs {
-    /// List runs, the newest first
-    Ls(List),
-    /// Show where a run stands, why it waits, and its timeline
-    Show(Which),
-    /// Print a run's timeline, and go on until it ends
-    Tail(Tail),
-    /// Show a run with the runs that it started, and what those started
-    Tree(Which),
-    /// Ask a run to cancel
-    Cancel(Cancel),
-    /// End a run at once, as it stands: nothing is cleaned up
-    Terminate(Cancel),
-    /// Have a parked run tried again
-    Resume(Resume),
-    /// Send a run a signal
-    Signal(Signal),
-    /// Ask a run to do something, and print its answer
-    Update(Update),
-    /// Answer what a run asks
-    Answer(Answer),
-    /// Approve what a run asks to be approved
-    Approve(Approve),
-    /// Reject what a run asks to be approved
-    Reject(Approve),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    /// Only runs of this workflow
-    #[arg(long)]
-    pub workflow: Option<WorkflowName>,
-    /// Only runs with this status
-    #[arg(long, value_enum)]
-    pub status: Option<Status>,
-    /// At most so many
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    pub limit: u32,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Which {
-    /// The run's id, or as much of its beginning as names no other
-    pub run: String,
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum Limits {
     /// List limits, who holds a place and who waits
     Ls,
@@ -229,209 +188,6 @@ pub(crate) struct WhichSession {
     pub session: String,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Events {
-    /// Publish an event: every workflow that listens to it is started once
-    Send(SendEvent),
-    /// List the workflows that listen, and what to
-    Listeners,
-    /// List the events that could not start a workflow which listens to them
-    Refused,
-    /// Have a workflow listen to nothing until an orchestrator with its code starts
-    Forget(Forget),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SendEvent {
-    /// What the event is called, such as user.signed_up
-    pub name: String,
-    /// Its data as JSON; `-` reads it from standard input
-    #[arg(long, default_value = "null")]
-    pub data: String,
-    /// The same id and source are the same event, however often it is sent
-    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub id: Option<String>,
-    /// Where it happened
-    #[arg(long, default_value = "everstep/cli")]
-    pub source: String,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Forget {
-    /// The workflow's name
-    pub workflow: WorkflowName,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Schedules {
-    /// List schedules, when they run next and when they did last
-    Ls,
-    /// Have a schedule stand still
-    Pause(Pause),
-    /// Have a paused schedule go on with its next time
-    Resume(WhichSchedule),
-    /// Start a run for each time of a schedule in the past (or future) that has had none
-    Backfill(Backfill),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct WhichSchedule {
-    /// The schedule, as `schedules ls` calls it: report/daily
-    pub schedule: String,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Pause {
-    #[command(flatten)]
-    pub which: WhichSchedule,
-    /// Why, for those who look at it
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub reason: String,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Backfill {
-    #[command(flatten)]
-    pub which: WhichSchedule,
-    /// From this time on, such as 2026-03-01T00:00:00Z
-    #[arg(long)]
-    pub from: jiff::Timestamp,
-    /// Before this time
-    #[arg(long)]
-    pub to: jiff::Timestamp,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Tail {
-    #[command(flatten)]
-    pub which: Which,
-    /// Give up after this long, such as 30s or 5m
-    #[arg(long, value_parser = parse_duration)]
-    pub timeout: Option<Duration>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Cancel {
-    #[command(flatten)]
-    pub which: Which,
-    /// Why, for those who read the journal
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub reason: String,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Resume {
-    #[command(flatten)]
-    pub which: Which,
-    /// Go on although the code no longer asks for steps that are recorded
-    #[arg(long)]
-    pub accept_unasked: bool,
-    /// Why, for those who read the journal
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub reason: String,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Signal {
-    #[command(flatten)]
-    pub which: Which,
-    /// The signal's name
-    pub name: String,
-    /// Its value as JSON; `-` reads it from standard input
-    #[arg(long, default_value = "null")]
-    pub value: String,
-    /// The same id and value are the same signal, however often it is sent; a new one without it
-    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub id: Option<String>,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Update {
-    #[command(flatten)]
-    pub which: Which,
-    /// The update's name
-    pub name: String,
-    /// What is asked for, as JSON; `-` reads it from standard input
-    #[arg(long, default_value = "null")]
-    pub value: String,
-    /// The same key, name and value are the same update, done once and with one answer; a new one without it
-    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub key: Option<String>,
-    /// How long to wait for the answer, such as 30s or 5m; a minute without it
-    #[arg(long, value_parser = parse_duration)]
-    pub timeout: Option<Duration>,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-/// Who says something to a run.
-#[derive(Debug, Args)]
-pub(crate) struct Who {
-    /// Who answers
-    #[arg(long, env = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub by: String,
-    /// A group that they are in; can be given again
-    #[arg(long = "group")]
-    pub groups: Vec<String>,
-    /// Why, for those who read the journal
-    #[arg(long)]
-    pub reason: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Answer {
-    #[command(flatten)]
-    pub which: Which,
-    /// The question's name, as `everstep runs show` tells it
-    pub wait: String,
-    /// The answer as JSON, or as a text; `-` reads it from standard input
-    #[arg(long, required_unless_present = "skip", conflicts_with = "skip")]
-    pub value: Option<String>,
-    /// Leave the question unanswered
-    #[arg(long)]
-    pub skip: bool,
-    #[command(flatten)]
-    pub who: Who,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Approve {
-    #[command(flatten)]
-    pub which: Which,
-    /// The approval's name, as `everstep runs show` tells it
-    pub wait: String,
-    /// The hash of what you were shown, in full; else of what the run asks about now
-    #[arg(long)]
-    pub hash: Option<PayloadHash>,
-    #[command(flatten)]
-    pub who: Who,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Task queues to look at, with commas
@@ -465,42 +221,6 @@ pub(crate) struct Provision {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
-}
-
-/// Where a run stands.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Status {
-    /// Begins later
-    Scheduled,
-    /// Driven, or waiting
-    Running,
-    /// Stands still until someone acts
-    Parked,
-    /// Returned a value
-    Completed,
-    /// Returned an error
-    Failed,
-    /// Was cancelled
-    Cancelled,
-    /// Was ended as it stood
-    Terminated,
-    /// Goes on in another run
-    Continued,
-}
-
-impl From<Status> for RunStatus {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Scheduled => Self::Scheduled,
-            Status::Running => Self::Running,
-            Status::Parked => Self::Parked,
-            Status::Completed => Self::Completed,
-            Status::Failed => Self::Failed,
-            Status::Cancelled => Self::Cancelled,
-            Status::Terminated => Self::Terminated,
-            Status::Continued => Self::Continued,
-        }
-    }
 }
 
 fn parse_tag(text: &str) -> Result<(String, String), String> {
