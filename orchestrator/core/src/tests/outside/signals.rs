@@ -1,7 +1,7 @@
 //! Signals: kept, ordered, counted once; against deadlines, drops and cancels.
 
 use futures::future::join;
-use futures::{FutureExt, select_biased};
+use futures::select_biased;
 
 use super::*;
 use crate::tests::combine::CANCELLED;
