@@ -21,7 +21,8 @@ use jiff::Timestamp;
 use super::Partition;
 use super::closures::Work;
 use super::drive::Origin;
-use super::effect::{Effect, Scheduled};
+use super::effect::Effect;
+use super::schedule::Scheduled;
 use super::wheel::WakeUp;
 
 impl Partition {

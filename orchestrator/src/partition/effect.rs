@@ -1,4 +1,5 @@
-//! Effects as data, and the one place that performs them.
+//! Effects as data, and the one place that performs them; [`dispatch`](super::dispatch), [`schedule`](super::schedule),
+//! [`take_back`](super::take_back) and [`children`](super::children) say how.
 //!
 //! Each is derived from the journal and may be performed again at any time: creates are refused the second time, tasks are refused while
 //! they are queued, schedules replace each other, purges find nothing.
@@ -15,7 +16,6 @@ use everstep_common::journal::{
 };
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
-use everstep_common::ports::{Publish, PublishError, ReadError, Schedule};
 use everstep_common::store::{Backoff, CreateError, Created, PayloadError, RUNS, ReadAt, Store, TaskPublished};
 use everstep_common::subject::TimerSort;
 use everstep_common::subscription::{EventPlace, Subscription};
@@ -24,12 +24,11 @@ use everstep_common::trace::TraceLinks;
 use everstep_common::wire;
 use everstep_core::{ChildSpec, RunEnd};
 use futures::future::BoxFuture;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use super::journal::{self, Journal, Unread};
 use super::queues::Queues;
+use super::schedule::Scheduled;
 use super::slots::{About, Load};
 use crate::metrics::metrics;
 
@@ -157,29 +156,6 @@ pub(crate) enum Performed {
     },
 }
 
-/// The body of a schedule, which the server hands back when it fires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Scheduled {
-    /// When it is due.
-    pub due: Timestamp,
-    /// The attempt that a retry is to make, else 0.
-    pub attempt: u32,
-    /// It is the deadline of a wait for an event, which passes once all events before it have been looked at.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub of_event: bool,
-}
-
-impl Scheduled {
-    /// What is due then and makes no attempt.
-    pub(crate) fn at(due: Timestamp) -> Self {
-        Self {
-            due,
-            attempt: 0,
-            of_event: false,
-        }
-    }
-}
-
 /// What effects are performed with.
 #[derive(Clone, Debug)]
 pub(crate) struct Performer {
@@ -272,75 +248,6 @@ impl Performer {
                 let value = self.store.get_payload(&run, &payload).await;
                 Performed::Fetched { run, sequence, value }
             }),
-        }
-    }
-
-    /// The span in which a task is published. Whatever is done for the task comes below it.
-    fn dispatch_span(&self, queue: &QueueName, task: &mut Task) -> Span {
-        let span = tracing::debug_span!(
-            "dispatch",
-            run = %task.run,
-            step = %task.key,
-            attempt = task.attempt,
-            partition = task.run.partition().0,
-            function = %task.function,
-            %queue,
-            otel.kind = "producer",
-        );
-        task.traceparent = self.trace.child(&span, task.traceparent.take());
-        span
-    }
-
-    async fn dispatch(self, queue: QueueName, mut task: Task, input: Bytes) -> Performed {
-        task.input = match Payload::inline(input) {
-            Ok(payload) => payload,
-            Err(large) => match Box::pin(self.store.put_payload(&task.run, task.key.token(), large)).await {
-                Ok(payload) => payload,
-                Err(error) => {
-                    let reason = error.to_string();
-                    return Performed::Refused { run: task.run, reason };
-                }
-            },
-        };
-        let published = match self.queues.is_ready(&queue) {
-            true => self.store.publish_task(&queue, &task).await,
-            false => Err(PublishError::NoStream),
-        };
-        match published {
-            Ok(published) => task_published(task, published),
-            Err(error) => Box::pin(self.dispatch_again(queue, task, error)).await,
-        }
-    }
-
-    async fn dispatch_again(self, queue: QueueName, mut task: Task, mut error: PublishError) -> Performed {
-        let mut backoff = Backoff::new();
-        loop {
-            match error {
-                PublishError::NoStream => {
-                    self.queues.forget(&queue);
-                    self.queues.make_ready(&queue).await;
-                }
-                // It may have been stored, and even done since.
-                PublishError::Unknown(_) => task.check = true,
-                PublishError::Full | PublishError::Refused => {}
-                PublishError::TooLarge | PublishError::Rejected(_) => {
-                    let reason = format!("publishing the task of step {}: {error}", task.key);
-                    return Performed::Refused { run: task.run, reason };
-                }
-            }
-            if error != PublishError::NoStream {
-                self.store.clock().sleep(backoff.delay()).await;
-            }
-            error = match self.store.publish_task(&queue, &task).await {
-                Ok(published) => {
-                    // It took its time, and the step may have ended meanwhile.
-                    if self.is_over(&task).await {
-                        self.purge_step(&queue, &task.run, &task.key).await;
-                    }
-                    return task_published(task, published);
-                }
-                Err(error) => error,
-            };
         }
     }
 
@@ -441,59 +348,6 @@ impl Performer {
         self.create(run, EntryKey::End, entry).await
     }
 
-    async fn schedule(&self, run: RunId, sort: TimerSort, key: StepKey, scheduled: Scheduled) -> Performed {
-        let names = self.store.names();
-        let body = match wire::encode(&scheduled) {
-            Ok(body) => body,
-            Err(error) => {
-                return Performed::Refused {
-                    run,
-                    reason: error.to_string(),
-                };
-            }
-        };
-        let mut publish = Publish::new(names.timer(&run, sort, &key), body);
-        publish.schedule = Some(Schedule {
-            at: scheduled.due,
-            target: names.fired(&run, sort, &key),
-        });
-        let stream = names.timer_stream(run.partition());
-        let mut backoff = Backoff::new();
-        loop {
-            // A schedule replaces its predecessor of the same subject, so that it may be published again without harm.
-            match self.store.publish(&stream, publish.clone()).await {
-                Ok(_) | Err(PublishError::Refused) => return Performed::Scheduled { run },
-                Err(error @ (PublishError::TooLarge | PublishError::Rejected(_))) => {
-                    return Performed::Refused {
-                        run,
-                        reason: format!("scheduling {key}: {error}"),
-                    };
-                }
-                Err(error) => tracing::debug!(%run, %key, %error, "schedule not acknowledged yet"),
-            }
-            self.store.clock().sleep(backoff.delay()).await;
-        }
-    }
-
-    async fn purge_timers(&self, run: RunId, filter: String) -> Performed {
-        let stream = self.store.names().timer_stream(run.partition());
-        let mut backoff = Backoff::new();
-        loop {
-            match self.store.broker().purge(&stream, &filter).await {
-                Ok(_) => return Performed::Done,
-                Err(error @ (ReadError::Unavailable(_) | ReadError::TooMany)) => {
-                    tracing::debug!(%run, %error, "schedules not taken back yet");
-                    self.store.clock().sleep(backoff.delay()).await;
-                }
-                // What is left over fires into nothing.
-                Err(error @ (ReadError::NoStream | ReadError::Rejected(_))) => {
-                    tracing::debug!(%run, %error, "schedules left over");
-                    return Performed::Done;
-                }
-            }
-        }
-    }
-
     /// One try: later it might be the summary of a run that was started anew under the same key. The next sweep finds what is left.
     async fn unlist(&self, run: RunId) -> Performed {
         let names = self.store.names();
@@ -516,52 +370,5 @@ fn done(done: Result<(), String>, run: RunId) -> Performed {
     match done {
         Ok(()) => Performed::Done,
         Err(reason) => Performed::Refused { run, reason },
-    }
-}
-
-/// Counted here and not where it is decided on: what is open is derived again, and most such tasks are queued already.
-fn task_published(task: Task, published: TaskPublished) -> Performed {
-    if published == TaskPublished::Stored {
-        metrics().dispatched.add(1, &[]);
-        if task.attempt > 1 {
-            metrics().retries.add(1, &[]);
-        }
-    }
-    Performed::Dispatched {
-        run: task.run,
-        key: task.key,
-        published,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use everstep_common::ids::hex;
-
-    use super::*;
-
-    #[test]
-    fn schedules_once_written_are_read_for_ever() {
-        let scheduled = Scheduled {
-            due: "2026-02-03T04:05:06.000000789Z".parse().unwrap(),
-            attempt: 2,
-            of_event: false,
-        };
-        let bytes = wire::encode(&scheduled).unwrap();
-        assert_eq!(
-            hex(&bytes),
-            "0182a3647565be323032362d30322d30335430343a30353a30362e3030303030303738395aa7617474656d707402"
-        );
-        assert_eq!(wire::decode::<Scheduled>(&bytes).unwrap(), scheduled);
-        let of_event = Scheduled {
-            of_event: true,
-            ..scheduled
-        };
-        let bytes = wire::encode(&of_event).unwrap();
-        assert_eq!(
-            hex(&bytes),
-            "0183a3647565be323032362d30322d30335430343a30353a30362e3030303030303738395aa7617474656d707402a86f665f6576656e74c3"
-        );
-        assert_eq!(wire::decode::<Scheduled>(&bytes).unwrap(), of_event);
     }
 }

@@ -10,8 +10,9 @@ use everstep_common::wire;
 use jiff::Timestamp;
 
 use super::Partition;
-use super::effect::{Effect, Scheduled};
+use super::effect::Effect;
 use super::io::Input;
+use super::schedule::Scheduled;
 use super::upkeep::ScanReason;
 
 /// How long a schedule that fires waits before it is looked at again while only its run, which is being read back, can tell what it means.
