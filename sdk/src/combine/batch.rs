@@ -14,6 +14,7 @@ use super::branches::places;
 use super::gather::check_labels;
 use super::item::{Item, ItemEnd, outcome_of};
 use super::outcome::{BatchItem, BatchResult};
+use super::tolerance::{IntoTolerance, Tolerance};
 use crate::error::{WorkflowError, WorkflowErrorKind};
 use crate::function::Function;
 use crate::waits::{Refusal, StepFuture};
@@ -72,10 +73,10 @@ struct Plan<F: Function> {
 type KeyBy<I> = Box<dyn Fn(&I) -> String>;
 
 /// A batch that is over.
-struct Ended<T> {
-    result: BatchResult<T>,
+pub(super) struct Ended<T> {
+    pub(super) result: BatchResult<T>,
     /// What the first item to fail failed with.
-    first_failure: Option<WorkflowError>,
+    pub(super) first_failure: Option<WorkflowError>,
 }
 
 impl<F: Function> BatchFuture<F> {
@@ -192,7 +193,7 @@ impl<F: Function> BatchFuture<F> {
         self
     }
 
-    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<Ended<F::Output>, WorkflowError>> {
+    pub(super) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<Ended<F::Output>, WorkflowError>> {
         if let Stage::New(_) = self.stage
             && let Stage::New(plan) = std::mem::replace(&mut self.stage, Stage::Done)
         {
@@ -307,195 +308,5 @@ impl<F: Function> Unpin for BatchFuture<F> {}
 impl<F: Function> fmt::Debug for BatchFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "batch of {}", F::NAME)
-    }
-}
-
-/// A batch of which every item must complete; made by [`ctx.map(…)`](crate::WorkflowContext::map).
-///
-/// # Errors
-///
-/// What the first item to fail failed with, with the item named before it: `item 3: step …`. Otherwise as for [`BatchFuture`].
-///
-/// ```
-/// use everstep::prelude::*;
-///
-/// #[function]
-/// async fn translate(ctx: FunctionContext, text: String) -> Result<String, StepError>;
-///
-/// #[workflow]
-/// async fn book(ctx: WorkflowContext, chapters: Vec<String>) -> Result<String, WorkflowError> {
-///     Ok(ctx.map(translate, chapters).max_concurrency(4).await?.concat())
-/// }
-/// ```
-#[must_use = "items begin when they are awaited"]
-pub struct MapFuture<F: Function>(BatchFuture<F>);
-
-impl<F: Function> MapFuture<F> {
-    pub(super) fn new(batch: BatchFuture<F>) -> Self {
-        Self(batch.tolerate(0))
-    }
-
-    /// How many items run at a time, as for [`BatchFuture::max_concurrency`]: from 1 to 1,000, and 20 unless it is said; 0 is [`WorkflowErrorKind::Invalid`].
-    ///
-    /// ```
-    /// use everstep::prelude::*;
-    ///
-    /// #[function]
-    /// async fn transcode(ctx: FunctionContext, clip: String) -> Result<String, StepError>;
-    ///
-    /// #[workflow]
-    /// async fn film(ctx: WorkflowContext, clips: Vec<String>) -> Result<Vec<String>, WorkflowError> {
-    ///     ctx.map(transcode, clips).max_concurrency(2).await
-    /// }
-    /// ```
-    pub fn max_concurrency(self, items: usize) -> Self {
-        Self(self.0.max_concurrency(items))
-    }
-
-    /// How long one item may take from when it begins, retries and waiting included. An item whose time is up has failed, and the map with it:
-    /// [`WorkflowErrorKind::Step`] with a failure of the kind [`DeadlineExceeded`](crate::FailureKind).
-    ///
-    /// ```
-    /// use everstep::prelude::*;
-    ///
-    /// #[function]
-    /// async fn rate(ctx: FunctionContext, currency: String) -> Result<f64, StepError>;
-    ///
-    /// #[workflow]
-    /// async fn rates(ctx: WorkflowContext, currencies: Vec<String>) -> Result<Vec<f64>, WorkflowError> {
-    ///     ctx.map(rate, currencies).item_timeout(Duration::from_secs(30)).await
-    /// }
-    /// ```
-    pub fn item_timeout(self, timeout: Duration) -> Self {
-        Self(self.0.item_timeout(timeout))
-    }
-
-    /// What an item is called in the journal's keys, as for [`BatchFuture::key_by`]; its place unless it is said.
-    ///
-    /// ```
-    /// use everstep::prelude::*;
-    ///
-    /// #[function]
-    /// async fn thumbnail(ctx: FunctionContext, picture: String) -> Result<String, StepError>;
-    ///
-    /// #[workflow]
-    /// async fn gallery(ctx: WorkflowContext, pictures: Vec<String>) -> Result<Vec<String>, WorkflowError> {
-    ///     // Pictures may be added while it runs: those that are done are not done again.
-    ///     ctx.map(thumbnail, pictures).key_by(|picture| picture.clone()).await
-    /// }
-    /// ```
-    pub fn key_by(self, key_by: impl Fn(&F::Input) -> String + 'static) -> Self {
-        Self(self.0.key_by(key_by))
-    }
-}
-
-impl<F: Function> Future for MapFuture<F> {
-    type Output = Result<Vec<F::Output>, WorkflowError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_end(context).map(|ended| {
-            let Ended { result, first_failure } = ended?;
-            match first_failure {
-                Some(error) => Err(error),
-                None => Ok(result.into_outputs()),
-            }
-        })
-    }
-}
-
-impl<F: Function> FusedFuture for MapFuture<F> {
-    fn is_terminated(&self) -> bool {
-        self.0.is_terminated()
-    }
-}
-
-impl<F: Function> fmt::Debug for MapFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "map of {}", F::NAME)
-    }
-}
-
-/// How many items of a batch may fail before the rest is cancelled.
-///
-/// ```
-/// use everstep::{IntoTolerance, Tolerance};
-///
-/// assert_eq!(3.into_tolerance(), Tolerance::Items(3));
-/// assert_eq!(0.1.into_tolerance(), Tolerance::Ratio(0.1));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Tolerance {
-    /// All of them.
-    All,
-    /// So many.
-    Items(usize),
-    /// So many of all, from 0.0 to 1.0, rounded down.
-    Ratio(f64),
-}
-
-/// So that 0.29 of 100 items is 29 of them, though their product in binary is a little less.
-const ROUNDING: f64 = 1e-6;
-
-impl Tolerance {
-    fn of(self, items: usize) -> Result<usize, WorkflowError> {
-        match self {
-            Self::All => Ok(usize::MAX),
-            Self::Items(failures) => Ok(failures),
-            Self::Ratio(ratio) if (0.0..=1.0).contains(&ratio) => Ok((ratio * items as f64 + ROUNDING) as usize),
-            Self::Ratio(ratio) => Err(WorkflowError::invalid(format!(
-                "a batch tolerates a ratio of failures from 0.0 to 1.0, and this one is {ratio}"
-            ))),
-        }
-    }
-}
-
-/// What [`BatchFuture::tolerate`] takes: a number of items, a ratio of all, or a [`Tolerance`].
-///
-/// ```
-/// use everstep::{IntoTolerance, Tolerance};
-///
-/// assert_eq!(Tolerance::All.into_tolerance(), Tolerance::All);
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say how many items may fail",
-    label = "write a number of items, or a ratio such as `0.1`"
-)]
-pub trait IntoTolerance {
-    /// The tolerance.
-    fn into_tolerance(self) -> Tolerance;
-}
-
-impl IntoTolerance for usize {
-    fn into_tolerance(self) -> Tolerance {
-        Tolerance::Items(self)
-    }
-}
-
-impl IntoTolerance for f64 {
-    fn into_tolerance(self) -> Tolerance {
-        Tolerance::Ratio(self)
-    }
-}
-
-impl IntoTolerance for Tolerance {
-    fn into_tolerance(self) -> Tolerance {
-        self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ratio_is_rounded_down_to_whole_items() {
-        let check = |tolerance: Tolerance, items: usize, failures: usize| assert_eq!(tolerance.of(items).unwrap(), failures);
-        check(Tolerance::Ratio(0.29), 100, 29);
-        check(Tolerance::Ratio(0.1), 19, 1);
-        check(Tolerance::Ratio(0.0), 100, 0);
-        check(Tolerance::Ratio(1.0), 10_000, 10_000);
-        check(Tolerance::Items(3), 1, 3);
-        check(Tolerance::All, 7, usize::MAX);
-        assert!(Tolerance::Ratio(f64::NAN).of(1).is_err());
     }
 }

@@ -8,7 +8,9 @@ mod branches;
 mod context;
 mod gather;
 mod item;
+mod map;
 mod outcome;
+mod tolerance;
 
 use std::fmt;
 use std::pin::Pin;
@@ -17,10 +19,12 @@ use std::task::{Context, Poll};
 use futures::FutureExt;
 use futures::future::{FusedFuture, LocalBoxFuture};
 
-pub use batch::{BatchFuture, IntoTolerance, MapFuture, Tolerance};
+pub use batch::BatchFuture;
 pub use branches::{Branches, Racers};
 pub use gather::{gather, settled};
+pub use map::MapFuture;
 pub use outcome::{BatchItem, BatchResult, BatchStats, ItemOutcome};
+pub use tolerance::{IntoTolerance, Tolerance};
 
 /// A block of branches, a deadline or a shield, to be awaited; made by `ctx.parallel`, `gather`, `race`, `timeout` and `shield`.
 ///
