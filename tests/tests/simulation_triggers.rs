@@ -145,3 +145,33 @@ fn a_schedule_that_skips_overlaps_waits_for_the_last_run_of_a_chain() {
 fn a_schedule_that_cancels_overlaps_cancels_the_last_run_of_a_chain() {
     play(&Scenario::REPLACED, an_hour());
 }
+
+#[test]
+fn a_schedule_that_skips_overlaps_does_so_across_a_pause_until_its_run_is_cancelled() {
+    play(&Scenario::HELD, an_hour());
+}
+
+#[test]
+fn a_schedule_that_cancels_overlaps_cancels_nothing_during_a_pause_and_nobody_who_is_over() {
+    play(&Scenario::RELIEVED, an_hour());
+}
+
+#[test]
+fn a_time_that_is_looked_at_half_a_minute_late_was_missed_and_one_a_little_late_was_not() {
+    play(&Scenario::PROMPT, an_hour());
+}
+
+#[test]
+fn times_that_are_made_up_for_at_once_start_one_run_where_they_would_overlap() {
+    play(&Scenario::MADE_UP, an_hour());
+}
+
+#[test]
+fn a_backfill_leaves_overlaps_alone() {
+    play(&Scenario::BACKFILLED, an_hour());
+}
+
+#[test]
+fn a_schedule_that_is_resumed_counts_from_then_on_though_its_last_run_is_yet_to_be_started() {
+    play(&Scenario::RESUMED, an_hour());
+}

@@ -113,7 +113,7 @@ pub struct ScheduleRecord {
     /// The run that is to be cancelled when those are started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<RunId>,
-    /// The last run that it started.
+    /// The last run that it started, or one in which that goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<RunId>,
     /// The time that its last run stands for.

@@ -2,6 +2,8 @@
 //!
 //! A run that has ended in another one is not over: its schedule waits for, or cancels, the last of the chain.
 
+use std::mem;
+
 use everstep_common::ids::RunId;
 use everstep_common::journal::{Ended, Entry, EntryKey, Inbound, InboundId, InboundKind, RunOutcome};
 use everstep_common::limits::CHAIN_RUNS_MAX;
@@ -13,6 +15,14 @@ use jiff::Timestamp;
 /// How often is looked whether a run has begun in which another one goes on: some seconds in all.
 const BEGINS_WITHIN: u32 = 20;
 
+/// The run of a chain that is open.
+pub(super) struct OpenOne {
+    /// That run, which may be about to begin.
+    run: RunId,
+    /// The last run of which something is recorded: who follows the chain later begins there.
+    pub known: RunId,
+}
+
 /// Where a run stands.
 enum Stands {
     /// It is not there: it has not begun, or was purged.
@@ -22,26 +32,29 @@ enum Stands {
     GoesOn(RunId),
 }
 
-/// The run of a chain that is open; nothing if all of it has ended.
-pub(super) async fn open_one(store: &Store, first: &RunId) -> Result<Option<RunId>, TriggerError> {
-    let mut run = first.clone();
+/// Where a chain is open; nothing if all of it has ended. One that is longer than is followed at once is, wherever it was come to.
+pub(super) async fn open_one(store: &Store, first: &RunId) -> Result<Option<OpenOne>, TriggerError> {
+    let (mut known, mut run) = (first.clone(), first.clone());
     for _ in 0..CHAIN_RUNS_MAX {
-        run = match stands(store, &run).await? {
-            Stands::Open => return Ok(Some(run)),
-            Stands::GoesOn(next) => next,
+        match stands(store, &run).await? {
+            Stands::Open => {
+                let known = run.clone();
+                return Ok(Some(OpenOne { run, known }));
+            }
+            Stands::GoesOn(next) => known = mem::replace(&mut run, next),
             // It is about to begin.
-            Stands::Absent if run != *first && !is_purged(store, &run).await? => return Ok(Some(run)),
+            Stands::Absent if run != *first && !is_purged(store, &run).await? => return Ok(Some(OpenOne { run, known })),
             Stands::Absent | Stands::Over => return Ok(None),
-        };
+        }
     }
-    Ok(None)
+    Ok(Some(OpenOne { run, known }))
 }
 
 /// Asks whatever of the chain is open to end, for the schedule's next time. One that goes on just then does not hear it, and the next one is
 /// asked instead.
 pub(super) async fn cancel(store: &Store, first: &RunId, record: &ScheduleRecord, time: Timestamp) -> Result<(), TriggerError> {
     let (mut first, mut backoff, mut tries) = (first.clone(), Backoff::new(), 0);
-    while let Some(open) = open_one(store, &first).await? {
+    while let Some(OpenOne { run: open, known }) = open_one(store, &first).await? {
         match stands(store, &open).await? {
             Stands::Open => {
                 say_cancel(store, &open, record, time).await?;
@@ -61,7 +74,7 @@ pub(super) async fn cancel(store: &Store, first: &RunId, record: &ScheduleRecord
             }
             Stands::Over | Stands::GoesOn(_) => {}
         }
-        first = open;
+        first = known;
     }
     Ok(())
 }
@@ -104,4 +117,94 @@ async fn say_cancel(store: &Store, run: &RunId, record: &ScheduleRecord, time: T
             CreateError::Gone { .. } => Ok(()),
             error => Err(error.into()),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use everstep_common::digest::InputDigest;
+    use everstep_common::ids::{Prefix, ProcessId, WorkflowName};
+    use everstep_common::journal::{Continuation, Start};
+    use everstep_common::payload::Payload;
+    use everstep_common::store::Deployment;
+    use everstep_common::trigger::Trigger;
+    use everstep_memory::{Faults, MemoryServer, Nodes, simulate};
+
+    use super::*;
+
+    async fn store() -> Store {
+        let broker = MemoryServer::start(Nodes::One, 1, Faults::none()).connect("orchestrator");
+        let clock = Arc::new(broker.clock());
+        let (store, driver) = Store::new(Arc::new(broker), clock, Deployment::single_node(Prefix::none()));
+        tokio::spawn(driver);
+        let provisioned = store.deployment().provision(store.broker(), store.clock().as_ref()).await;
+        provisioned.expect("nothing goes wrong here");
+        store
+    }
+
+    async fn record(store: &Store, run: &RunId, key: EntryKey, entry: Entry) {
+        store.create(run, key, &entry).await.expect("nothing goes wrong here");
+    }
+
+    fn start() -> Entry {
+        Entry::Start(Start {
+            workflow: WorkflowName::new("report").expect("a name"),
+            version: None,
+            input: Payload::unit(),
+            digest: InputDigest::of(b""),
+            start_key: None,
+            session: None,
+            parent: None,
+            tags: Default::default(),
+            traceparent: None,
+            terms: Default::default(),
+            continues: None,
+            listens_from: None,
+        })
+    }
+
+    fn goes_on_in(next: &RunId) -> Entry {
+        Entry::End(Ended {
+            outcome: RunOutcome::Continued(Continuation {
+                run: next.clone(),
+                input: Payload::unit(),
+                digest: InputDigest::of(b""),
+                decided: None,
+            }),
+            by: ProcessId::fresh("test"),
+        })
+    }
+
+    #[test]
+    fn a_run_in_which_another_one_goes_on_is_cancelled_though_it_begins_late() {
+        simulate(async {
+            let store = store().await;
+            let first: RunId = "0-0123456789abcdef0123456789abcdef".parse().expect("a run id");
+            let next = first.successor();
+            record(&store, &first, EntryKey::Start, start()).await;
+            record(&store, &first, EntryKey::End, goes_on_in(&next)).await;
+
+            let schedule = ScheduleRecord::new(
+                WorkflowName::new("report").expect("a name"),
+                1,
+                Trigger::cron("daily", "0 9 * * *"),
+            );
+            let begins = async {
+                store.clock().sleep(Duration::from_secs(1)).await;
+                record(&store, &next, EntryKey::Start, start()).await;
+            };
+            let (cancelled, ()) = tokio::join!(cancel(&store, &first, &schedule, Timestamp::UNIX_EPOCH), begins);
+            cancelled.expect("nothing goes wrong here");
+            let word = EntryKey::In(InboundId::new("cancel-for-0").expect("an id"));
+            assert!(
+                store
+                    .find_entry(&next, &word)
+                    .await
+                    .expect("it is there to be read")
+                    .is_some()
+            );
+        });
+    }
 }

@@ -165,6 +165,8 @@ async fn decide(
     if !record.pending.is_empty() {
         // Here alone, once they stand in the record: whoever decided them may have died since.
         start_pending(store, &record).await?;
+        // From when on it counts does not change by being written again.
+        record.decided = Some(record.decided.unwrap_or(standing.time));
         record.pending.clear();
         record.replaces = None;
         return Ok(Some(record));
@@ -186,11 +188,19 @@ async fn decide(
     record.skipped += (passed.len() - chosen.len()) as u64;
     // The runs of several times would overlap each other.
     let last_one = || chosen.last().copied().into_iter().collect::<Vec<_>>();
-    record.pending = match (record.trigger.overlap, &record.last_run) {
+    let open = match (record.trigger.overlap, &record.last_run) {
+        (Overlap::Skip, Some(run)) => chain::open_one(store, run).await?,
+        _ => None,
+    };
+    record.pending = match (record.trigger.overlap, &open) {
         (Overlap::Allow, _) => chosen.clone(),
-        (Overlap::Skip, Some(run)) if chain::open_one(store, run).await?.is_some() => Vec::new(),
+        (Overlap::Skip, Some(_)) => Vec::new(),
         (Overlap::Skip | Overlap::Cancel, _) => last_one(),
     };
+    if let Some(open) = open {
+        // A chain is followed from where it has come to, however long it becomes.
+        record.last_run = Some(open.known);
+    }
     record.skipped += (chosen.len() - record.pending.len()) as u64;
     if let (Overlap::Cancel, [_, ..]) = (record.trigger.overlap, record.pending.as_slice()) {
         // Nothing is cancelled for a time that is not decided: somebody may pause the schedule just now.

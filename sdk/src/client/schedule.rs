@@ -49,7 +49,7 @@ pub struct ScheduleEntry {
     pub next: Option<Timestamp>,
     /// The time that its last run stands for.
     pub last_time: Option<Timestamp>,
-    /// Its last run.
+    /// Its last run, or one in which that goes on.
     pub last_run: Option<RunId>,
     /// Times that started no run, since it was first seen.
     pub skipped: u64,

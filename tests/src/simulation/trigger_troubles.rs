@@ -322,7 +322,7 @@ impl World {
         keys.filter(|key| key.starts_with(prefix)).collect()
     }
 
-    fn open_runs(&self) -> Vec<RunId> {
+    pub(super) fn open_runs(&self) -> Vec<RunId> {
         let mut stories = self.stories();
         stories.retain(|story| story.start().is_some() && story.end().is_none());
         stories.into_iter().map(|story| story.run).collect()
@@ -345,7 +345,7 @@ impl World {
         known.unwrap_or_else(|| self.new_connection("stranger"))
     }
 
-    async fn put_trigger_record(&self, key: &str, value: Bytes) {
+    pub(super) async fn put_trigger_record(&self, key: &str, value: Bytes) {
         let subject = self.names().bucket_key(TRIGGERS, key);
         let stored = self.stranger().publish(Publish::new(subject, value)).await;
         stored.expect("nothing goes wrong in this story");

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::awaited;
 use super::scenarios::{Scenario, scenario};
+use super::schedules;
 use super::shop;
 use super::trigger_troubles;
 use super::world::World;
@@ -134,7 +135,9 @@ pub fn cron_code() -> Workflows {
 
 /// All of it, and the shop.
 pub(super) fn all_code() -> Workflows {
-    trigger_troubles::with_all_code(with(with(shop::code(), event_definitions()), cron_definitions()))
+    let by_clock = cron_definitions().into_iter().chain(schedules::definitions());
+    let by_events = with(shop::code(), event_definitions());
+    trigger_troubles::with_all_code(with(by_events, by_clock.collect()))
 }
 
 impl Scenario {
