@@ -35,11 +35,13 @@ pub(super) fn children() -> Vec<Sample> {
         digest: Some(digest()),
         depth,
     };
-    let continued = |since| Continued {
-        from: run(),
-        first: run(),
-        number: 7,
-        since,
+    let continued = |since| {
+        Box::new(Continued {
+            from: run(),
+            first: run(),
+            number: 7,
+            since,
+        })
     };
     let child = |detached| {
         Entry::Child(Child {
