@@ -52,7 +52,7 @@ pub struct Start {
     pub terms: StartTerms,
     /// The run that goes on in this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub continues: Option<Continued>,
+    pub continues: Option<Box<Continued>>,
     /// Events that it waits for count from right behind this time: that of the event that started it, or of the last entry of the run that
     /// goes on in it. Absent, they count from its own start on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,6 +105,9 @@ pub struct Continued {
     pub first: RunId,
     /// How many came before it.
     pub number: u32,
+    /// When the first one was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 /// A run was, or is about to be, started by a step of this one.
