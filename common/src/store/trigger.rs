@@ -12,11 +12,11 @@ use super::{Backoff, CreateError, Created, PayloadError, PutError, Store, TRIGGE
 use crate::digest::InputDigest;
 use crate::event::{Event, NewEvent, RefusedEvent};
 use crate::ids::{RunId, WorkflowName};
-use crate::journal::{Entry, EntryKey, Start};
+use crate::journal::{Entry, EntryKey, Start, StartTerms};
 use crate::key::StepKey;
 use crate::ports::{GetLast, Message, Publish, PublishError, ReadError};
 use crate::trigger::registration::{Registration, ScheduleRecord, registration_key, schedule_key};
-use crate::trigger::{Input, NoRun, encoded, fixed};
+use crate::trigger::{EventTrigger, Input, NoRun, encoded, fixed};
 use crate::wire;
 
 /// Why what triggers keep could not be read or changed.
@@ -113,6 +113,12 @@ pub struct TriggeredRun {
     /// When the event was stored that starts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Timestamp>,
+    /// The session whose values it shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// By when it must be over, what goes first, and whose work it is.
+    #[serde(default, skip_serializing_if = "StartTerms::is_usual")]
+    pub terms: StartTerms,
 }
 
 impl Store {
@@ -155,13 +161,13 @@ impl Store {
             input: self.put_payload(&run, "start", new.input.clone()).await?,
             digest: InputDigest::of(&new.input),
             start_key: Some(new.key.clone()),
-            session: None,
+            session: new.session.clone(),
             parent: None,
             tags: new.tags.clone(),
             traceparent: new.traceparent.clone(),
             continues: None,
             listens_from: new.event,
-            terms: Default::default(),
+            terms: new.terms.clone(),
         };
         match self.create(&run, EntryKey::Start, &Entry::Start(start)).await {
             Ok(Created::Ours { .. }) => Ok((run, true)),
@@ -257,21 +263,25 @@ impl Store {
 }
 
 impl TriggeredRun {
-    /// The run that `event` makes of `workflow`.
-    pub fn of_event(workflow: WorkflowName, version: u32, key: String, input: Bytes, event: &Event) -> Self {
-        let mut tags = BTreeMap::from([("event".to_owned(), event.name.to_string())]);
+    /// The run of that key that `event` makes of the registration's workflow, as one of its triggers says.
+    pub fn of_event(registration: &Registration, trigger: &EventTrigger, key: String, event: &Event) -> Result<Self, NoRun> {
+        let mut tags = trigger.terms.tags.clone();
+        tags.insert("event".to_owned(), event.name.to_string());
         if let Some(id) = &event.id {
             tags.insert("event_id".to_owned(), id.clone());
         }
-        Self {
-            workflow,
-            version,
+        let (session, terms) = trigger.terms.of(Some(event))?;
+        Ok(Self {
+            workflow: registration.workflow.clone(),
+            version: registration.version,
             key,
-            input,
+            input: encoded(&trigger.input(event)?)?,
             tags,
             traceparent: event.traceparent.clone(),
             event: Some(event.time),
-        }
+            session,
+            terms,
+        })
     }
 }
 
@@ -283,15 +293,22 @@ impl ScheduleRecord {
             Input::Fixed(json) => fixed(json)?,
             Input::Nothing => Value::Null,
         };
-        let tags = [("schedule", self.id()), ("scheduled_at", time.to_string())];
+        let mut tags = self.trigger.terms.tags.clone();
+        tags.extend([
+            ("schedule".to_owned(), self.id()),
+            ("scheduled_at".to_owned(), time.to_string()),
+        ]);
+        let (session, terms) = self.trigger.terms.of(None)?;
         Ok(TriggeredRun {
             workflow: self.workflow.clone(),
             version: self.version,
             key: self.start_key(time),
             input: encoded(&value)?,
-            tags: tags.map(|(name, value)| (name.to_owned(), value)).into(),
+            tags,
             traceparent: None,
             event: None,
+            session,
+            terms,
         })
     }
 }

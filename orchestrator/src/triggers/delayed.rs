@@ -134,6 +134,8 @@ mod tests {
             tags: [("event".to_owned(), "a".to_owned())].into(),
             traceparent: None,
             event: Some(Timestamp::UNIX_EPOCH),
+            session: None,
+            terms: Default::default(),
         }
     }
 

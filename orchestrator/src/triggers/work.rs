@@ -15,7 +15,7 @@ use everstep_common::ports::Message;
 use everstep_common::store::{Kept, Store, TriggerError, TriggeredRun};
 use everstep_common::subject::Names;
 use everstep_common::trigger::registration::{Listening, Registration};
-use everstep_common::trigger::{EventTrigger, NoRun, Trigger, encoded};
+use everstep_common::trigger::{EventTrigger, NoRun, Trigger};
 use jiff::Timestamp;
 
 use super::{delayed, start, windows};
@@ -103,18 +103,13 @@ fn of_event(registration: &Registration, trigger: &EventTrigger, event: &Event) 
     if !trigger.lets_pass(event)? {
         return Ok(None);
     }
-    let (key, value) = (trigger.start_key(event)?, trigger.input(event)?);
+    let key = trigger.start_key(event)?;
     if let Some(batch) = trigger.batch {
+        let value = trigger.input(event)?;
         let member = windows::Member::new(registration, trigger, batch, key, value, event);
         return Ok(Some(What::Window(member)));
     }
-    let run = TriggeredRun::of_event(
-        registration.workflow.clone(),
-        registration.version,
-        key,
-        encoded(&value)?,
-        event,
-    );
+    let run = TriggeredRun::of_event(registration, trigger, key, event)?;
     Ok(Some(match trigger.delay {
         None => What::Start(run),
         Some(delay) => What::Later {

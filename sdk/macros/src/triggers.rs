@@ -17,12 +17,16 @@ use syn::{LitStr, Token};
 
 use crate::arguments::{duration_value, once, positive, text, unknown, word};
 use crate::duration;
+use crate::terms::{self, Texts, WrittenTerms};
 
 const ON_KNOWS: &str =
     "write `on(event(\"user.signed_up\"))`, `on(webhook(\"stripe\", event = \"…\"))` or `on(cron(\"0 9 * * *\"))`";
-const EVENT_KNOWS: &str = "`filter`, `input`, `dedupe`, `delay` and `batch(…)`";
-const WEBHOOK_KNOWS: &str = "`event`, `filter`, `input`, `dedupe`, `delay` and `batch(…)`";
-const CRON_KNOWS: &str = "`name`, `tz`, `overlap`, `misfire` and `input`";
+const EVENT_KNOWS: &str = 
+    "`filter`, `input`, `dedupe`, `delay`, `batch(…)`, `limit_key`, `session`, `priority`, `deadline` and `tags(…)`";
+const WEBHOOK_KNOWS: &str = 
+    "`event`, `filter`, `input`, `dedupe`, `delay`, `batch(…)`, `limit_key`, `session`, `priority`, `deadline` and `tags(…)`";
+const CRON_KNOWS: &str = 
+    "`name`, `tz`, `overlap`, `misfire`, `input`, `limit_key`, `session`, `priority`, `deadline` and `tags(…)`";
 
 /// Events of one batch unless the trigger says otherwise.
 const BATCH_MAX_DEFAULT: u32 = 100;
@@ -44,6 +48,7 @@ struct EventArguments {
     dedupe: Option<LitStr>,
     delay: Option<Duration>,
     batch: Option<Batch>,
+    terms: WrittenTerms,
 }
 
 /// What stands behind the expression of a `cron(…)`.
@@ -54,6 +59,7 @@ struct CronArguments {
     overlap: Option<Overlap>,
     misfire: Option<Misfire>,
     input: Option<LitStr>,
+    terms: WrittenTerms,
 }
 
 impl WrittenTrigger {
@@ -134,7 +140,10 @@ fn event(meta: &ParseNestedMeta<'_>, is_webhook: bool) -> syn::Result<Trigger> {
         "dedupe" => once(&mut arguments.dedupe, meta, path),
         "delay" => once(&mut arguments.delay, meta, duration_value),
         "batch" => once(&mut arguments.batch, meta, batch),
-        _ => Err(unknown(meta, place, known)),
+        _ => {
+            let taken = arguments.terms.take(meta, Texts::Paths);
+            taken.unwrap_or_else(|| Err(unknown(meta, place, known)))
+        }
     })?;
     let event = arguments.event.map(|event| event.value());
     let trigger = match is_webhook {
@@ -147,6 +156,7 @@ fn event(meta: &ParseNestedMeta<'_>, is_webhook: bool) -> syn::Result<Trigger> {
         dedupe: arguments.dedupe.map(|path| path.value()),
         delay: arguments.delay,
         batch: arguments.batch,
+        terms: arguments.terms.terms(),
         ..trigger
     });
     trigger.check().map_err(|reason| syn::Error::new(first.span(), reason))?;
@@ -186,7 +196,10 @@ fn cron(meta: &ParseNestedMeta<'_>, unnamed: usize) -> syn::Result<(Trigger, boo
         "input" => once(&mut arguments.input, meta, |meta| {
             text(meta, "\"{\\\"region\\\": \\\"eu\\\"}\"")
         }),
-        _ => Err(unknown(meta, "`cron`", CRON_KNOWS)),
+        _ => {
+            let taken = arguments.terms.take(meta, Texts::Fixed);
+            taken.unwrap_or_else(|| Err(unknown(meta, "`cron`", CRON_KNOWS)))
+        }
     })?;
     // A name of its own for each, as steps are numbered.
     let is_unnamed = arguments.name.is_none();
@@ -200,6 +213,7 @@ fn cron(meta: &ParseNestedMeta<'_>, unnamed: usize) -> syn::Result<(Trigger, boo
         overlap: arguments.overlap.unwrap_or_default(),
         misfire: arguments.misfire.unwrap_or_default(),
         input: arguments.input.map_or(Input::Data, |json| Input::Fixed(json.value())),
+        terms: arguments.terms.terms(),
         ..Trigger::cron(name, expression.value())
     });
     trigger.check().map_err(|reason| syn::Error::new(expression.span(), reason))?;
@@ -273,6 +287,7 @@ fn expression(trigger: &Trigger) -> TokenStream {
             let (window, max) = (duration::expression(batch.window), batch.max);
             quote!(::everstep::trigger::Batch { window: #window, max: #max })
         }));
+        let terms = terms::expression(&trigger.terms);
         quote! {
             ::everstep::trigger::Trigger::Event(::everstep::trigger::EventTrigger {
                 event: ::std::string::String::from(#name),
@@ -281,6 +296,7 @@ fn expression(trigger: &Trigger) -> TokenStream {
                 dedupe: #dedupe,
                 delay: #delay,
                 batch: #batch,
+                terms: #terms,
             })
         }
     };
@@ -291,7 +307,7 @@ fn expression(trigger: &Trigger) -> TokenStream {
             time_zone,
             ..
         } = trigger;
-        let input = input(&trigger.input);
+        let (input, terms) = (input(&trigger.input), terms::expression(&trigger.terms));
         let overlap = match trigger.overlap {
             Overlap::Allow => quote!(Allow),
             Overlap::Skip => quote!(Skip),
@@ -310,6 +326,7 @@ fn expression(trigger: &Trigger) -> TokenStream {
                 overlap: ::everstep::trigger::Overlap::#overlap,
                 misfire: ::everstep::trigger::Misfire::#misfire,
                 input: #input,
+                terms: #terms,
             })
         }
     };
@@ -332,7 +349,7 @@ fn optional(text: &Option<String>) -> TokenStream {
     option(text.as_ref().map(|text| quote!(::std::string::String::from(#text))))
 }
 
-fn option(value: Option<TokenStream>) -> TokenStream {
+pub(crate) fn option(value: Option<TokenStream>) -> TokenStream {
     match value {
         Some(value) => quote!(::core::option::Option::Some(#value)),
         None => quote!(::core::option::Option::None),
