@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::awaited;
 use super::scenarios::{Scenario, scenario};
 use super::shop;
+use super::trigger_terms;
 use super::trigger_troubles;
 use super::world::World;
 
@@ -134,7 +135,8 @@ pub fn cron_code() -> Workflows {
 
 /// All of it, and the shop.
 pub(super) fn all_code() -> Workflows {
-    trigger_troubles::with_all_code(with(with(shop::code(), event_definitions()), cron_definitions()))
+    let code = with(with(shop::code(), event_definitions()), cron_definitions());
+    trigger_troubles::with_all_code(with(code, trigger_terms::definitions()))
 }
 
 impl Scenario {

@@ -1,0 +1,185 @@
+//! Scenarios about the terms under which triggers start runs: whose work they are, in which session, how urgent, until when.
+
+use std::time::Duration;
+
+use everstep::RunId;
+use everstep::prelude::*;
+use everstep_common::journal::Start;
+use everstep_core::Definition;
+use everstep_orchestrator::Workflows;
+use serde_json::{Value, json};
+
+use super::scenarios::{Scenario, scenario};
+use super::sessions::SESSION;
+use super::triggers::with;
+use super::world::World;
+
+/// Tends one visitor of a shop after the other.
+#[workflow(
+    singleton = "queue",
+    on(event(
+        "shop.visited",
+        limit_key = "shop",
+        session = "visitor.id",
+        priority = 3,
+        deadline = "1h",
+        tags("tenant=acme", "formula=a=b")
+    ))
+)]
+async fn tended(ctx: WorkflowContext, visit: Value) -> Result<(), WorkflowError> {
+    let _ = visit;
+    ctx.session()
+        .state()
+        .update("visit_count", 0, |visits: u64| visits + 1)
+        .await?;
+    ctx.sleep(Duration::from_secs(1)).await?;
+    ctx.sleep(Duration::from_secs(1)).await
+}
+
+/// Thanks for a visit some time after it.
+#[workflow(on(event("shop.visited", delay = "5s", limit_key = "shop", session = "visitor.id", priority = -1)))]
+async fn thanked(ctx: WorkflowContext, visit: Value) -> Result<(), WorkflowError> {
+    let _ = (ctx, visit);
+    Ok(())
+}
+
+/// Counts the visits of ten seconds.
+#[workflow(on(event("shop.visited", batch(window = "10s"), priority = 2, deadline = "2h", tags("tenant=acme"))))]
+async fn counted(ctx: WorkflowContext, visits: Vec<Value>) -> Result<usize, WorkflowError> {
+    let _ = ctx;
+    Ok(visits.len())
+}
+
+/// Sweeps the yard each minute, and takes longer than that.
+#[workflow(
+    singleton = "queue",
+    on(cron("* * * * *", name = "sweep", limit_key = "yard", session = "the yard", deadline = "10m", tags("tenant=acme")))
+)]
+async fn swept(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    ctx.session().state().update("sweeps", 0, |sweeps: u64| sweeps + 1).await?;
+    ctx.sleep(Duration::from_secs(90)).await
+}
+
+/// The workflows above.
+pub(super) fn definitions() -> Vec<Definition> {
+    vec![
+        everstep::definition(tended, Default::default()),
+        everstep::definition(thanked, Default::default()),
+        everstep::definition(counted, Default::default()),
+        everstep::definition(swept, Default::default()),
+    ]
+}
+
+fn of_visits() -> Workflows {
+    let mut listen = definitions();
+    listen.truncate(2);
+    with(Workflows::new(), listen)
+}
+
+fn of_time() -> Workflows {
+    with(Workflows::new(), definitions().split_off(2))
+}
+
+impl Scenario {
+    /// Runs that events start, one of a key at a time, in the sessions that the events tell; whoever dies.
+    pub const TENDED: Self = scenario!(tended_visitors);
+    /// Runs of batches and schedules have the terms of their triggers, too.
+    pub const TENDED_BY_TIME: Self = scenario!(tended_by_time);
+}
+
+async fn tended_visitors(world: World) {
+    world.orchestrator("orchestrator-1", of_visits);
+    world.listening(2).await;
+    let visitor = json!({ "id": SESSION });
+    let visits = [
+        ("nobody", json!({ "shop": "rome" })),
+        ("nowhere", json!({ "shop": ["rome"], "visitor": visitor })),
+        ("berlin 1", json!({ "shop": "berlin", "visitor": visitor })),
+        ("number 1", json!({ "shop": 7, "visitor": visitor })),
+        ("berlin 2", json!({ "shop": "berlin", "visitor": visitor })),
+        ("number 2", json!({ "shop": 7, "visitor": visitor })),
+        ("street 1", json!({ "visitor": visitor })),
+        ("street 2", json!({ "shop": null, "visitor": visitor })),
+    ];
+    for _ in 0..2 {
+        for (id, visit) in &visits {
+            world.publish("shop.visited", visit.clone(), id).await;
+        }
+    }
+    // Six visits, for each of the two workflows; and two that name no session, or no key.
+    world.started_by("event:", 12).await;
+    let refused = world.refused_so_many(4).await;
+    let says = |what: &str| refused.iter().filter(|reason| reason.contains(what)).count();
+    assert_eq!((says("its session"), says("its limit key")), (2, 2), "{refused:?}");
+
+    for (id, key) in [("berlin", Some("berlin")), ("number", Some("7")), ("street", None)] {
+        let starts = world.starts_by(id);
+        assert_eq!(starts.len(), 4, "{id}");
+        for (_, start) in &starts {
+            assert_eq!(start.terms.key.as_deref(), key, "{id}");
+            assert_eq!(start.session.as_deref(), Some(SESSION), "{id}");
+            assert_eq!(start.tags["event"], "shop.visited");
+            let is_tended = start.workflow.as_str() == "tended";
+            let hour = is_tended.then_some(Duration::from_secs(3_600));
+            assert_eq!((start.terms.priority, start.terms.deadline), (if is_tended { 3 } else { -1 }, hour));
+            let tags = ["tenant", "formula"].map(|tag| start.tags.get(tag).map(String::as_str));
+            let expected = if is_tended { [Some("acme"), Some("a=b")] } else { [None, None] };
+            assert_eq!(tags, expected);
+        }
+        let most = world.most_at_once(&starts.iter().map(|(run, _)| run.clone()).collect::<Vec<_>>());
+        match key {
+            Some(key) => assert_eq!(most, 1, "one visitor of {key} at a time"),
+            None if world.settings().crash.is_none() => assert_eq!(most, 2, "who visits no shop waits for nobody"),
+            None => {}
+        }
+    }
+    world.expect_value("visit_count", 6);
+}
+
+async fn tended_by_time(world: World) {
+    world.orchestrator("orchestrator-1", of_time);
+    world.listening(2).await;
+    world
+        .publish("shop.visited", json!({ "shop": "berlin" }), "berlin")
+        .await;
+    world.started_by("batch:", 1).await;
+    let sweeps = world.until_times("cron:sweep@", 4).await;
+    assert!(sweeps.len() >= 4, "{sweeps:?}");
+    let of = |workflow: &str| {
+        let mut starts = world.starts_by("");
+        starts.retain(|(_, start)| start.workflow.as_str() == workflow);
+        starts
+    };
+    let terms = of("counted").remove(0).1;
+    assert_eq!((terms.terms.priority, terms.terms.deadline), (2, Some(Duration::from_secs(7_200))));
+    assert_eq!((terms.tags["tenant"].as_str(), terms.tags["event"].as_str()), ("acme", "shop.visited"));
+    let (runs, starts): (Vec<_>, Vec<_>) = of("swept").into_iter().unzip();
+    for start in starts {
+        assert_eq!((start.terms.key.as_deref(), start.session.as_deref()), (Some("yard"), Some("the yard")));
+        assert_eq!(start.terms.deadline, Some(Duration::from_secs(600)));
+        assert_eq!((start.tags["tenant"].as_str(), start.tags["schedule"].as_str()), ("acme", "swept/sweep"));
+    }
+    assert_eq!(world.most_at_once(&runs), 1, "one sweep at a time");
+}
+
+impl World {
+    /// The starts whose keys hold a text.
+    fn starts_by(&self, part: &str) -> Vec<(RunId, Start)> {
+        let stories = self.stories();
+        let starts = stories.iter().filter_map(|story| Some((story.run.clone(), story.start()?.clone())));
+        starts
+            .filter(|(_, start)| start.start_key.as_ref().is_some_and(|key| key.contains(part)))
+            .collect()
+    }
+
+    /// Why events were refused, once so many were.
+    async fn refused_so_many(&self, events: usize) -> Vec<String> {
+        loop {
+            let refused = self.refused().await;
+            if refused.len() >= events {
+                return refused.into_iter().map(|refused| refused.reason).collect();
+            }
+            self.pass(Duration::from_millis(100)).await;
+        }
+    }
+}
