@@ -70,6 +70,22 @@ fn runs_of_batches_and_schedules_have_the_terms_of_their_triggers() {
     at_some_places(&Scenario::TENDED_BY_TIME, &an_hour(), 2, false);
 }
 
+mod delayed_runs_are_there_from_their_events_on_and_begin_in_time {
+    use super::*;
+
+    everstep_tests::deaths_at_every_entry!([Scenario::POSTPONED]; orchestrator, client, server);
+    everstep_tests::deaths_at_every_call!([Scenario::POSTPONED]; orchestrator / 2);
+}
+
+#[test]
+fn a_delay_counts_from_the_event_and_holds_for_runs_that_were_dropped_from_memory() {
+    let settings = Settings {
+        live_runs_max: 4,
+        ..an_hour()
+    };
+    play(&Scenario::POSTPONED_UNHEARD, settings);
+}
+
 #[test]
 fn no_wait_misses_an_event_that_came_in_time_though_its_deadline_passed_while_nobody_was_there() {
     play(&Scenario::OVERDUE, an_hour());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::create::NO_STREAM_TRIES_MAX;
@@ -94,7 +94,7 @@ impl TriggerError {
 }
 
 /// A run that a trigger starts: once under its key, whoever does it and however often.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TriggeredRun {
     /// Which workflow.
     pub workflow: WorkflowName,
@@ -105,19 +105,14 @@ pub struct TriggeredRun {
     /// The input, encoded.
     pub input: Bytes,
     /// Labels, which say where it came from.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
     /// W3C trace context of the event.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// When the event was stored that starts it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// When the event was stored that starts it: from there a delay counts.
     pub event: Option<Timestamp>,
     /// The session whose values it shares.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    /// By when it must be over, what goes first, and whose work it is.
-    #[serde(default, skip_serializing_if = "StartTerms::is_usual")]
+    /// When it begins, by when it must be over, what goes first, and whose work it is.
     pub terms: StartTerms,
 }
 
@@ -271,6 +266,11 @@ impl TriggeredRun {
             tags.insert("event_id".to_owned(), id.clone());
         }
         let (session, terms) = trigger.terms.of(Some(event))?;
+        let terms = StartTerms {
+            delay: trigger.delay,
+            ..terms
+        };
+        terms.check()?;
         Ok(Self {
             workflow: registration.workflow.clone(),
             version: registration.version,

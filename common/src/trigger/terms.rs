@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(key("shop"), Ok(Some("berlin".to_owned())));
         assert_eq!(key("number"), Ok(Some("7".to_owned())));
         assert_eq!(key("@.source"), Ok(Some("crm".to_owned())));
-        assert_eq!((key("absent"), key("none")), (Ok(None), Ok(None)), "such a run is nobody's");
+        assert_eq!((key("absent"), key("none")), (Ok(None), Ok(None)), "as if a client gave none");
         assert_eq!(key("list"), Err(NoRun::NoKey("list".to_owned())));
         for path in ["no", "long"] {
             assert!(matches!(key(path), Err(NoRun::Terms(_))), "{path}: {:?}", key(path));

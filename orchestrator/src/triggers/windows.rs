@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::delayed::{encoded as body_of, remind};
+use super::reminder::remind;
 use super::work::{Origin, What, Work, perform};
 
 /// How long after its end a window is closed: the clocks of a cluster's nodes, whose time stamps are compared, differ by less.
@@ -213,7 +213,7 @@ pub(super) async fn join(store: &Store, member: &Member) -> Result<(), TriggerEr
     let reminder = format!("window.{}.{}", window.events(), window.token());
     // First, so that no member is without one.
     let at = window.ends.checked_add(GRACE).unwrap_or(window.ends);
-    remind(store, &reminder, body_of(&reminder, window)?, at).await?;
+    remind(store, &reminder, window, at).await?;
     let (names, key) = (store.names(), StepKey::from_path(&member.key));
     let subject = names.batch_member(&window.events(), &window.token(), key.token());
     let body = written(store, member).await?;

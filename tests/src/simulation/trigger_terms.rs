@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use everstep::RunId;
 use everstep::prelude::*;
-use everstep_common::journal::Start;
+use everstep_common::journal::{EntryKey, RunOutcome, RunTimer, Start};
+use everstep_common::summary::RunStatus;
 use everstep_core::Definition;
 use everstep_orchestrator::Workflows;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::scenarios::{Scenario, scenario};
@@ -60,6 +62,16 @@ async fn swept(ctx: WorkflowContext) -> Result<(), WorkflowError> {
     ctx.sleep(Duration::from_secs(90)).await
 }
 
+/// Is held some time after it was planned.
+#[workflow(on(event("meeting.planned", delay = "20s", dedupe = "number", input = "number")))]
+async fn held(ctx: WorkflowContext, number: u64) -> Result<u64, WorkflowError> {
+    let _ = ctx;
+    Ok(number)
+}
+
+/// How long after.
+const DELAY: SignedDuration = SignedDuration::from_secs(20);
+
 /// The workflows above.
 pub(super) fn definitions() -> Vec<Definition> {
     vec![
@@ -67,6 +79,7 @@ pub(super) fn definitions() -> Vec<Definition> {
         everstep::definition(thanked, Default::default()),
         everstep::definition(counted, Default::default()),
         everstep::definition(swept, Default::default()),
+        everstep::definition(held, Default::default()),
     ]
 }
 
@@ -77,7 +90,11 @@ fn of_visits() -> Workflows {
 }
 
 fn of_time() -> Workflows {
-    with(Workflows::new(), definitions().split_off(2))
+    with(Workflows::new(), definitions().drain(2..4).collect())
+}
+
+fn of_meetings() -> Workflows {
+    with(Workflows::new(), definitions().split_off(4))
 }
 
 impl Scenario {
@@ -85,6 +102,10 @@ impl Scenario {
     pub const TENDED: Self = scenario!(tended_visitors);
     /// Runs of batches and schedules have the terms of their triggers, too.
     pub const TENDED_BY_TIME: Self = scenario!(tended_by_time);
+    /// Delayed runs are there from their events on, one of them is cancelled, and the others begin in time; whoever dies.
+    pub const POSTPONED: Self = scenario!(postponed);
+    /// More delayed runs than fit into memory, and nobody there when their events come.
+    pub const POSTPONED_UNHEARD: Self = scenario!(postponed_unheard);
 }
 
 async fn tended_visitors(world: World) {
@@ -126,12 +147,13 @@ async fn tended_visitors(world: World) {
             let expected = if is_tended { [Some("acme"), Some("a=b")] } else { [None, None] };
             assert_eq!(tags, expected);
         }
-        let most = world.most_at_once(&starts.iter().map(|(run, _)| run.clone()).collect::<Vec<_>>());
-        match key {
-            Some(key) => assert_eq!(most, 1, "one visitor of {key} at a time"),
-            None if world.settings().crash.is_none() => assert_eq!(most, 2, "who visits no shop waits for nobody"),
-            None => {}
-        }
+        // Of a singleton the runs without a key are all of one.
+        let runs: Vec<RunId> = starts.into_iter().map(|(run, _)| run).collect();
+        assert_eq!(world.most_at_once(&runs), 1, "{id}: one visitor of a shop at a time");
+    }
+    if world.settings().crash.is_none() {
+        let runs: Vec<RunId> = world.starts("event:").into_iter().map(|(run, _)| run).collect();
+        assert_eq!(world.most_at_once(&runs), 3, "shops do not wait for each other");
     }
     world.expect_value("visit_count", 6);
 }
@@ -162,7 +184,71 @@ async fn tended_by_time(world: World) {
     assert_eq!(world.most_at_once(&runs), 1, "one sweep at a time");
 }
 
+async fn postponed(world: World) {
+    world.orchestrator("orchestrator-1", of_meetings);
+    world.listening(1).await;
+    for round in ["one", "two"] {
+        for number in 0..3_u64 {
+            // Known by its number, however often and under whatever id it comes.
+            let id = format!("{round} {number}");
+            world.publish("meeting.planned", json!({ "number": number }), &id).await;
+        }
+    }
+    world.until(|world| world.starts("event:").len() == 3).await;
+    let called_off = world.starts_by("#1").remove(0).0;
+    if world.settings().crash.is_none() {
+        world.until(|world| world.status(&called_off) == Some(RunStatus::Scheduled)).await;
+    }
+    world.cancel(&called_off).await;
+    world.started_by("event:", 3).await;
+    for (run, _) in world.starts("event:") {
+        match world.begun_after(&run) {
+            None => assert_eq!(run, called_off, "only that one does not begin"),
+            Some(waited) => assert!(waited >= DELAY, "{run} began too early, after {waited}"),
+        }
+    }
+    let outcome = world.ended(&called_off).await;
+    if world.settings().crash.is_none() {
+        assert!(matches!(outcome, RunOutcome::Cancelled(_)), "{outcome:?}");
+    }
+}
+
+async fn postponed_unheard(world: World) {
+    world.orchestrator("orchestrator-1", of_meetings);
+    world.listening(1).await;
+    world.kill("orchestrator-1");
+    let plan = async |numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            world
+                .publish("meeting.planned", json!({ "number": number }), &format!("meeting {number}"))
+                .await;
+        }
+    };
+    plan(0..20).await;
+    world.pass(Duration::from_secs(30)).await;
+    plan(20..40).await;
+    world.pass(Duration::from_secs(10)).await;
+    world.orchestrator("orchestrator-2", of_meetings);
+    world.started_by("event:", 40).await;
+    for (run, key) in world.starts("event:") {
+        let number: u64 = key.rsplit('#').next().and_then(|number| number.parse().ok()).expect("its number");
+        let waited = world.begun_after(&run).expect("it has begun");
+        // Nothing is waited for that has passed while nobody was there.
+        let (least, most) = if number < 20 { (40, 50) } else { (20, 23) };
+        assert!((least..most).contains(&waited.as_secs()), "{key} began after {waited}");
+    }
+}
+
 impl World {
+    /// How long after its event the run has begun.
+    fn begun_after(&self, run: &RunId) -> Option<SignedDuration> {
+        let begin = EntryKey::Timer(RunTimer::Begin.key());
+        let stories = self.stories();
+        let story = stories.iter().find(|story| story.run == *run)?;
+        let begun = story.entries.iter().find(|entry| entry.key == begin)?.time;
+        Some(begun.duration_since(story.start()?.listens_from?))
+    }
+
     /// The starts whose keys hold a text.
     fn starts_by(&self, part: &str) -> Vec<(RunId, Start)> {
         let stories = self.stories();

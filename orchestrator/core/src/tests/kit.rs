@@ -132,7 +132,7 @@ impl Driven {
         Self::start_as(definition, Limits::default(), start_under(b"", terms))
     }
 
-    fn start_as(definition: &Definition, limits: Limits, start: EventBody) -> Self {
+    pub(super) fn start_as(definition: &Definition, limits: Limits, start: EventBody) -> Self {
         let mut driven = Self {
             run: Run::new(run_id(), definition, limits, 0),
             next: 1,
