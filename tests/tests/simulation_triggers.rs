@@ -107,6 +107,13 @@ fn a_run_that_goes_on_in_others_hears_of_each_event_once() {
     at_every_entry(&Scenario::HOPPING, &Settings::default(), &orchestrator("orchestrator-1"));
 }
 
+mod a_run_that_goes_on_in_others_misses_no_event_that_came_before_it_did {
+    use super::*;
+
+    everstep_tests::deaths_at_every_entry!([Scenario::HURRIED]; orchestrator, client, server);
+    everstep_tests::deaths_at_every_call!([Scenario::HURRIED]; orchestrator / 2);
+}
+
 #[test]
 fn an_event_waits_for_code_and_is_not_heard_by_who_listens_later() {
     play(&Scenario::UNHEARD, an_hour());

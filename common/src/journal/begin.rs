@@ -10,6 +10,7 @@ use crate::digest::InputDigest;
 use crate::ids::{RunId, WorkflowName};
 use crate::key::StepKey;
 use crate::payload::Payload;
+use crate::subscription::Listened;
 
 /// A run begins.
 ///
@@ -57,6 +58,9 @@ pub struct Start {
     /// or of the last entry of the run that goes on in it. Absent, they count from its own start on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listens_from: Option<Timestamp>,
+    /// Those that the run which goes on in it waited for count from where it had got to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listened: Vec<Listened>,
 }
 
 /// The step of another run that started a run. A run that continues a child has the child's.

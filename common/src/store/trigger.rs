@@ -162,6 +162,7 @@ impl Store {
             traceparent: new.traceparent.clone(),
             continues: None,
             listens_from: new.event,
+            listened: Vec::new(),
             terms: new.terms.clone(),
         };
         match self.create(&run, EntryKey::Start, &Entry::Start(start)).await {

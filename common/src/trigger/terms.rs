@@ -199,7 +199,9 @@ mod tests {
 
     #[test]
     fn the_key_of_a_run_is_the_text_or_number_that_stands_in_its_event() {
-        let event = event(json!({ "shop": "berlin", "number": 7, "none": null, "list": [], "no": "", "long": "x".repeat(NAME_CHARS_MAX + 1) }));
+        let event = event(
+            json!({ "shop": "berlin", "number": 7, "none": null, "list": [], "no": "", "long": "x".repeat(NAME_CHARS_MAX + 1) }),
+        );
         let key = |path: &str| {
             let terms = RunTerms {
                 limit_key: at(path),
@@ -245,11 +247,47 @@ mod tests {
         let usual = RunTerms::default;
         let fixed = |text: String| Some(TermText::Fixed(text));
         let tagged = |name: &str| [(name.to_owned(), String::new())].into();
-        check(RunTerms { limit_key: at("a..b"), ..usual() }, "no path");
-        check(RunTerms { limit_key: fixed(String::new()), ..usual() }, "the limit key");
-        check(RunTerms { session: fixed("x".repeat(SESSION_ID_CHARS_MAX + 1)), ..usual() }, "id of a session");
-        check(RunTerms { deadline: Some(Duration::MAX), ..usual() }, "the deadline");
-        check(RunTerms { tags: tagged("event"), ..usual() }, "where a run came from");
-        check(RunTerms { tags: tagged(""), ..usual() }, "has a name");
+        check(
+            RunTerms {
+                limit_key: at("a..b"),
+                ..usual()
+            },
+            "no path",
+        );
+        check(
+            RunTerms {
+                limit_key: fixed(String::new()),
+                ..usual()
+            },
+            "the limit key",
+        );
+        check(
+            RunTerms {
+                session: fixed("x".repeat(SESSION_ID_CHARS_MAX + 1)),
+                ..usual()
+            },
+            "id of a session",
+        );
+        check(
+            RunTerms {
+                deadline: Some(Duration::MAX),
+                ..usual()
+            },
+            "the deadline",
+        );
+        check(
+            RunTerms {
+                tags: tagged("event"),
+                ..usual()
+            },
+            "where a run came from",
+        );
+        check(
+            RunTerms {
+                tags: tagged(""),
+                ..usual()
+            },
+            "has a name",
+        );
     }
 }

@@ -88,8 +88,8 @@ fn tags(meta: &ParseNestedMeta<'_>) -> syn::Result<BTreeMap<String, String>> {
     }
     let content;
     syn::parenthesized!(content in meta.input);
-    let written = Punctuated::<LitStr, Token![,]>::parse_terminated(&content)
-        .map_err(|error| syn::Error::new(error.span(), usage))?;
+    let written =
+        Punctuated::<LitStr, Token![,]>::parse_terminated(&content).map_err(|error| syn::Error::new(error.span(), usage))?;
     if written.is_empty() {
         return Err(meta.error(usage));
     }

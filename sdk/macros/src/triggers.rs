@@ -21,11 +21,11 @@ use crate::terms::{self, Texts, WrittenTerms};
 
 const ON_KNOWS: &str =
     "write `on(event(\"user.signed_up\"))`, `on(webhook(\"stripe\", event = \"…\"))` or `on(cron(\"0 9 * * *\"))`";
-const EVENT_KNOWS: &str = 
+const EVENT_KNOWS: &str =
     "`filter`, `input`, `dedupe`, `delay`, `batch(…)`, `limit_key`, `session`, `priority`, `deadline` and `tags(…)`";
-const WEBHOOK_KNOWS: &str = 
+const WEBHOOK_KNOWS: &str =
     "`event`, `filter`, `input`, `dedupe`, `delay`, `batch(…)`, `limit_key`, `session`, `priority`, `deadline` and `tags(…)`";
-const CRON_KNOWS: &str = 
+const CRON_KNOWS: &str =
     "`name`, `tz`, `overlap`, `misfire`, `input`, `limit_key`, `session`, `priority`, `deadline` and `tags(…)`";
 
 /// Events of one batch unless the trigger says otherwise.

@@ -231,6 +231,7 @@ pub(super) fn start_under(input: &'static [u8], terms: StartTerms) -> EventBody 
         terms,
         continues: None,
         listens_from: None,
+        listened: Vec::new(),
     };
     EventBody::Start(Box::new(start), Bytes::from_static(input))
 }
