@@ -53,7 +53,7 @@ pub struct Start {
     pub terms: StartTerms,
     /// The run that goes on in this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub continues: Option<Continued>,
+    pub continues: Option<Box<Continued>>,
     /// Events that it waits for count from right behind this time: that of the event that started it, from where its delay counts, too;
     /// or of the last entry of the run that goes on in it. Absent, they count from its own start on.
     #[serde(default, skip_serializing_if = "Option::is_none")]

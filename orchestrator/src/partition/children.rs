@@ -263,11 +263,11 @@ impl Performer {
         Ok(Start {
             input: input.map_err(|error| error.to_string())?,
             digest: next.digest,
-            continues: Some(Continued {
+            continues: Some(Box::new(Continued {
                 from: run.clone(),
                 first,
                 number,
-            }),
+            })),
             ..start
         })
     }

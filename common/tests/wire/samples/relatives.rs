@@ -38,11 +38,11 @@ pub(super) fn children() -> Vec<Sample> {
         digest: Some(digest()),
         depth,
     };
-    let continued = Continued {
+    let continued = Box::new(Continued {
         from: run(),
         first: run(),
         number: 7,
-    };
+    });
     let child = |detached| {
         Entry::Child(Child {
             workflow: WorkflowName::new("parcel").unwrap(),
