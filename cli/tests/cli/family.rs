@@ -64,7 +64,11 @@ async fn a_run_that_goes_on_as_new_is_followed_to_its_end_and_its_chain_is_shown
     let of_first = shown(&world, &first, |shown| shown["summary"]["status"] == "continued").await;
     let second = of_first["goes_on_in"].as_str().unwrap().to_owned();
     let of_second = shown(&world, &second, |_| true).await;
-    assert_eq!(of_second["continues"], json!({ "from": first, "first": first, "number": 1 }));
+    let since = &of_first["summary"]["started"];
+    assert_eq!(
+        of_second["continues"],
+        json!({ "from": first, "first": first, "number": 1, "since": since })
+    );
     assert_eq!(of_second["start_key"], "h");
     let tree = world.run(&["runs", "tree", &first]).await.output;
     assert_eq!(tree.lines().count(), 3, "{tree}");

@@ -38,11 +38,14 @@ pub(super) fn children() -> Vec<Sample> {
         digest: Some(digest()),
         depth,
     };
-    let continued = Box::new(Continued {
-        from: run(),
-        first: run(),
-        number: 7,
-    });
+    let continued = |since| {
+        Box::new(Continued {
+            from: run(),
+            first: run(),
+            number: 7,
+            since,
+        })
+    };
     let child = |detached| {
         Entry::Child(Child {
             workflow: WorkflowName::new("parcel").unwrap(),
@@ -100,7 +103,7 @@ pub(super) fn children() -> Vec<Sample> {
         decided: Some(time()),
         listened: listened.clone(),
     });
-    let mut heard = start(None, Some(continued.clone()));
+    let mut heard = start(None, Some(continued(None)));
     if let Entry::Start(start) = &mut heard {
         start.listened = listened;
     }
@@ -112,7 +115,8 @@ pub(super) fn children() -> Vec<Sample> {
     vec![
         entry!("start.child", "start", start(Some(parent(false, 1)), None)),
         entry!("start.child.detached", "start", start(Some(parent(true, 2)), None)),
-        entry!("start.continued", "start", start(None, Some(continued))),
+        entry!("start.continued", "start", start(None, Some(continued(None)))),
+        entry!("start.continued_since", "start", start(None, Some(continued(Some(time()))))),
         entry!("start.continued_listened", "start", heard),
         entry!("end.continued_listened", "end", end(listening)),
         entry!("child", "child.parcel=7E2", child(false)),

@@ -5,8 +5,9 @@
 //!      ▲──────────────────┘ somebody else wrote first
 //! ```
 //!
-//! Nobody holds a place before the record says so, and a record that has lost it (a bucket that was restored) is told again. What the record says of this partition and nobody here knows is of a predecessor, whose
-//! run is read back soon; if it stays unknown for long it is taken out.
+//! Nobody holds a place before the record says so, and a record that has lost it (a bucket that was restored) is told again. What the
+//! record says of this partition and nobody here knows is of a predecessor, whose run is read back soon, or of a run that has gone on in
+//! another, which takes it over; if it stays unknown for long it is taken out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use everstep_common::flow::{Demand, Limit, RunFlow, Slot, Usage, is_aged, of_step};
 use everstep_common::ids::{Partition, RunId};
+use everstep_common::journal::RunTimer;
 use everstep_common::key::StepKey;
 use everstep_common::limits::LIMIT_SLOTS_MAX;
 use everstep_common::ports::Instant;
@@ -49,6 +51,8 @@ pub(super) struct Room {
     held: BTreeSet<Slot>,
     over: BTreeSet<Slot>,
     strange: BTreeMap<Slot, Instant>,
+    /// Who takes the place over of which run.
+    heirs: BTreeMap<RunId, RunId>,
     writing: bool,
     /// What came while a write was under way.
     news: Option<(u64, Usage)>,
@@ -73,6 +77,7 @@ impl Room {
             held: BTreeSet::new(),
             over: BTreeSet::new(),
             strange: BTreeMap::new(),
+            heirs: BTreeMap::new(),
             writing: false,
             news: None,
             usage,
@@ -136,6 +141,20 @@ impl Room {
         self.reshuffled = true;
     }
 
+    /// What the run waits for is the place of the one that goes on in it.
+    pub(super) fn inherits(&mut self, heir: RunId, from: RunId) {
+        self.heirs.insert(heir, from);
+    }
+
+    /// The run has gone on in another, to which its place is left. It is nobody's until that one comes.
+    pub(super) fn bequeath(&mut self, run: &RunId, step: &StepKey, now: Instant) {
+        let held = self.held.len();
+        self.held.retain(|slot| slot.run != *run || slot.step != *step);
+        if self.held.len() < held {
+            self.look_at = Some(now);
+        }
+    }
+
     /// The step needs no place any more, or not for this attempt and those before it.
     pub(super) fn leave(&mut self, run: &RunId, step: &StepKey, attempt: Option<u32>, now: Instant) {
         let is_meant = |slot: &Slot| attempt.is_none_or(|attempt| slot.attempt <= attempt);
@@ -195,6 +214,8 @@ impl Room {
 
     /// Takes the places that are ours, and says what we wait for.
     fn ask(&mut self, usage: &mut Usage, at: &Moment<'_>) {
+        self.inherit(usage);
+        let inherited = self.asked.len();
         let free = usage.free(&at.limit, at.time);
         let mut held = usage.held_by_key();
         self.demand(usage, &held, at);
@@ -211,7 +232,7 @@ impl Room {
             usage.given += 1;
             self.asked.push((slot, place));
         }
-        let begun = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
+        let begun = u32::try_from(self.asked.len() - inherited).unwrap_or(u32::MAX);
         if begun > 0 {
             usage.next = at.limit.rate.map(|rate| rate.after(usage.next, at.time, begun));
             self.since = Some(at.time);
@@ -230,6 +251,22 @@ impl Room {
             let due = rate.due(usage.next, at.time);
             let until = Duration::try_from(due.duration_since(at.time)).unwrap_or(Duration::ZERO);
             self.look_within(at.now, until.max(Duration::from_millis(1)));
+        }
+    }
+
+    /// Those who wait for a place that was left to them take it; nobody else does, and no rate keeps them.
+    fn inherit(&mut self, usage: &mut Usage) {
+        let step = RunTimer::Place.key();
+        self.heirs.retain(|heir, _| self.line.of_step(heir, &step).is_some());
+        for (heir, from) in &self.heirs {
+            let Some(left) = usage.of_step(from, &step).next().cloned() else {
+                continue;
+            };
+            if let Some((slot, place)) = self.line.take_out(heir, &step) {
+                usage.slots.remove(&left);
+                usage.slots.insert(slot.clone());
+                self.asked.push((slot, place));
+            }
         }
     }
 
