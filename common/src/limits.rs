@@ -153,6 +153,9 @@ pub const BACKFILL_MAX: usize = 1_000;
 /// Bytes of the path and the value by which a run tells an event that it waits for.
 pub const EVENT_MATCH_BYTES_MAX: usize = 1_024;
 
+/// Subscriptions of a run whose place the run that continues it takes over: those that were last waited for.
+pub const LISTENED_MAX: usize = 100;
+
 /// Events that one run takes at most from a batch window.
 pub const EVENT_BATCH_MAX: u32 = 1_000;
 

@@ -49,6 +49,18 @@ pub struct EventPlace {
     pub time: Timestamp,
 }
 
+/// From where on a run hears of events for which the run that goes on in it has waited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listened {
+    /// Which events.
+    pub what: Subscription,
+    /// The last of them that is dealt with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<EventPlace>,
+    /// If none is, or its stream is another by now: what was stored then or later.
+    pub since: Timestamp,
+}
+
 impl Matching {
     /// Whether it holds for the event.
     pub fn holds(&self, event: &Event) -> bool {

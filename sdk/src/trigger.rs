@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use everstep_common::event::RefusedEvent;
-pub use everstep_common::trigger::{Batch, CronTrigger, EventTrigger, Input, Misfire, Overlap, Trigger};
+pub use everstep_common::trigger::{Batch, CronTrigger, EventTrigger, Input, Misfire, Overlap, RunTerms, TermText, Trigger};
 
 /// What a run that a schedule starts is given, if the schedule has no `input` of its own.
 ///

@@ -393,3 +393,46 @@ fn a_schedule_without_a_name_is_called_by_its_place_among_those_alone() {
     });
     assert_eq!(named.collect::<Vec<_>>(), ["cron", "early", "cron~2"]);
 }
+
+#[workflow(
+    on(event("shop.visited", limit_key = "shop.id", session = "@.source", delay = "1m")),
+    on(webhook("stripe", priority = -7, deadline = "1h", tags("tenant=acme", "formula=a=b"))),
+    on(cron("0 9 * * *", limit_key = "the yard", session = "yard", priority = 3))
+)]
+async fn under_terms(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    let _ = ctx;
+    Ok(())
+}
+
+#[test]
+fn what_a_trigger_says_of_its_runs_is_looked_up_in_an_event_and_stands_as_it_is_at_a_schedule() {
+    use everstep::trigger::{RunTerms, TermText, Trigger};
+
+    let terms = under_terms::triggers().into_iter().map(|trigger| match trigger {
+        Trigger::Event(event) => event.terms,
+        Trigger::Cron(cron) => cron.terms,
+    });
+    let path = |text: &str| Some(TermText::Path(text.to_owned()));
+    let fixed = |text: &str| Some(TermText::Fixed(text.to_owned()));
+    let tag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let expected = [
+        RunTerms {
+            limit_key: path("shop.id"),
+            session: path("@.source"),
+            ..RunTerms::default()
+        },
+        RunTerms {
+            priority: -7,
+            deadline: Some(Duration::from_secs(3_600)),
+            tags: [tag("tenant", "acme"), tag("formula", "a=b")].into(),
+            ..RunTerms::default()
+        },
+        RunTerms {
+            limit_key: fixed("the yard"),
+            session: fixed("yard"),
+            priority: 3,
+            ..RunTerms::default()
+        },
+    ];
+    assert_eq!(terms.collect::<Vec<_>>(), expected);
+}

@@ -54,7 +54,11 @@ async fn expect_each_once(fleet: &Fleet, orders: usize) {
             ..ListFilter::default()
         };
         let runs = fleet.client.list(&all).await.unwrap_or_default();
-        runs.len() == 2 * orders && runs.iter().all(|run| run.summary.status == everstep::RunStatus::Completed)
+        let tagged = runs
+            .iter()
+            .filter(|run| run.summary.tags.get("shop").is_some_and(|shop| shop == "north"));
+        let is_over = runs.iter().all(|run| run.summary.status == everstep::RunStatus::Completed);
+        runs.len() == 2 * orders && tagged.count() == orders && is_over
     })
     .await;
     assert_eq!(

@@ -52,6 +52,40 @@ fn events_that_runs_wait_for_reach_each_once_though_answers_are_lost_and_on_thre
     play_under_seeds(&Scenario::FOLLOWED, &in_several_partitions().on_three_nodes(), 2);
 }
 
+mod runs_that_events_start_take_turns_under_the_keys_that_the_events_tell {
+    use super::*;
+
+    everstep_tests::deaths_at_every_entry!([Scenario::TENDED]; orchestrator, client, server);
+    everstep_tests::deaths_at_every_call!([Scenario::TENDED]; orchestrator / 2);
+}
+
+#[test]
+fn runs_that_events_start_take_turns_though_answers_are_lost() {
+    play_under_seeds(&Scenario::TENDED, &in_several_partitions().without_some_answers(), 5);
+}
+
+#[test]
+fn runs_of_batches_and_schedules_have_the_terms_of_their_triggers() {
+    play(&Scenario::TENDED_BY_TIME, an_hour());
+    at_some_places(&Scenario::TENDED_BY_TIME, &an_hour(), 2, false);
+}
+
+mod delayed_runs_are_there_from_their_events_on_and_begin_in_time {
+    use super::*;
+
+    everstep_tests::deaths_at_every_entry!([Scenario::POSTPONED]; orchestrator, client, server);
+    everstep_tests::deaths_at_every_call!([Scenario::POSTPONED]; orchestrator / 2);
+}
+
+#[test]
+fn a_delay_counts_from_the_event_and_holds_for_runs_that_were_dropped_from_memory() {
+    let settings = Settings {
+        live_runs_max: 4,
+        ..an_hour()
+    };
+    play(&Scenario::POSTPONED_UNHEARD, settings);
+}
+
 #[test]
 fn no_wait_misses_an_event_that_came_in_time_though_its_deadline_passed_while_nobody_was_there() {
     play(&Scenario::OVERDUE, an_hour());
@@ -71,6 +105,13 @@ fn runs_that_were_dropped_from_memory_are_woken_by_their_events_and_deadlines() 
 fn a_run_that_goes_on_in_others_hears_of_each_event_once() {
     play(&Scenario::HOPPING, an_hour());
     at_every_entry(&Scenario::HOPPING, &Settings::default(), &orchestrator("orchestrator-1"));
+}
+
+mod a_run_that_goes_on_in_others_misses_no_event_that_came_before_it_did {
+    use super::*;
+
+    everstep_tests::deaths_at_every_entry!([Scenario::HURRIED]; orchestrator, client, server);
+    everstep_tests::deaths_at_every_call!([Scenario::HURRIED]; orchestrator / 2);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::digest::InputDigest;
 use crate::ids::{RunId, WorkflowName};
 use crate::key::StepKey;
 use crate::payload::Payload;
+use crate::subscription::Listened;
 
 /// A run begins.
 ///
@@ -53,10 +54,13 @@ pub struct Start {
     /// The run that goes on in this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<Box<Continued>>,
-    /// Events that it waits for count from right behind this time: that of the event that started it, or of the last entry of the run that
-    /// goes on in it. Absent, they count from its own start on.
+    /// Events that it waits for count from right behind this time: that of the event that started it, from where its delay counts, too;
+    /// or of the last entry of the run that goes on in it. Absent, they count from its own start on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listens_from: Option<Timestamp>,
+    /// Those that the run which goes on in it waited for count from where it had got to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listened: Vec<Listened>,
 }
 
 /// The step of another run that started a run. A run that continues a child has the child's.

@@ -7,6 +7,7 @@ use crate::digest::InputDigest;
 use crate::failure::Failure;
 use crate::ids::{ProcessId, RunId};
 use crate::payload::Payload;
+use crate::subscription::Listened;
 
 /// The run ended.
 ///
@@ -76,4 +77,7 @@ pub struct Continuation {
     /// The time of the entry at which that was decided: what comes later is for the run that follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<Timestamp>,
+    /// How far it had got then with the events that it waited for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listened: Vec<Listened>,
 }

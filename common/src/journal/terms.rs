@@ -22,7 +22,7 @@ use crate::limits::{NAME_CHARS_MAX, RUN_TERM_MAX};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartTerms {
-    /// How long after the start was recorded the run begins.
+    /// How long after the start was recorded the run begins; of one that an event starts, how long after that was stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Duration>,
     /// How long the run may take from when it begins.

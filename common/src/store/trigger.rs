@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::create::NO_STREAM_TRIES_MAX;
@@ -12,11 +12,11 @@ use super::{Backoff, CreateError, Created, PayloadError, PutError, Store, TRIGGE
 use crate::digest::InputDigest;
 use crate::event::{Event, NewEvent, RefusedEvent};
 use crate::ids::{RunId, WorkflowName};
-use crate::journal::{Entry, EntryKey, Start};
+use crate::journal::{Entry, EntryKey, Start, StartTerms};
 use crate::key::StepKey;
 use crate::ports::{GetLast, Message, Publish, PublishError, ReadError};
 use crate::trigger::registration::{Registration, ScheduleRecord, registration_key, schedule_key};
-use crate::trigger::{Input, NoRun, encoded, fixed};
+use crate::trigger::{EventTrigger, Input, NoRun, encoded, fixed};
 use crate::wire;
 
 /// Why what triggers keep could not be read or changed.
@@ -94,7 +94,7 @@ impl TriggerError {
 }
 
 /// A run that a trigger starts: once under its key, whoever does it and however often.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TriggeredRun {
     /// Which workflow.
     pub workflow: WorkflowName,
@@ -105,14 +105,15 @@ pub struct TriggeredRun {
     /// The input, encoded.
     pub input: Bytes,
     /// Labels, which say where it came from.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
     /// W3C trace context of the event.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// When the event was stored that starts it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// When the event was stored that starts it: from there a delay counts.
     pub event: Option<Timestamp>,
+    /// The session whose values it shares.
+    pub session: Option<String>,
+    /// When it begins, by when it must be over, what goes first, and whose work it is.
+    pub terms: StartTerms,
 }
 
 impl Store {
@@ -155,13 +156,14 @@ impl Store {
             input: self.put_payload(&run, "start", new.input.clone()).await?,
             digest: InputDigest::of(&new.input),
             start_key: Some(new.key.clone()),
-            session: None,
+            session: new.session.clone(),
             parent: None,
             tags: new.tags.clone(),
             traceparent: new.traceparent.clone(),
             continues: None,
             listens_from: new.event,
-            terms: Default::default(),
+            listened: Vec::new(),
+            terms: new.terms.clone(),
         };
         match self.create(&run, EntryKey::Start, &Entry::Start(start)).await {
             Ok(Created::Ours { .. }) => Ok((run, true)),
@@ -257,21 +259,30 @@ impl Store {
 }
 
 impl TriggeredRun {
-    /// The run that `event` makes of `workflow`.
-    pub fn of_event(workflow: WorkflowName, version: u32, key: String, input: Bytes, event: &Event) -> Self {
-        let mut tags = BTreeMap::from([("event".to_owned(), event.name.to_string())]);
+    /// The run of that key that `event` makes of the registration's workflow, as one of its triggers says.
+    pub fn of_event(registration: &Registration, trigger: &EventTrigger, key: String, event: &Event) -> Result<Self, NoRun> {
+        let mut tags = trigger.terms.tags.clone();
+        tags.insert("event".to_owned(), event.name.to_string());
         if let Some(id) = &event.id {
             tags.insert("event_id".to_owned(), id.clone());
         }
-        Self {
-            workflow,
-            version,
+        let (session, terms) = trigger.terms.of(Some(event))?;
+        let terms = StartTerms {
+            delay: trigger.delay,
+            ..terms
+        };
+        terms.check()?;
+        Ok(Self {
+            workflow: registration.workflow.clone(),
+            version: registration.version,
             key,
-            input,
+            input: encoded(&trigger.input(event)?)?,
             tags,
             traceparent: event.traceparent.clone(),
             event: Some(event.time),
-        }
+            session,
+            terms,
+        })
     }
 }
 
@@ -283,15 +294,22 @@ impl ScheduleRecord {
             Input::Fixed(json) => fixed(json)?,
             Input::Nothing => Value::Null,
         };
-        let tags = [("schedule", self.id()), ("scheduled_at", time.to_string())];
+        let mut tags = self.trigger.terms.tags.clone();
+        tags.extend([
+            ("schedule".to_owned(), self.id()),
+            ("scheduled_at".to_owned(), time.to_string()),
+        ]);
+        let (session, terms) = self.trigger.terms.of(None)?;
         Ok(TriggeredRun {
             workflow: self.workflow.clone(),
             version: self.version,
             key: self.start_key(time),
             input: encoded(&value)?,
-            tags: tags.map(|(name, value)| (name.to_owned(), value)).into(),
+            tags,
             traceparent: None,
             event: None,
+            session,
+            terms,
         })
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cron::Cron;
 use super::input::Input;
+use super::terms::RunTerms;
 use crate::limits::NAME_CHARS_MAX;
 
 /// Starts a run at each time that an expression names.
@@ -35,6 +36,9 @@ pub struct CronTrigger {
     /// What the run is given; [`Input::Data`] is the schedule's name and the time.
     #[serde(default, skip_serializing_if = "Input::is_data")]
     pub input: Input,
+    /// Under which terms its runs are started.
+    #[serde(default, skip_serializing_if = "RunTerms::is_usual")]
+    pub terms: RunTerms,
 }
 
 /// What becomes of a time at which the schedule's run before is still open.
@@ -85,6 +89,10 @@ impl CronTrigger {
             ));
         }
         self.times()?;
+        if let Some(term) = self.terms.looked_up() {
+            return Err(format!("a schedule has no event in which its `{term}` could be looked up"));
+        }
+        self.terms.check()?;
         match &self.input {
             Input::Path(_) => Err("a schedule has no body that a path could lead into".to_owned()),
             input => input.check(),

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::filter::Filter;
 use super::input::{Input, NoRun, fixed};
 use super::path::Path;
+use super::terms::{RunTerms, text_of};
 use crate::event::{Event, EventName};
 use crate::ids::hex;
 use crate::limits::{EVENT_BATCH_MAX, EVENT_WINDOW_MAX, RUN_TERM_MAX};
@@ -47,6 +48,9 @@ pub struct EventTrigger {
     /// Events of a window of time go to one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
+    /// Under which terms its runs are started.
+    #[serde(default, skip_serializing_if = "RunTerms::is_usual")]
+    pub terms: RunTerms,
 }
 
 /// Several events for one run: those of a stretch of time. The stretches follow one another, each as long as the window.
@@ -100,6 +104,12 @@ impl EventTrigger {
             }
             _ => {}
         }
+        if let (Some(_), Some(term)) = (self.batch, self.terms.looked_up()) {
+            return Err(format!(
+                "a batch gives its run a list of events, which have no one `{term}` together; leave out `{term}` or `batch`"
+            ));
+        }
+        self.terms.check()?;
         self.input.check()
     }
 
@@ -158,11 +168,8 @@ impl EventTrigger {
             return Ok(bounded(format!("event:{}", event.identity())));
         };
         let path = Path::parse(dedupe).map_err(NoRun::Trigger)?;
-        let identity = match path.of(event) {
-            Some(Value::String(text)) if !text.is_empty() => text,
-            Some(Value::Number(number)) => number.to_string(),
-            _ => return Err(NoRun::NoIdentity(dedupe.clone())),
-        };
+        let identity = path.of(event).and_then(text_of).filter(|text| !text.is_empty());
+        let identity = identity.ok_or_else(|| NoRun::NoIdentity(dedupe.clone()))?;
         Ok(bounded(format!("event:{}#{identity}", event.name)))
     }
 

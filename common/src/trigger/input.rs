@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::path::Path;
+use crate::journal::BadTerms;
+use crate::session::BadSessionId;
 use crate::wire;
 
 /// What a run that a trigger starts is given.
@@ -44,6 +46,18 @@ pub enum NoRun {
     /// The dedupe path leads nowhere in it, or to something that names nothing.
     #[error("neither text nor a number stands at {0:?}, by which it is to be known")]
     NoIdentity(String),
+    /// What the path of the limit key leads to names nobody.
+    #[error("what stands at {0:?}, which is to be its limit key, is neither text nor a number")]
+    NoKey(String),
+    /// The session's path leads nowhere in it, or to something that names none.
+    #[error("neither text nor a number stands at {0:?}, which is to be its session")]
+    NoSession(String),
+    /// A limit key or deadline that no start may have.
+    #[error(transparent)]
+    Terms(#[from] BadTerms),
+    /// A session that no start may have.
+    #[error(transparent)]
+    Session(#[from] BadSessionId),
     /// The value cannot be an input.
     #[error("its value cannot be an input: {0}")]
     Value(String),

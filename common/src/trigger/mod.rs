@@ -9,6 +9,7 @@ pub mod filter;
 mod input;
 pub mod path;
 pub mod registration;
+mod terms;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ pub use by_clock::{CronTrigger, Misfire, Overlap};
 pub use by_event::{Batch, EventTrigger};
 pub(crate) use input::fixed;
 pub use input::{Input, NoRun, encoded};
+pub use terms::{RunTerms, TermText};
 
 /// Something that starts runs of a workflow.
 ///
@@ -52,6 +54,7 @@ impl Trigger {
             dedupe: None,
             delay: None,
             batch: None,
+            terms: RunTerms::default(),
         }
     }
 
@@ -82,6 +85,7 @@ impl Trigger {
             overlap: Overlap::default(),
             misfire: Misfire::default(),
             input: Input::Data,
+            terms: RunTerms::default(),
         }
     }
 

@@ -201,6 +201,7 @@ fn started(definition: &Definition) -> Run {
         terms: Default::default(),
         continues: None,
         listens_from: None,
+        listened: Vec::new(),
     };
     run.apply(Event {
         sequence: 1,

@@ -14,7 +14,7 @@ use everstep_common::ids::{FunctionName, QueueName};
 use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
 use everstep_common::question::Question;
-use everstep_common::subscription::{EventPlace, Subscription};
+use everstep_common::subscription::{EventPlace, Listened, Subscription};
 use everstep_common::task::StepOptions;
 use jiff::Timestamp;
 
@@ -263,6 +263,8 @@ pub enum RunEnd {
         input: Bytes,
         /// The time of the entry at which it said so.
         decided: Timestamp,
+        /// How far it had got then with the events that it waited for.
+        listened: Vec<Listened>,
     },
 }
 

@@ -22,6 +22,7 @@ use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::RunId;
 use everstep_common::journal::LocalKind;
 use everstep_common::key::StepKey;
+use everstep_common::subscription::Listened;
 use jiff::Timestamp;
 
 use crate::aftermath::Aftermath;
@@ -118,9 +119,10 @@ impl State {
         self.time
     }
 
-    /// The workflow begins; events count from then on.
-    pub(crate) fn begin(&mut self, listens_from: Timestamp) {
+    /// The workflow begins; events count from then on, or from where the run that goes on in it had got to.
+    pub(crate) fn begin(&mut self, listens_from: Timestamp, listened: &[Listened]) {
         self.listens_from = listens_from;
+        self.subscriptions.go_on(listened);
     }
 
     pub(crate) fn known_until(&self) -> u64 {

@@ -118,6 +118,7 @@ impl Performer {
         // before this was recorded is taken to have decided at the last entry that it was given.
         let start = Start {
             listens_from: next.decided.or_else(|| known.last().map(|entry| entry.time)),
+            listened: next.listened.clone(),
             terms: start.terms.of_successor(began(&journal).unwrap_or(ended), ended),
             ..start
         };
@@ -168,6 +169,7 @@ impl Performer {
             terms: spec.terms.clone(),
             continues: None,
             listens_from: None,
+            listened: Vec::new(),
         };
         let stands = self.put(&child, EntryKey::Start, &Entry::Start(start)).await?;
         if let Stands::Theirs(earlier) = &stands {

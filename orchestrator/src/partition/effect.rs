@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use everstep_common::digest::InputDigest;
-use everstep_common::event::Event;
 use everstep_common::failure::{Failure, FailureKind};
 use everstep_common::ids::{FunctionName, ProcessId, QueueName, RunId};
 use everstep_common::journal::{
-    Continuation, Ended, Entry, EntryKey, Inbound, InboundKind, Local, LocalKind, Parent, RunOutcome, StepResult,
+    Continuation, Ended, Entry, EntryKey, InboundKind, Local, LocalKind, Parent, RunOutcome, StepResult,
 };
 use everstep_common::key::StepKey;
 use everstep_common::payload::Payload;
@@ -26,6 +25,7 @@ use everstep_core::{ChildSpec, RunEnd};
 use futures::future::BoxFuture;
 use tracing::Instrument;
 
+use super::events::Found;
 use super::journal::{self, Journal, Unread};
 use super::queues::Queues;
 use super::schedule::Scheduled;
@@ -55,12 +55,7 @@ pub(crate) enum Effect {
         scheduled: Scheduled,
     },
     /// Create the `in` entry of the next event of a subscription.
-    Hear {
-        run: RunId,
-        what: Arc<Subscription>,
-        place: EventPlace,
-        event: Arc<Event>,
-    },
+    Hear(Found),
     /// Take a schedule back.
     Unschedule { run: RunId, sort: TimerSort, key: StepKey },
     /// Take back the tasks of a step, or that of one attempt, record why, and tell the workers.
@@ -189,7 +184,7 @@ impl Performer {
                 key,
                 scheduled,
             } => Box::pin(async move { self.schedule(run, sort, key, scheduled).await }),
-            Effect::Hear { run, what, place, event } => Box::pin(async move { self.hear(run, what, place, &event).await }),
+            Effect::Hear(found) => Box::pin(async move { self.hear(found).await }),
             Effect::Unschedule { run, sort, key } => {
                 let filter = self.store.names().timer(&run, sort, &key);
                 Box::pin(async move { self.purge_timers(run, filter).await })
@@ -256,7 +251,7 @@ impl Performer {
         self.created(run, created)
     }
 
-    fn created(&self, run: RunId, created: Result<Created, CreateError>) -> Performed {
+    pub(super) fn created(&self, run: RunId, created: Result<Created, CreateError>) -> Performed {
         match created {
             Ok(Created::Ours { .. }) | Err(CreateError::Gone { .. }) => Performed::Done,
             Ok(Created::Theirs(_)) => {
@@ -282,43 +277,6 @@ impl Performer {
         self.create(run, EntryKey::Local(key), entry).await
     }
 
-    async fn hear(&self, run: RunId, what: Arc<Subscription>, place: EventPlace, event: &Event) -> Performed {
-        let slot = what.slot(&event.identity());
-        let value = match wire::encode_value(event) {
-            Ok(value) => self
-                .store
-                .put_payload(&run, slot.as_str(), value)
-                .await
-                .map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        let value = match value {
-            Ok(value) => value,
-            Err(reason) => {
-                return Performed::Refused {
-                    run,
-                    reason: format!("event {what}: {reason}"),
-                };
-            }
-        };
-        let entry = Entry::In(Inbound {
-            kind: InboundKind::Event {
-                what: (*what).clone(),
-                place,
-                value,
-            },
-            by: None,
-            reason: None,
-        });
-        let key = EntryKey::In(slot);
-        match self.store.create(&run, key.clone(), &entry).await {
-            Ok(Created::Theirs(standing)) if !stands_at(&key, &standing.payload, place) => {
-                Performed::HeardBefore { run, what, place }
-            }
-            created => self.created(run, created),
-        }
-    }
-
     async fn end(&self, run: RunId, outcome: RunEnd) -> Performed {
         let outcome = match outcome {
             RunEnd::Completed(value) => match self.store.put_payload(&run, "end", value).await {
@@ -328,7 +286,11 @@ impl Performer {
             RunEnd::Failed(failure) => RunOutcome::Failed(failure),
             RunEnd::Cancelled(failure) => RunOutcome::Cancelled(failure),
             RunEnd::Terminated(failure) => RunOutcome::Terminated(failure),
-            RunEnd::Continued { input, decided } => {
+            RunEnd::Continued {
+                input,
+                decided,
+                listened,
+            } => {
                 let digest = InputDigest::of(&input);
                 match self.store.put_payload(&run, "end", input).await {
                     Ok(input) => RunOutcome::Continued(Continuation {
@@ -336,6 +298,7 @@ impl Performer {
                         input,
                         digest,
                         decided: Some(decided),
+                        listened,
                     }),
                     Err(error) => RunOutcome::Failed(Failure::new(FailureKind::Invalid, error.to_string())),
                 }
@@ -357,12 +320,6 @@ impl Performer {
         }
         Performed::Done
     }
-}
-
-/// Whether an entry records the event that stands there.
-fn stands_at(key: &EntryKey, entry: &[u8], there: EventPlace) -> bool {
-    let recorded = Entry::decode(key, entry);
-    matches!(recorded, Ok(Entry::In(Inbound { kind: InboundKind::Event { place, .. }, .. })) if place == there)
 }
 
 /// What came of an effect that is done or refused.

@@ -1,9 +1,9 @@
-//! What is due: times of schedules, delayed starts, ends of windows.
+//! What is due: times of schedules, ends of windows.
 
 use everstep_common::ports::{Ack, Delivery};
 
 use super::router::{Router, Stop};
-use super::{PAUSE, delayed, windows};
+use super::{PAUSE, windows};
 
 impl Router<'_> {
     pub(super) async fn due(&mut self, due: Vec<Delivery>) -> Result<(), Stop> {
@@ -14,10 +14,6 @@ impl Router<'_> {
             let key = self.key_of(&delivery);
             let is_done = match sort(&key) {
                 "schedule" => true,
-                "delayed" => {
-                    delayed::begin(self.store, &delivery).await?;
-                    true
-                }
                 "window" => self.close(&key, &delivery, &mut last_message).await?,
                 _ => {
                     tracing::warn!(

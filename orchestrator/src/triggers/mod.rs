@@ -3,21 +3,22 @@
 //! ```text
 //!   registrar ──▶ KV triggers ◀──▶ schedules ◀──due── TRIGGERS (schedules of the server)
 //!   (each orchestrator,     │         │ ▲
-//!    for the code it has)   ▼         ▼ └── delays, windows
+//!    for the code it has)   ▼         ▼ └── windows
 //!              EVENTS ──▶ router ──▶ start entries, create-only under keys that follow from the event or the time
 //! ```
 //!
 //! Whoever drives partition 0 routes. That is an optimisation: two who route at once start the same runs under the same keys, and the
 //! second start is refused. Knows nothing of workflow code: what is started for code that nobody has waits, parked and visible.
 //!
-//! [`router`] reads the events up to where [`cursor`] says, [`work`] is what follows from one, [`due`] what comes later: [`delayed`] starts,
-//! [`schedules`] with the runs that they have ([`chain`]), [`windows`] that put several events together. [`registrar`] says what this process has.
+//! [`router`] reads the events up to where [`cursor`] says, [`work`] is what follows from one, [`due`] what comes later ([`reminder`]):
+//! [`schedules`] with the runs that they have ([`chain`]), [`windows`] that put several events together. A run that a trigger delays is started
+//! at once, and is scheduled until its time comes, like any other. [`registrar`] says what this process has.
 
 mod chain;
 mod cursor;
-mod delayed;
 mod due;
 mod registrar;
+mod reminder;
 mod router;
 mod schedules;
 mod server_time;

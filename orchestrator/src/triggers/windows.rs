@@ -19,13 +19,13 @@ use everstep_common::payload::{Payload, StoredPayload};
 use everstep_common::ports::{Delivery, Expect, Message, Publish, PublishError};
 use everstep_common::store::{Store, TriggerError, TriggeredRun};
 use everstep_common::trigger::registration::Registration;
-use everstep_common::trigger::{Batch, EventTrigger, encoded};
+use everstep_common::trigger::{Batch, EventTrigger, NoRun, RunTerms, encoded};
 use everstep_common::wire;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::delayed::{encoded as body_of, remind};
+use super::reminder::remind;
 use super::work::{Origin, What, Work, perform};
 
 /// How long after its end a window is closed: the clocks of a cluster's nodes, whose time stamps are compared, differ by less.
@@ -53,6 +53,9 @@ struct Window {
     max: u32,
     /// Tells the windows of triggers apart that listen to the same and begin together: the length, and a digest of the trigger.
     of: String,
+    /// Under which terms its runs are started.
+    #[serde(default)]
+    terms: RunTerms,
 }
 
 /// What a member message holds.
@@ -95,6 +98,7 @@ impl Member {
                 ends,
                 max: batch.max,
                 of: told_apart(trigger, batch),
+                terms: trigger.terms.clone(),
             },
             key,
             body: Body {
@@ -162,24 +166,31 @@ impl Window {
             event: self.event.clone(),
             sequence: share.first,
         };
-        let what = match encoded(&Value::Array(share.values)) {
-            Ok(input) => What::Start(self.run(number, input)),
+        let what = match self.run(number, share.values) {
+            Ok(run) => What::Start(run),
             Err(error) => What::Refuse(error.to_string()),
         };
         Work { origin, what }
     }
 
-    fn run(&self, number: usize, input: bytes::Bytes) -> TriggeredRun {
-        let tags = [("event", self.event.clone()), ("window", self.begins.to_string())];
-        TriggeredRun {
+    fn run(&self, number: usize, values: Vec<Value>) -> Result<TriggeredRun, NoRun> {
+        let mut tags = self.terms.tags.clone();
+        tags.extend([
+            ("event".to_owned(), self.event.clone()),
+            ("window".to_owned(), self.begins.to_string()),
+        ]);
+        let (session, terms) = self.terms.of(None)?;
+        Ok(TriggeredRun {
             workflow: self.workflow.clone(),
             version: self.version,
             key: self.run_key(number),
-            input,
-            tags: tags.map(|(name, value)| (name.to_owned(), value)).into(),
+            input: encoded(&Value::Array(values))?,
+            tags,
             traceparent: None,
             event: None,
-        }
+            session,
+            terms,
+        })
     }
 }
 
@@ -202,7 +213,7 @@ pub(super) async fn join(store: &Store, member: &Member) -> Result<(), TriggerEr
     let reminder = format!("window.{}.{}", window.events(), window.token());
     // First, so that no member is without one.
     let at = window.ends.checked_add(GRACE).unwrap_or(window.ends);
-    remind(store, &reminder, body_of(&reminder, window)?, at).await?;
+    remind(store, &reminder, window, at).await?;
     let (names, key) = (store.names(), StepKey::from_path(&member.key));
     let subject = names.batch_member(&window.events(), &window.token(), key.token());
     let body = written(store, member).await?;
@@ -314,6 +325,7 @@ mod tests {
             ends,
             max: batch.max,
             of: told_apart(trigger, batch),
+            terms: trigger.terms.clone(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What follows from events, for each workflow that listens, and how it is done.
 //!
 //! ```text
-//! message ──▶ each registration ──▶ filter, key, input ──▶ Work ──▶ a start, a delayed one, a member of a window, or a refusal
+//! message ──▶ each registration ──▶ filter, key, input ──▶ Work ──▶ a start, a member of a window, or a refusal
 //! ```
 //!
 //! What cannot be done for good is one thing whatever it was: the event is refused, kept with the reason, and passed. So no event stops
@@ -15,10 +15,9 @@ use everstep_common::ports::Message;
 use everstep_common::store::{Kept, Store, TriggerError, TriggeredRun};
 use everstep_common::subject::Names;
 use everstep_common::trigger::registration::{Listening, Registration};
-use everstep_common::trigger::{EventTrigger, NoRun, Trigger, encoded};
-use jiff::Timestamp;
+use everstep_common::trigger::{EventTrigger, NoRun, Trigger};
 
-use super::{delayed, start, windows};
+use super::{start, windows};
 use crate::metrics::metrics;
 
 /// Something that is to be done for an event.
@@ -40,7 +39,6 @@ pub(super) struct Origin {
 /// What is to be done.
 pub(super) enum What {
     Start(TriggeredRun),
-    Later { run: TriggeredRun, at: Timestamp },
     Window(windows::Member),
     Refuse(String),
 }
@@ -49,7 +47,7 @@ impl What {
     /// By which the event is known to the trigger.
     fn key(&self) -> &str {
         match self {
-            Self::Start(run) | Self::Later { run, .. } => &run.key,
+            Self::Start(run) => &run.key,
             Self::Window(member) => member.key(),
             Self::Refuse(_) => "",
         }
@@ -103,25 +101,14 @@ fn of_event(registration: &Registration, trigger: &EventTrigger, event: &Event) 
     if !trigger.lets_pass(event)? {
         return Ok(None);
     }
-    let (key, value) = (trigger.start_key(event)?, trigger.input(event)?);
+    let key = trigger.start_key(event)?;
     if let Some(batch) = trigger.batch {
+        let value = trigger.input(event)?;
         let member = windows::Member::new(registration, trigger, batch, key, value, event);
         return Ok(Some(What::Window(member)));
     }
-    let run = TriggeredRun::of_event(
-        registration.workflow.clone(),
-        registration.version,
-        key,
-        encoded(&value)?,
-        event,
-    );
-    Ok(Some(match trigger.delay {
-        None => What::Start(run),
-        Some(delay) => What::Later {
-            run,
-            at: delayed::at(event.time, delay)?,
-        },
-    }))
+    let run = TriggeredRun::of_event(registration, trigger, key, event)?;
+    Ok(Some(What::Start(run)))
 }
 
 /// Does it, or has the event refused if it can never be done.
@@ -129,7 +116,6 @@ pub(super) async fn perform(store: &Store, work: Work) -> Result<(), TriggerErro
     let Work { origin, what } = work;
     let done = match what {
         What::Start(run) => start(store, &run).await.map(drop),
-        What::Later { run, at } => delayed::remind_to_start(store, &origin, run, at).await,
         What::Window(member) => windows::join(store, &member).await,
         What::Refuse(reason) => return refuse(store, origin, reason).await,
     };

@@ -15,6 +15,7 @@ mod forbidden;
 mod function;
 mod limit;
 mod retries;
+mod terms;
 mod triggers;
 mod workflow;
 mod written;

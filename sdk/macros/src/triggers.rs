@@ -17,12 +17,16 @@ use syn::{LitStr, Token};
 
 use crate::arguments::{duration_value, in_parentheses, once, positive, text, unknown, word};
 use crate::duration;
+use crate::terms::{self, Texts, WrittenTerms};
 
 const ON_KNOWS: &str =
     "write `on(event(\"user.signed_up\"))`, `on(webhook(\"stripe\", event = \"…\"))` or `on(cron(\"0 9 * * *\"))`";
-const EVENT_KNOWS: &str = "`filter`, `input`, `dedupe`, `delay` and `batch(…)`";
-const WEBHOOK_KNOWS: &str = "`event`, `filter`, `input`, `dedupe`, `delay` and `batch(…)`";
-const CRON_KNOWS: &str = "`name`, `tz`, `overlap`, `misfire` and `input`";
+const EVENT_KNOWS: &str =
+    "`filter`, `input`, `dedupe`, `delay`, `batch(…)`, `limit_key`, `session`, `priority`, `deadline` and `tags(…)`";
+const WEBHOOK_KNOWS: &str =
+    "`event`, `filter`, `input`, `dedupe`, `delay`, `batch(…)`, `limit_key`, `session`, `priority`, `deadline` and `tags(…)`";
+const CRON_KNOWS: &str =
+    "`name`, `tz`, `overlap`, `misfire`, `input`, `limit_key`, `session`, `priority`, `deadline` and `tags(…)`";
 
 const MADE_UP_AT_ONCE: &str = "runs of times that are made up for at once would overlap, so one of them starts; write `misfire = \"fire_once\"`, or \
      `overlap = \"allow\"`";
@@ -47,6 +51,7 @@ struct EventArguments {
     dedupe: Option<LitStr>,
     delay: Option<Duration>,
     batch: Option<Batch>,
+    terms: WrittenTerms,
 }
 
 /// What stands behind the expression of a `cron(…)`.
@@ -57,6 +62,7 @@ struct CronArguments {
     overlap: Option<Overlap>,
     misfire: Option<(Misfire, Span)>,
     input: Option<LitStr>,
+    terms: WrittenTerms,
 }
 
 impl WrittenTrigger {
@@ -169,7 +175,10 @@ fn event(meta: &ParseNestedMeta<'_>, is_webhook: bool) -> syn::Result<Trigger> {
         "dedupe" => once(&mut arguments.dedupe, meta, path),
         "delay" => once(&mut arguments.delay, meta, duration_value),
         "batch" => once(&mut arguments.batch, meta, batch),
-        _ => Err(unknown(meta, place, known)),
+        _ => {
+            let taken = arguments.terms.take(meta, Texts::Paths);
+            taken.unwrap_or_else(|| Err(unknown(meta, place, known)))
+        }
     })?;
     let event = arguments.event.map(|event| event.value());
     let trigger = match is_webhook {
@@ -182,6 +191,7 @@ fn event(meta: &ParseNestedMeta<'_>, is_webhook: bool) -> syn::Result<Trigger> {
         dedupe: arguments.dedupe.map(|path| path.value()),
         delay: arguments.delay,
         batch: arguments.batch,
+        terms: arguments.terms.terms(),
         ..trigger
     });
     trigger.check().map_err(|reason| syn::Error::new(first.span(), reason))?;
@@ -222,7 +232,10 @@ fn cron(meta: &ParseNestedMeta<'_>, unnamed: usize) -> syn::Result<(Trigger, boo
         "input" => once(&mut arguments.input, meta, |meta| {
             text(meta, "\"{\\\"region\\\": \\\"eu\\\"}\"")
         }),
-        _ => Err(unknown(meta, "`cron`", CRON_KNOWS)),
+        _ => {
+            let taken = arguments.terms.take(meta, Texts::Fixed);
+            taken.unwrap_or_else(|| Err(unknown(meta, "`cron`", CRON_KNOWS)))
+        }
     })?;
     if let (Some((Misfire::FireAll, span)), Some(Overlap::Skip | Overlap::Cancel)) = (arguments.misfire, arguments.overlap) {
         return Err(syn::Error::new(span, MADE_UP_AT_ONCE));
@@ -239,6 +252,7 @@ fn cron(meta: &ParseNestedMeta<'_>, unnamed: usize) -> syn::Result<(Trigger, boo
         overlap: arguments.overlap.unwrap_or_default(),
         misfire: arguments.misfire.map_or_else(Misfire::default, |(misfire, _)| misfire),
         input: arguments.input.map_or(Input::Data, |json| Input::Fixed(json.value())),
+        terms: arguments.terms.terms(),
         ..Trigger::cron(name, expression.value())
     });
     trigger.check().map_err(|reason| syn::Error::new(expression.span(), reason))?;
@@ -310,6 +324,7 @@ fn expression(trigger: &Trigger) -> TokenStream {
             let (window, max) = (duration::expression(batch.window), batch.max);
             quote!(::everstep::trigger::Batch { window: #window, max: #max })
         }));
+        let terms = terms::expression(&trigger.terms);
         quote! {
             ::everstep::trigger::Trigger::Event(::everstep::trigger::EventTrigger {
                 event: ::std::string::String::from(#name),
@@ -318,6 +333,7 @@ fn expression(trigger: &Trigger) -> TokenStream {
                 dedupe: #dedupe,
                 delay: #delay,
                 batch: #batch,
+                terms: #terms,
             })
         }
     };
@@ -328,7 +344,7 @@ fn expression(trigger: &Trigger) -> TokenStream {
             time_zone,
             ..
         } = trigger;
-        let input = input(&trigger.input);
+        let (input, terms) = (input(&trigger.input), terms::expression(&trigger.terms));
         let overlap = match trigger.overlap {
             Overlap::Allow => quote!(Allow),
             Overlap::Skip => quote!(Skip),
@@ -347,6 +363,7 @@ fn expression(trigger: &Trigger) -> TokenStream {
                 overlap: ::everstep::trigger::Overlap::#overlap,
                 misfire: ::everstep::trigger::Misfire::#misfire,
                 input: #input,
+                terms: #terms,
             })
         }
     };
@@ -369,7 +386,7 @@ fn optional(text: &Option<String>) -> TokenStream {
     option(text.as_ref().map(|text| quote!(::std::string::String::from(#text))))
 }
 
-fn option(value: Option<TokenStream>) -> TokenStream {
+pub(crate) fn option(value: Option<TokenStream>) -> TokenStream {
     match value {
         Some(value) => quote!(::core::option::Option::Some(#value)),
         None => quote!(::core::option::Option::None),

@@ -199,6 +199,7 @@ impl<T> StartRun<T> {
             terms: request.terms,
             continues: None,
             listens_from: None,
+            listened: Vec::new(),
         };
         Ok((client, run, start))
     }

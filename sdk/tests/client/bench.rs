@@ -77,6 +77,7 @@ pub(crate) fn goes_on_in(next: &RunId) -> (EntryKey, Entry) {
             input: Payload::unit(),
             digest: InputDigest::of(b"input"),
             decided: None,
+            listened: Vec::new(),
         }),
         by: ProcessId::new("owner").unwrap(),
     });

@@ -122,4 +122,49 @@ async fn all_at_once_but_one(ctx: WorkflowContext) -> Result<(), WorkflowError> 
     Ok(())
 }
 
+#[workflow(on(event("order.placed", batch(window = "10s"), limit_key = "shop")))]
+async fn a_list_has_no_one_key(ctx: WorkflowContext, ids: Vec<String>) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(webhook("stripe", session = "customer", batch(window = "10s"))))]
+async fn nor_a_session(ctx: WorkflowContext, ids: Vec<String>) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", limit_key = "shop..id")))]
+async fn no_path_to_its_key(ctx: WorkflowContext, id: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", priority = 128)))]
+async fn too_urgent(ctx: WorkflowContext, id: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", deadline = "400d")))]
+async fn in_no_hurry(ctx: WorkflowContext, id: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", tags("tenant"))))]
+async fn no_value(ctx: WorkflowContext, id: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", tags("a=1", "a=2"))))]
+async fn two_values(ctx: WorkflowContext, id: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(event("order.placed", tags("event=mine"))))]
+async fn not_its_tag(ctx: WorkflowContext, id: String) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
+#[workflow(on(cron("0 9 * * *", limit_key = "")))]
+async fn an_empty_key(ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
 fn main() {}

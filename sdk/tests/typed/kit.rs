@@ -360,6 +360,7 @@ fn start(workflow: WorkflowName, input: &Bytes) -> Start {
         terms: Default::default(),
         continues: None,
         listens_from: None,
+        listened: Vec::new(),
     }
 }
 

@@ -128,7 +128,16 @@ fn wait_for_ever() {
 }
 
 /// One charge for each event of its name that is worth one, known by the order it speaks of.
-#[workflow(on(event("order.placed", filter = "cents > 0", input = "cents", dedupe = "order")))]
+#[workflow(on(event(
+    "order.placed",
+    filter = "cents > 0",
+    input = "cents",
+    dedupe = "order",
+    delay = "500ms",
+    limit_key = "order",
+    session = "order",
+    tags("shop=north")
+)))]
 pub async fn charge_placed(ctx: WorkflowContext, cents: u64) -> Result<u64, WorkflowError> {
     let cents = ctx.step(charge, cents).await?;
     ctx.emit("order.charged", &cents).await?;

@@ -88,6 +88,8 @@ impl Scenario {
     pub const PATIENT: Self = scenario!(patient_runs);
     /// A run that goes on in others, each of which hears of what comes next.
     pub const HOPPING: Self = scenario!(hopping);
+    /// The same, and all that comes is there before the first of them has heard of anything, twice; whoever dies.
+    pub const HURRIED: Self = scenario!(hurried);
 }
 
 async fn followed_parcels(world: World) {
@@ -181,6 +183,25 @@ async fn patient_runs(world: World) {
     for (order, run) in runs.iter().enumerate() {
         assert_eq!(value_of(&world, run), Some(order % 2 == 0), "order {order}");
     }
+}
+
+async fn hurried(world: World) {
+    world.orchestrator("orchestrator-1", event_code);
+    world.listening(LISTENING).await;
+    let start = async |client: &everstep::Client| Ok(client.start(hop_by_hop, vec![]).key("hurried").await?.id().clone());
+    let first = world.asked(start).await;
+    for step in 1..=3_u64 {
+        for _ in 0..2 {
+            world
+                .publish("parcel.hopped", json!({ "step": step }), &format!("step {step}"))
+                .await;
+        }
+    }
+    let last = first.successor().successor();
+    world
+        .until(|world| world.stories().iter().any(|story| story.run == last && story.end().is_some()))
+        .await;
+    assert_eq!(value_of(&world, &last), Some(vec![1_u64, 2, 3]));
 }
 
 async fn hopping(world: World) {

@@ -6,7 +6,7 @@
 //!                │       └── a process that dies is started again under a new name, as a supervisor does
 //!                ├── MemoryServer: JetStream with seeded faults, crash points at each call of the port
 //!                └── Ledger: what the functions did to the outside world
-//! scenarios, trials, owners, keeping, hot_path, waking, sessions, blocks, outside, updates, children, starting, flow, triggers, trigger_troubles, schedules, awaited ── what is run, and what must come of it
+//! scenarios, trials, owners, keeping, hot_path, waking, sessions, blocks, outside, updates, children, starting, flow, triggers, trigger_troubles, trigger_terms, schedules, awaited ── what is run, and what must come of it
 //! crashes ── where a process dies
 //! everywhere ── the tests that every list of scenarios has
 //! properties ── P1 to P7, checked on what the server holds in the end
@@ -43,6 +43,7 @@ mod starting;
 mod steps;
 mod story;
 mod trials;
+mod trigger_terms;
 mod trigger_troubles;
 mod triggers;
 mod updates;

@@ -153,9 +153,14 @@ fn p2_every_replay_ends_as_recorded(world: &World, story: &Story) {
         (Ok(Some(RunEnd::Failed(failure))), RunOutcome::Failed(recorded)) => failure == recorded,
         (Ok(Some(RunEnd::Cancelled(_))), RunOutcome::Cancelled(_)) => true,
         (Ok(Some(RunEnd::Terminated(_))) | Err(_), RunOutcome::Terminated(_)) => true,
-        (Ok(Some(RunEnd::Continued { input, decided })), RunOutcome::Continued(next)) => {
-            next.decided == Some(*decided) && *input == fetch(world, &story.run, &next.input)
-        }
+        (
+            Ok(Some(RunEnd::Continued {
+                input,
+                decided,
+                listened,
+            })),
+            RunOutcome::Continued(next),
+        ) => (next.decided, &next.listened) == (Some(*decided), listened) && *input == fetch(world, &story.run, &next.input),
         // A parked run is cancelled without its code being asked.
         (Err(_), RunOutcome::Cancelled(_)) => true,
         // And one that is overdue is ended so.

@@ -386,7 +386,7 @@ async fn runs_set_live(world: World) {
 
 impl World {
     /// How many of the runs were between their first step and their end at a time, by the server's time stamps.
-    fn most_at_once(&self, runs: &[RunId]) -> usize {
+    pub(super) fn most_at_once(&self, runs: &[RunId]) -> usize {
         let stories = self.stories();
         let mut changes = Vec::new();
         for story in stories.iter().filter(|story| runs.contains(&story.run)) {

@@ -183,7 +183,7 @@ impl World {
         Some(wire::decode(&message.payload).expect("the record is readable"))
     }
 
-    fn expect_value(&self, key: &str, expected: u64) {
+    pub(super) fn expect_value(&self, key: &str, expected: u64) {
         let record = self.session_record(key).unwrap_or_else(|| panic!("{key} was never written"));
         let value: Option<Bytes> = record.value;
         let value = value.map(|value| wire::decode_value::<u64>(&value).expect("a number"));

@@ -19,6 +19,7 @@ use super::awaited;
 use super::scenarios::{Scenario, scenario};
 use super::schedules;
 use super::shop;
+use super::trigger_terms;
 use super::trigger_troubles;
 use super::world::World;
 
@@ -136,8 +137,9 @@ pub fn cron_code() -> Workflows {
 /// All of it, and the shop.
 pub(super) fn all_code() -> Workflows {
     let by_clock = cron_definitions().into_iter().chain(schedules::definitions());
-    let by_events = with(shop::code(), event_definitions());
-    trigger_troubles::with_all_code(with(by_events, by_clock.collect()))
+    let by_events = event_definitions().into_iter().chain(trigger_terms::definitions());
+    let code = with(shop::code(), by_events.collect());
+    trigger_troubles::with_all_code(with(code, by_clock.collect()))
 }
 
 impl Scenario {

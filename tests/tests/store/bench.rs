@@ -142,6 +142,7 @@ pub fn start() -> Entry {
         terms: Default::default(),
         continues: None,
         listens_from: None,
+        listened: Vec::new(),
     })
 }
 

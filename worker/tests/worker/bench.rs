@@ -92,6 +92,7 @@ impl Bench {
             terms: Default::default(),
             continues: None,
             listens_from: None,
+            listened: Vec::new(),
         };
         owner
             .create(&run, EntryKey::Start, &Entry::Start(start))

@@ -29,6 +29,7 @@ pub(super) fn starts() -> Vec<Sample> {
         terms: Default::default(),
         continues: None,
         listens_from: None,
+        listened: Vec::new(),
     };
     let most = Start {
         version: Some(3),

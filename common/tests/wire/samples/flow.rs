@@ -29,6 +29,7 @@ pub(super) fn terms() -> Vec<Sample> {
             terms,
             continues: None,
             listens_from: None,
+            listened: Vec::new(),
         })
     };
     let later = StartTerms {

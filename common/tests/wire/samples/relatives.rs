@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use everstep_common::event::EventName;
 use everstep_common::failure::FailureKind;
 use everstep_common::ids::WorkflowName;
 use everstep_common::journal::{Child, Continuation, Continued, Ended, Entry, Inbound, InboundKind, Parent, RunOutcome, Start};
 use everstep_common::key::StepKey;
+use everstep_common::subscription::{EventPlace, Listened, Matching, Subscription};
 use everstep_common::summary::RunStatus;
 
 use super::{Sample, digest, entry, failure, inline, process, run, stored, time, value};
@@ -26,6 +28,7 @@ pub(super) fn children() -> Vec<Sample> {
             terms: Default::default(),
             continues,
             listens_from: None,
+            listened: Vec::new(),
         })
     };
     let parent = |detached, depth| Parent {
@@ -58,6 +61,7 @@ pub(super) fn children() -> Vec<Sample> {
             input,
             digest: digest(),
             decided: None,
+            listened: Vec::new(),
         })
     };
     let decided = RunOutcome::Continued(Continuation {
@@ -65,7 +69,44 @@ pub(super) fn children() -> Vec<Sample> {
         input: inline(),
         digest: digest(),
         decided: Some(time()),
+        listened: Vec::new(),
     });
+    let listened = vec![
+        Listened {
+            what: Subscription {
+                event: EventName::new("order.paid").unwrap(),
+                matching: None,
+            },
+            after: Some(EventPlace {
+                stream: time(),
+                sequence: 70_000,
+                time: time(),
+            }),
+            since: time(),
+        },
+        Listened {
+            what: Subscription {
+                event: EventName::new("order.lost").unwrap(),
+                matching: Some(Matching {
+                    path: "id".into(),
+                    value: 7.into(),
+                }),
+            },
+            after: None,
+            since: time(),
+        },
+    ];
+    let listening = RunOutcome::Continued(Continuation {
+        run: run().successor(),
+        input: inline(),
+        digest: digest(),
+        decided: Some(time()),
+        listened: listened.clone(),
+    });
+    let mut heard = start(None, Some(continued(None)));
+    if let Entry::Start(start) = &mut heard {
+        start.listened = listened;
+    }
     let terminate = Entry::In(Inbound {
         kind: InboundKind::Terminate,
         by: None,
@@ -76,6 +117,8 @@ pub(super) fn children() -> Vec<Sample> {
         entry!("start.child.detached", "start", start(Some(parent(true, 2)), None)),
         entry!("start.continued", "start", start(None, Some(continued(None)))),
         entry!("start.continued_since", "start", start(None, Some(continued(Some(time()))))),
+        entry!("start.continued_listened", "start", heard),
+        entry!("end.continued_listened", "end", end(listening)),
         entry!("child", "child.parcel=7E2", child(false)),
         entry!("child.detached", "child.parcel=7E3", child(true)),
         entry!("in.terminate", "in.terminate-1", terminate),

@@ -1,15 +1,13 @@
 //! What triggers keep, and the events that reach runs.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use everstep_common::event::{Event, EventName, RefusedEvent};
 use everstep_common::ids::WorkflowName;
 use everstep_common::journal::{Entry, Inbound, InboundKind};
-use everstep_common::store::TriggeredRun;
 use everstep_common::subscription::{EventPlace, Matching, Subscription};
 use everstep_common::trigger::registration::{Registration, ScheduleRecord};
-use everstep_common::trigger::{Batch, EventTrigger, Input, Misfire, Overlap, Trigger};
+use everstep_common::trigger::{Batch, EventTrigger, Input, Misfire, Overlap, RunTerms, TermText, Trigger};
 
 use super::{Sample, entry, inline, process, run, stored, time, value};
 
@@ -42,6 +40,22 @@ pub(super) fn triggers() -> Vec<Sample> {
         Trigger::Cron(hourly.clone()),
         Trigger::Cron(nightly.clone()),
     ];
+    let terms = |text: fn(String) -> TermText| RunTerms {
+        limit_key: Some(text("shop".into())),
+        session: Some(text("visitor".into())),
+        priority: -3,
+        deadline: Some(Duration::from_secs(600)),
+        tags: [("tenant".to_owned(), "acme".to_owned())].into(),
+    };
+    let mut yearly = Trigger::cron("cron", "@yearly");
+    yearly.terms = terms(TermText::Fixed);
+    let visited = EventTrigger {
+        terms: terms(TermText::Path),
+        ..Trigger::event("shop.visited")
+    };
+    let termed = [Trigger::Event(visited), Trigger::Cron(yearly.clone())];
+    let termed = Registration::renewed(None, workflow(), 3, &termed, 70_000, process());
+    let begun_under_terms = ScheduleRecord::new(workflow(), 1, yearly);
     let nothing = Registration::renewed(None, workflow(), 1, &[], 0, process());
     let registration = Registration::renewed(None, workflow(), 3, &triggers, 70_000, process());
     let begun = ScheduleRecord::new(workflow(), 1, hourly);
@@ -55,21 +69,6 @@ pub(super) fn triggers() -> Vec<Sample> {
         skipped: 4,
         ..ScheduleRecord::new(workflow(), 3, nightly)
     };
-    let started = TriggeredRun {
-        workflow: workflow(),
-        version: 3,
-        key: "event:|o-1".into(),
-        input: bytes::Bytes::from_static(b"\x07"),
-        tags: BTreeMap::new(),
-        traceparent: None,
-        event: None,
-    };
-    let tagged = TriggeredRun {
-        event: Some(time()),
-        tags: BTreeMap::from([("event".into(), "order.placed".into())]),
-        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
-        ..started.clone()
-    };
     let refused = RefusedEvent {
         workflow: workflow(),
         event: "order.placed".into(),
@@ -81,8 +80,8 @@ pub(super) fn triggers() -> Vec<Sample> {
         value("registration", registration),
         value("schedule.begun", begun),
         value("schedule.paused", paused),
-        value("triggered", started),
-        value("triggered.full", tagged),
+        value("registration.terms", termed),
+        value("schedule.terms", begun_under_terms),
         value("refused_event", refused),
     ]
 }

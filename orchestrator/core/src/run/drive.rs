@@ -62,8 +62,9 @@ impl Run {
     }
 
     pub(super) fn begin(&mut self, input: Bytes) -> Option<Aftermath> {
-        let listens_from = self.listens_from;
-        self.shared.change(|state| state.begin(listens_from));
+        let (listens_from, start) = (self.listens_from, self.shared.start.get());
+        let listened = start.map_or(&[][..], |start| &start.listened);
+        self.shared.change(|state| state.begin(listens_from, listened));
         let context = Context::new(self.shared.clone());
         match guarded(|| (self.definition.factory)(context, input)) {
             Ok(future) => {
@@ -156,6 +157,7 @@ impl Run {
             Err(WorkflowFailure::Continued(input)) => self.end_asked_for().unwrap_or(RunEnd::Continued {
                 input,
                 decided: self.now(),
+                listened: self.shared.with(State::listened),
             }),
             Err(WorkflowFailure::Failed(failure)) => RunEnd::Failed(failure),
             // Otherwise nobody asked the run to: it returned what a branch that it had cancelled itself brought.

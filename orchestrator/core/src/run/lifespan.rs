@@ -157,16 +157,18 @@ impl Run {
 
     /// The run exists. It begins now, or when its delay is over.
     pub(super) fn create(&mut self, start: Box<Start>, input: Bytes) -> Option<Aftermath> {
-        let delay = start.terms.delay;
+        // What is started by an event counts from there, whenever somebody takes it up.
+        let from = start.listens_from.unwrap_or(self.now());
+        let begins = start.terms.delay.map(|delay| later(from, delay));
         // Events count from right behind the one that it listens from; without one, from here on.
         let behind = start
             .listens_from
             .and_then(|time| time.checked_add(Duration::from_nanos(1)).ok());
         self.listens_from = behind.unwrap_or(self.now());
         self.shared.start.set(start).expect("a run is created once");
-        match delay {
-            Some(delay) => {
-                self.lifespan.arm(RunTimer::Begin, later(self.now(), delay));
+        match begins {
+            Some(due) => {
+                self.lifespan.arm(RunTimer::Begin, due);
                 self.stage = Stage::Scheduled(input);
                 None
             }

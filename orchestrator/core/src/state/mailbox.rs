@@ -60,6 +60,12 @@ impl Mailbox {
         Some((wait, sequence, letter))
     }
 
+    /// The sequence of the first that is kept at the address.
+    pub(super) fn first_kept(&self, address: &Address) -> Option<u64> {
+        let kept = &self.channels.get(address)?.kept;
+        kept.first_key_value().map(|(sequence, _)| *sequence)
+    }
+
     /// How many signals are kept.
     pub(super) fn signals(&self) -> usize {
         self.signals

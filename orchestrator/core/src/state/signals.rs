@@ -6,7 +6,7 @@
 use std::hash::Hash;
 
 use bytes::Bytes;
-use everstep_common::subscription::{EventPlace, Subscription};
+use everstep_common::subscription::{EventPlace, Listened, Subscription};
 
 use super::{Grant, State};
 use crate::aftermath::Aftermath;
@@ -22,7 +22,7 @@ impl State {
     /// The next event of a subscription has come.
     pub(crate) fn hear(&mut self, what: Subscription, place: EventPlace, value: Bytes) -> Aftermath {
         let address = Address::new(LetterSort::Event, what.to_string());
-        self.subscriptions.heard(what, place);
+        self.subscriptions.heard(what, place, self.sequence);
         self.deliver(&address, Letter { value, update: None })
     }
 
@@ -68,6 +68,12 @@ impl State {
         {
             self.subscriptions.touch(&signal.address().name);
         }
+    }
+
+    /// How far the run has got with the events that it waited for: what it heard and did not take is yet to come.
+    pub(crate) fn listened(&self) -> Vec<Listened> {
+        let first_kept = |name: &str| self.mailbox.first_kept(&Address::new(LetterSort::Event, name));
+        self.subscriptions.listened(self.listens_from, first_kept)
     }
 
     /// How many signals and events are kept for waits to come.

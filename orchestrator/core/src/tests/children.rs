@@ -330,6 +330,7 @@ fn a_workflow_that_goes_on_in_another_run_ends_this_one() {
     let expected = RunEnd::Continued {
         input: Bytes::from_static(b"next"),
         decided,
+        listened: Vec::new(),
     };
     assert_eq!(outcome, &expected);
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use everstep_common::event::EventName;
 use everstep_common::failure::FailureKind;
 use everstep_common::journal::LocalKind;
-use everstep_common::subscription::{EventPlace, Matching, Subscription};
+use everstep_common::subscription::{EventPlace, Listened, Matching, Subscription};
 use futures::future::join;
 use futures::{FutureExt, select_biased};
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::edits::classes_of;
 use super::kit::*;
 use super::outside::in_seconds;
-use crate::{Command, Decision, Definition, EventBody, Record, WaitError};
+use crate::{Command, Decision, Definition, EventBody, Limits, Record, RunEnd, WaitError, WorkflowFailure};
 
 /// What a run says that emits an event without data.
 const EMITTED: &str = "emit sent(e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855) for emit:sent";
@@ -81,6 +81,111 @@ fn each_event_is_looked_for_behind_the_one_before() {
         }
     }
     assert_eq!(places, [(None, time(1)), (Some(at(7)), time(1))], "since the run began");
+}
+
+/// How far the run says it has got when it goes on in another.
+fn listened(driven: &mut Driven) -> Vec<Listened> {
+    let Decision::Go(commands) = driven.run.decide() else {
+        panic!("it goes on")
+    };
+    let listened = commands.into_iter().find_map(|command| match command {
+        Command::End {
+            outcome: RunEnd::Continued { listened, .. },
+        } => Some(listened),
+        _ => None,
+    });
+    listened.expect("it goes on in another run")
+}
+
+fn from(text: &str, after: Option<u64>, since: Timestamp) -> Listened {
+    Listened {
+        what: of_order(text),
+        after: after.map(at),
+        since,
+    }
+}
+
+#[test]
+fn a_run_that_goes_on_in_another_hands_on_how_far_it_has_got_with_what_it_waited_for() {
+    let code = workflow(|ctx| async move {
+        // The wait for what is lost is given up, and what comes for it afterwards is taken by nobody.
+        let mut lost = ctx.event(of_order("lost")).fuse();
+        let mut paid = ctx.event(of_order("paid")).fuse();
+        select_biased! {
+            _ = lost => {}
+            _ = paid => {}
+        }
+        drop(lost);
+        ctx.call("a").await?;
+        Err(WorkflowFailure::Continued(Bytes::new()))
+    });
+    let beginning = time(1);
+    let mut driven = Driven::start(&code);
+    driven.apply(heard("paid", 7));
+    driven.apply(step("a", ""));
+    assert_eq!(
+        listened(&mut driven),
+        [from("paid", Some(7), beginning), from("lost", None, beginning)]
+    );
+
+    let mut driven = Driven::start(&code);
+    driven.apply(heard("paid", 7));
+    driven.apply(heard("lost", 9));
+    driven.apply(step("a", ""));
+    let [_, lost] = &listened(&mut driven)[..] else {
+        panic!("two of them")
+    };
+    let before = lost.after.expect("right before it").sequence;
+    assert_eq!(before, 8, "it was heard of, and is still to be taken");
+}
+
+#[test]
+fn a_run_in_which_another_goes_on_looks_for_what_that_one_waited_for_from_where_it_had_got_to() {
+    let code = workflow(|ctx| async move {
+        let _ = join(ctx.event(of_order("paid")), ctx.event(of_order("lost"))).await;
+        let _ = ctx.event(of_order("new")).await;
+        Err(WorkflowFailure::Continued(Bytes::new()))
+    });
+    let (long_ago, decided) = (Timestamp::UNIX_EPOCH, time(0));
+    let mut beginning = start(b"");
+    if let EventBody::Start(start, _) = &mut beginning {
+        start.listens_from = Some(decided);
+        start.listened = vec![
+            from("paid", Some(7), long_ago),
+            from("lost", None, long_ago),
+            from("forgotten", None, long_ago),
+        ];
+    }
+    let mut driven = Driven::start_as(&code, Limits::default(), beginning);
+    let mut places = Vec::new();
+    for entries in [vec![], vec![heard("paid", 9), heard("lost", 10)]] {
+        entries.into_iter().for_each(|entry| driven.apply(entry));
+        let Decision::Go(commands) = driven.run.decide() else {
+            panic!("it goes on")
+        };
+        places.extend(commands.into_iter().filter_map(|command| match command {
+            Command::Await { what, after, since, .. } => Some((what.to_string(), after, since)),
+            _ => None,
+        }));
+    }
+    let behind = decided + std::time::Duration::from_nanos(1);
+    let expected = [
+        ("lost".to_owned(), None, long_ago),
+        ("paid".to_owned(), Some(at(7)), long_ago),
+        ("new".to_owned(), None, behind),
+    ];
+    assert_eq!(places, expected);
+    driven.apply(heard("new", 11));
+    let handed_on = [
+        from("new", Some(11), behind),
+        from("lost", Some(10), long_ago),
+        from("paid", Some(9), long_ago),
+    ];
+    assert_eq!(
+        listened(&mut driven),
+        handed_on,
+        "and nothing that it did not wait for itself"
+    );
 }
 
 #[test]

@@ -147,7 +147,7 @@ impl Driven {
         Self::start_as(definition, Limits::default(), start_under(b"", terms))
     }
 
-    fn start_as(definition: &Definition, limits: Limits, start: EventBody) -> Self {
+    pub(super) fn start_as(definition: &Definition, limits: Limits, start: EventBody) -> Self {
         let mut driven = Self {
             run: Run::new(run_id(), definition, limits, 0),
             next: 1,
@@ -246,6 +246,7 @@ pub(super) fn start_under(input: &'static [u8], terms: StartTerms) -> EventBody 
         terms,
         continues: None,
         listens_from: None,
+        listened: Vec::new(),
     };
     EventBody::Start(Box::new(start), Bytes::from_static(input))
 }

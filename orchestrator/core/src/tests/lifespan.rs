@@ -8,7 +8,7 @@ use everstep_common::limits::RUN_GRACE;
 
 use super::kit::*;
 use super::updates::update;
-use crate::{Context, Definition, EventBody, Record};
+use crate::{Context, Definition, EventBody, Limits, Record};
 
 fn terms(delay: Option<u64>, deadline: Option<u64>) -> StartTerms {
     StartTerms {
@@ -71,6 +71,19 @@ fn a_run_with_a_delay_begins_when_its_timer_has_fired() {
             (step("a", ""), &["completed done"]),
         ],
     );
+}
+
+#[test]
+fn the_delay_of_a_run_that_an_event_starts_counts_from_the_event() {
+    let since = |event: i64| {
+        let mut start = start_under(b"", terms(Some(60), None));
+        if let EventBody::Start(start, _) = &mut start {
+            start.listens_from = Some(jiff::Timestamp::from_second(event).expect("a time"));
+        }
+        Driven::start_as(&one_step(), Limits::default(), start).commands()
+    };
+    assert_eq!(since(1_000), ["timer =start at 1060"]);
+    assert_eq!(since(900), ["timer =start at 960"], "it is due as soon as it is there");
 }
 
 #[test]

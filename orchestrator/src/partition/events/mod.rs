@@ -7,9 +7,10 @@
 //!
 //! Nothing of this is kept anywhere but in the journals: a new owner reads every open run back, and they ask again. How far the events have
 //! been read need not be known, since each search says after which event it begins. [`searches`] says who has found what, [`follow`] brings
-//! the events.
+//! the events, [`record`] writes down what was found.
 
 mod follow;
+mod record;
 mod searches;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,13 +25,14 @@ use everstep_common::store::Store;
 use everstep_common::subscription::{EventPlace, Subscription};
 use jiff::Timestamp;
 
-use self::searches::{Found, Searches, Sought};
+use self::searches::{Searches, Sought};
 use super::Partition;
 use super::effect::Effect;
 use super::io::Input;
 use crate::metrics::metrics;
 
 pub(crate) use follow::Heard;
+pub(crate) use searches::Found;
 
 /// How long a deadline waits before it is looked again whether the events before it have been read.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -116,6 +118,7 @@ impl Partition {
             number,
             after,
             since,
+            before: self.slots.live(run).and_then(|live| live.about.continues.clone()),
         };
         let found = self.events.by_name.entry(name.clone()).or_default().ask(run, sought);
         self.events.changed.insert(name);
@@ -178,9 +181,8 @@ impl Partition {
     }
 
     fn found(&mut self, found: Found) {
-        let Found { run, what, place, event } = found;
         metrics().heard.add(1, &[]);
-        self.perform(None, Effect::Hear { run, what, place, event });
+        self.perform(None, Effect::Hear(found));
     }
 
     /// What stands there is none that the run has not heard: the next one is looked for.

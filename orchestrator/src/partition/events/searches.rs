@@ -30,11 +30,13 @@ type SearchId = (RunId, String);
 
 /// An event that is the next one of its subscription.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub run: RunId,
     pub what: Arc<Subscription>,
     pub place: EventPlace,
     pub event: Arc<Event>,
+    /// The run that goes on in it, which may have heard of the same event from another place.
+    pub before: Option<RunId>,
 }
 
 /// What a run looks for.
@@ -44,6 +46,8 @@ pub(super) struct Sought {
     pub number: u32,
     pub after: Option<EventPlace>,
     pub since: Timestamp,
+    /// The run that goes on in it.
+    pub before: Option<RunId>,
 }
 
 /// The searches for events of one name.
@@ -127,6 +131,7 @@ impl Search {
             what: self.sought.what.clone(),
             place,
             event,
+            before: self.sought.before.clone(),
         })
     }
 }

@@ -38,6 +38,7 @@ fn sought(order: Option<u32>, number: u32, after: Option<u64>) -> Sought {
         number,
         after: after.map(place),
         since: at(10),
+        before: None,
     }
 }
 
