@@ -52,6 +52,7 @@ fn as_json(limit: &LimitEntry) -> Value {
         "limit": limit.name.to_string(),
         "set": limit.set,
         "held": limit.usage.slots,
+        "keys_remembered": limit.usage.paces.len(),
         "waiting": limit.usage.waiting.iter().map(|(partition, demand)| json!({ "partition": partition, "demand": demand })).collect::<Vec<_>>(),
     })
 }
@@ -62,11 +63,11 @@ pub(crate) async fn set(global: &Global, arguments: SetLimit) -> Result<ExitCode
         concurrency: arguments.concurrency,
         per_key: arguments.per_key,
         rate: arguments.rate,
+        per_key_rate: arguments.per_key_rate,
     };
     if limit.is_none() && !arguments.none {
-        return Err(
-            Problem::new(Exit::Usage, "nothing is limited").hint("give --concurrency, --per-key or --rate, or --none for no limit")
-        );
+        return Err(Problem::new(Exit::Usage, "nothing is limited")
+            .hint("give --concurrency, --per-key, --rate or --per-key-rate, or --none for no limit"));
     }
     change(global, &arguments.which, Some(limit), arguments.dry_run).await
 }

@@ -1,4 +1,4 @@
-//! `limit(…)` of `#[function]`: how many at a time, of one key, and how fast.
+//! `limit(…)` of `#[function]` and `#[workflow]`: how many at a time and how fast, in all and of one key.
 
 use everstep_common::flow::Rate;
 use everstep_common::limits::LIMIT_SLOTS_MAX;
@@ -9,7 +9,7 @@ use syn::meta::ParseNestedMeta;
 use crate::arguments::{once, positive, text, unknown, word};
 use crate::duration;
 
-const LIMIT_KNOWS: &str = "`concurrency`, `per_key`, `rate` and, of functions, `worker_rate`";
+const LIMIT_KNOWS: &str = "`concurrency`, `per_key`, `rate`, `per_key_rate` and, of functions, `worker_rate`";
 
 /// The arguments of `limit(…)`.
 #[derive(Default)]
@@ -17,6 +17,7 @@ pub(crate) struct Limit {
     concurrency: Option<u32>,
     per_key: Option<u32>,
     rate: Option<Rate>,
+    per_key_rate: Option<Rate>,
     worker_rate: Option<Rate>,
 }
 
@@ -44,6 +45,7 @@ impl Limit {
             "concurrency" => once(&mut self.concurrency, meta, places),
             "per_key" => once(&mut self.per_key, meta, places),
             "rate" => once(&mut self.rate, meta, rate),
+            "per_key_rate" => once(&mut self.per_key_rate, meta, rate),
             "worker_rate" => once(&mut self.worker_rate, meta, rate),
             _ => Err(unknown(meta, "`limit`", LIMIT_KNOWS)),
         }
@@ -65,8 +67,8 @@ impl Limit {
                 quote!((#count, #per))
             }))
         };
-        let (rate, worker_rate) = (spread(self.rate), spread(self.worker_rate));
-        quote!(::everstep::__private::flow(#concurrency, #per_key, #rate, #worker_rate))
+        let [rate, per_key_rate, worker_rate] = [self.rate, self.per_key_rate, self.worker_rate].map(spread);
+        quote!(::everstep::__private::flow(#concurrency, #per_key, #rate, #per_key_rate, #worker_rate))
     }
 }
 

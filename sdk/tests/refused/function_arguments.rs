@@ -72,4 +72,13 @@ async fn silent_for_too_long(ctx: FunctionContext) -> Result<(), StepError>;
 #[function(start_timeout = "2h", total_timeout = "1h")]
 async fn waiting_for_too_long(ctx: FunctionContext) -> Result<(), StepError>;
 
+#[function(limit(per_key_rate = "often"))]
+async fn at_no_rate(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(limit(per_key_rate = 5))]
+async fn at_a_number(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(limit(key_rate = "5/min"))]
+async fn at_an_unknown_rate(ctx: FunctionContext) -> Result<(), StepError>;
+
 fn main() {}

@@ -23,6 +23,7 @@ use everstep_common::ids::{Partition, RunId};
 use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
 use everstep_common::view::{GATE_WAITS_MAX, GateWait};
+use jiff::Timestamp;
 
 use self::room::{Moment, Room};
 use crate::limits::Change;
@@ -128,12 +129,11 @@ impl Gate {
     fn go_on(&mut self, passing: Passing, mut rooms: Vec<LimitName>, now: Instant) -> Option<Passing> {
         while let Some(name) = rooms.last().cloned() {
             let slot = passing.slot.clone();
-            let turn: Arc<str> = slot.key.as_deref().unwrap_or(slot.run.as_str()).into();
             let priority = passing.priority;
             let room = self.room(&name, now);
             if !room.has(&slot) {
                 if !room.awaits(&slot) {
-                    room.queue(slot, priority, turn, now);
+                    room.queue(slot, priority, now);
                 }
                 let (run, step) = (passing.slot.run.clone(), passing.slot.step.clone());
                 let of_run = self.waiting.entry(run).or_default();
@@ -231,7 +231,7 @@ impl Gate {
     }
 
     /// The steps of a run that wait here, and why; some of them, if they are many.
-    pub(crate) fn waits_of(&self, run: &RunId) -> Vec<GateWait> {
+    pub(crate) fn waits_of(&self, run: &RunId, time: Option<Timestamp>) -> Vec<GateWait> {
         let of_run = self.waiting.get(run).into_iter().flatten();
         let waits = of_run.filter_map(|(step, Waiting { passing, rooms })| {
             let name = rooms.last()?;
@@ -240,7 +240,7 @@ impl Gate {
             Some(GateWait {
                 step: step.clone(),
                 limit: name.to_string(),
-                why: room.why_waits(&limit, passing.slot.key.as_deref()),
+                why: room.why_waits(&limit, passing.slot.key.as_deref(), time),
             })
         });
         waits.take(GATE_WAITS_MAX).collect()

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::*;
 
 const OURS: Partition = Partition(3);

@@ -1,5 +1,7 @@
 //! One room on its own, with a record that the test writes.
 
+mod paces;
+
 use super::*;
 
 const OURS: Partition = Partition(3);
@@ -36,12 +38,12 @@ fn who_has_a_place_by_a_predecessor_and_comes_during_a_write_holds_it() {
         ..Usage::default()
     };
     let mut room = Room::new(7, held, at.now);
-    room.queue(slot(2), 0, "other".into(), at.now);
+    room.queue(slot(2), 0, at.now);
     let (usage, revision) = room.write(&at).expect("what the other one waits for is said");
     assert_eq!(revision, 7);
 
     assert!(!room.has(&slot(1)), "what the write in progress brings is not known yet");
-    room.queue(slot(1), 0, "first".into(), at.now);
+    room.queue(slot(1), 0, at.now);
     assert_eq!(room.written(usage, 8, at.now), [slot(1)]);
     assert!(room.has(&slot(1)) && !room.awaits(&slot(1)));
     assert!(room.awaits(&slot(2)), "the place is taken");
@@ -52,10 +54,10 @@ fn an_attempt_that_is_over_no_longer_waits_and_the_next_one_does() {
     let at = moment(&|_| false);
     let mut room = Room::new(0, Usage::default(), at.now);
     let next = Slot { attempt: 2, ..slot(1) };
-    room.queue(slot(1), 0, "a".into(), at.now);
+    room.queue(slot(1), 0, at.now);
     room.leave(&next.run, &next.step, Some(1), at.now);
     assert!(!room.awaits(&slot(1)));
-    room.queue(next.clone(), 0, "a".into(), at.now);
+    room.queue(next.clone(), 0, at.now);
     room.leave(&next.run, &next.step, Some(1), at.now);
     assert!(room.awaits(&next), "what it waits for is not over");
 }
@@ -64,12 +66,12 @@ fn an_attempt_that_is_over_no_longer_waits_and_the_next_one_does() {
 fn a_record_that_has_lost_places_is_told_of_them_again() {
     let at = moment(&|_| false);
     let mut room = Room::new(0, Usage::default(), at.now);
-    room.queue(slot(1), 0, "a".into(), at.now);
+    room.queue(slot(1), 0, at.now);
     let (usage, _) = room.write(&at).expect("the place is asked for");
     assert_eq!(room.written(usage, 1, at.now), [slot(1)]);
 
     assert!(room.learned(2, Usage::default(), at.now).is_empty());
-    room.queue(slot(2), 0, "b".into(), at.now);
+    room.queue(slot(2), 0, at.now);
     let (usage, _) = room.write(&at).expect("the record is mended");
     assert_eq!(usage.slots, BTreeSet::from([slot(1)]), "and nobody else is let in");
 }
@@ -101,7 +103,7 @@ fn whose_holder_is_over_here_is_kept_waiting_by_nobody() {
         ..Usage::default()
     };
     let mut room = Room::new(7, held, at.now);
-    room.queue(of_key(2), 0, "berlin".into(), at.now);
+    room.queue(of_key(2), 0, at.now);
     assert_eq!(room.kept_waiting(), [(of_key(2), of_key(1))]);
     assert_eq!(room.kept_waiting(), [], "nothing has changed since");
     room.leave(&slot(1).run, &slot(1).step, None, at.now);
