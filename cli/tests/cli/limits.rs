@@ -41,8 +41,11 @@ async fn a_limit_is_set_seen_and_taken_back() {
     let ran = world.run(&["run", "order_workflow", "--input", "\"o-1\"", "--follow"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(world.run(&["limits", "rm", "function.charge_customer"]).await.code, 0);
-    let table = world.run(&["limits", "ls"]).await;
-    assert!(table.output.contains("as the code says"), "{table:?}");
+    assert_eq!(world.run(&["run", "limited", "--follow"]).await.code, 0);
+    let table = world.run(&["limits", "ls"]).await.output;
+    let row = |name| table.lines().find(|line| line.contains(name)).expect("it is listed");
+    assert!(row("function.charge_customer").contains("as the code says"), "{table}");
+    assert!(row("workflow.limited").contains("50 at a time, 5/min of a key"), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,6 +56,9 @@ pub struct Usage {
     pub paces: Paces,
     /// How many places were ever given.
     pub given: u64,
+    /// What the code said when this was last written, if it limits anything: for people to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Limit>,
 }
 
 impl Usage {

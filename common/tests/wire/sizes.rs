@@ -27,7 +27,9 @@ fn the_largest_record_of_a_limit_is_one_message() {
     };
     let mut usage = Usage {
         slots: slots.collect(),
-        waiting: (0..PARTITIONS_MAX).map(|number| (Partition(number), demand.clone())).collect(),
+        waiting: (0..PARTITIONS_MAX)
+            .map(|number| (Partition(number), demand.clone()))
+            .collect(),
         next: Some(time()),
         given: u64::MAX,
         ..Usage::default()

@@ -90,12 +90,17 @@ pub(super) fn limits() -> Vec<Sample> {
         given: 70_000,
         ..Usage::default()
     };
+    let declared = Usage {
+        code: Some(of_key),
+        ..Usage::default()
+    };
     vec![
         value("limit.setting", Setting::new(Some(limit))),
         value("limit.setting.key_rate", Setting::new(Some(of_key))),
         value("limit.setting.none", Setting::new(Some(Limit::NONE))),
         value("limit.setting.removed", Setting::new(None)),
         value("limit.usage", usage),
+        value("limit.usage.code", declared),
         value("limit.usage.paced", paced),
         value("limit.usage.run", of_run),
         value("limit.usage.nobody", Usage::default()),

@@ -18,7 +18,7 @@ mod room;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use everstep_common::flow::{Flow, Limit, LimitName, RunFlow, Slot, Usage, WhenBusy};
+use everstep_common::flow::{Flow, Limit, LimitName, Slot, Usage, WhenBusy};
 use everstep_common::ids::{Partition, RunId};
 use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
@@ -80,8 +80,8 @@ impl Gate {
         // Rooms are passed from the end: the one that more share comes last.
         let mut rooms = Vec::with_capacity(2);
         for (name, declared) in limits {
-            if !self.limit(&name, &declared).is_none() {
-                self.room(&name, now).declared = declared;
+            if !declared.limit(self.setting(&name)).is_none() {
+                self.room(&name, now).declared = Some(declared);
                 rooms.push(name);
             }
         }
@@ -91,17 +91,13 @@ impl Gate {
     /// The slot passed before, when somebody else owned the partition.
     pub(crate) fn claim(&mut self, (name, declared): Limited, slot: Slot, now: Instant) {
         let room = self.room(&name, now);
-        room.declared = declared;
+        room.declared = Some(declared);
         room.claim(slot);
     }
 
     /// What operators have set of it.
     pub(crate) fn setting(&self, name: &LimitName) -> Option<Limit> {
         self.settings.get(name).copied().flatten()
-    }
-
-    fn limit(&self, name: &LimitName, declared: &RunFlow) -> Limit {
-        declared.limit(self.setting(name))
     }
 
     fn room(&mut self, name: &LimitName, now: Instant) -> &mut Room {
@@ -236,7 +232,7 @@ impl Gate {
         let waits = of_run.filter_map(|(step, Waiting { passing, rooms })| {
             let name = rooms.last()?;
             let room = self.rooms.get(name)?;
-            let limit = self.limit(name, &room.declared);
+            let limit = room.limit(self.setting(name));
             Some(GateWait {
                 step: step.clone(),
                 limit: name.to_string(),
@@ -313,7 +309,7 @@ impl Gate {
         for name in due {
             let setting = self.setting(&name);
             let Some(room) = self.rooms.get_mut(&name) else { continue };
-            let limit = room.declared.limit(setting);
+            let limit = room.limit(setting);
             if limit.is_none() {
                 let all = room.open();
                 self.got_in(all, &name, at.now);

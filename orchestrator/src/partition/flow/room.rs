@@ -43,8 +43,8 @@ pub(super) struct Moment<'a> {
 #[derive(Debug)]
 pub(super) struct Room {
     line: Line,
-    /// What the code says last.
-    pub(super) declared: RunFlow,
+    /// What the code says last, if it was heard of here.
+    pub(super) declared: Option<RunFlow>,
     asked: Vec<(Slot, Place)>,
     held: BTreeSet<Slot>,
     begun: Begun,
@@ -69,7 +69,7 @@ impl Room {
     pub(super) fn new(revision: u64, usage: Usage, now: Instant) -> Self {
         Self {
             line: Line::default(),
-            declared: RunFlow::default(),
+            declared: None,
             asked: Vec::new(),
             held: BTreeSet::new(),
             begun: Begun::default(),
@@ -84,6 +84,11 @@ impl Room {
             look_at: Some(now),
             reshuffled: false,
         }
+    }
+
+    /// What holds, given what operators have set.
+    pub(super) fn limit(&self, set: Option<Limit>) -> Limit {
+        self.declared.unwrap_or_default().limit(set)
     }
 
     /// Whether the slot holds a place already: taken here, or by a predecessor.
@@ -179,6 +184,9 @@ impl Room {
         }
         let mut before = self.usage.clone();
         before.paces.forget(at.limit.per_key_rate, at.time);
+        if let Some(declared) = self.declared {
+            before.code = Some(declared.limit(None)).filter(|limit| !limit.is_none());
+        }
         let mut usage = before.clone();
         self.begun.hold_back(&mut usage, &at.limit, at.time);
         usage.slots.retain(|slot| !self.over.contains(slot));
@@ -186,7 +194,7 @@ impl Room {
         self.over.retain(|slot| self.usage.slots.contains(slot));
         self.take_out_strangers(&mut usage, at);
         self.ask(&mut usage, at);
-        // That something is forgotten is nothing to write for.
+        // That something is forgotten, or that the code says something else, is nothing to write for.
         if usage == before {
             return None;
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use everstep_common::flow::RunFlow;
+
 use super::*;
 
 const OURS: Partition = Partition(3);

@@ -92,6 +92,24 @@ fn a_successor_that_does_not_know_the_rate_yet_leaves_it() {
 }
 
 #[test]
+fn what_the_code_says_is_noted_when_something_is_written_anyway() {
+    let at = moment(&|_| false);
+    let mut room = Room::new(0, Usage::default(), at.now);
+    room.declared = Some(at.limit.into());
+    assert!(room.write(&at).is_none(), "it is nothing to write for");
+    room.queue(slot(1), 0, at.now);
+    let (usage, _) = room.write(&at).expect("the place is asked for");
+    assert_eq!(usage.code, Some(at.limit));
+    room.written(usage, 1, at.now);
+
+    room.declared = Some(RunFlow::default());
+    assert!(room.write(&at).is_none());
+    room.leave(&slot(1).run, &slot(1).step, None, at.now);
+    let (usage, _) = room.write(&at).expect("the place is given back");
+    assert_eq!(usage.code, None, "the code no longer limits it");
+}
+
+#[test]
 fn whose_holder_is_over_here_is_kept_waiting_by_nobody() {
     let at = moment(&|_| false);
     let of_key = |run| Slot {
