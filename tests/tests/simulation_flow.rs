@@ -154,6 +154,18 @@ fn a_run_that_goes_on_in_another_is_not_kept_out_by_itself() {
 }
 
 #[test]
+fn nobody_comes_between_a_run_and_the_one_that_it_goes_on_in() {
+    for_seeds(&Scenario::RELAY_UNDISTURBED, 5);
+    survives_some_deaths(&Scenario::RELAY_UNDISTURBED);
+}
+
+#[test]
+fn a_newer_run_takes_the_place_of_an_older_one_that_goes_on_and_on() {
+    for_seeds(&Scenario::RELAY_REPLACED, 5);
+    survives_some_deaths(&Scenario::RELAY_REPLACED);
+}
+
+#[test]
 fn a_run_whose_key_is_taken_ends_and_says_by_whom() {
     for_seeds(&Scenario::FIRST_OF_A_KEY, 5);
 }

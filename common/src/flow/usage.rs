@@ -25,7 +25,7 @@ pub struct Slot {
     /// The key that it counts for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Of a run: when it was started, by which the newer of two is told.
+    /// Of a run: when it was started, or the first of those that it goes on for; by which the newer of two is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Timestamp>,
 }

@@ -105,6 +105,9 @@ pub struct Continued {
     pub first: RunId,
     /// How many came before it.
     pub number: u32,
+    /// When the first one was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 /// A run was, or is about to be, started by a step of this one.

@@ -99,7 +99,7 @@ impl Performer {
     pub(super) async fn continue_run(&self, run: &RunId) -> Result<(), Refused> {
         let journal = self.patiently(|| self.store.read_run_now(run)).await?;
         let start = journal.iter().find_map(|entry| match &entry.entry {
-            Entry::Start(start) => Some(start.clone()),
+            Entry::Start(start) => Some((start.clone(), entry.time)),
             _ => None,
         });
         let next = journal.iter().find_map(|entry| match &entry.entry {
@@ -109,7 +109,7 @@ impl Performer {
             }) => Some((next, entry.time)),
             _ => None,
         });
-        let (Some(start), Some((next, ended))) = (start, next) else {
+        let (Some((start, started)), Some((next, ended))) = (start, next) else {
             // It is purged, and what followed it with it.
             return Ok(());
         };
@@ -121,7 +121,7 @@ impl Performer {
             terms: start.terms.of_successor(began(&journal).unwrap_or(ended), ended),
             ..start
         };
-        let successor = self.successor(run, start, next).await?;
+        let successor = self.successor(run, start, started, next).await?;
         self.put(&next.run, EntryKey::Start, &Entry::Start(successor)).await?;
         if let Some(word) = asked_to_end(&journal) {
             let id = inbound_id("continued", &word.kind);
@@ -249,14 +249,14 @@ impl Performer {
         self.put(&parent.run, key, &Entry::Step(outcome)).await.map(drop)
     }
 
-    async fn successor(&self, run: &RunId, start: Start, next: &Continuation) -> Result<Start, Refused> {
+    async fn successor(&self, run: &RunId, start: Start, started: Timestamp, next: &Continuation) -> Result<Start, Refused> {
         let input = match self.store.get_payload(run, &next.input).await {
             Ok(input) => self.store.put_payload(&next.run, "start", input).await,
             Err(error) => Err(error),
         };
-        let (first, number) = match &start.continues {
-            Some(before) => (before.first.clone(), before.number + 1),
-            None => (run.clone(), 1),
+        let (first, number, since) = match &start.continues {
+            Some(before) => (before.first.clone(), before.number + 1, before.since),
+            None => (run.clone(), 1, Some(started)),
         };
         Ok(Start {
             input: input.map_err(|error| error.to_string())?,
@@ -265,6 +265,7 @@ impl Performer {
                 from: run.clone(),
                 first,
                 number,
+                since,
             }),
             ..start
         })

@@ -141,6 +141,7 @@ async fn known(store: &Store, run: &RunId) -> About {
             workflow: WorkflowName::new(UNKNOWN_WORKFLOW).expect("a name"),
             version: None,
             started: Timestamp::UNIX_EPOCH,
+            since: Timestamp::UNIX_EPOCH,
             tags: Default::default(),
             traceparent: None,
             parent: None,

@@ -226,7 +226,11 @@ impl Partition {
         };
         self.summarise(run, about, status, reason, sequence, time);
         self.forgive(run);
-        self.gate.run_over(run, self.store.clock().now());
+        let now = self.store.clock().now();
+        match outcome {
+            RunOutcome::Continued(_) => self.gate.run_goes_on(run, now),
+            _ => self.gate.run_over(run, now),
+        }
         for (key, step) in self.in_flight.run_ended(run) {
             self.perform(
                 None,

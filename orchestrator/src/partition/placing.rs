@@ -85,6 +85,6 @@ fn slot_of(run: &RunId, about: &About, flow: &RunFlow) -> Slot {
         attempt: 0,
         // Without a key of its own a singleton is one of its workflow.
         key: about.limit_key.clone().or_else(|| flow.singleton.map(|_| String::new())),
-        started: Some(about.started),
+        started: Some(about.since),
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct About {
     /// The version that it is pinned to, or that its code here has; unknown without both.
     pub version: Option<u32>,
     pub started: Timestamp,
+    /// When the first of the runs was started that go on in one another up to this one.
+    pub since: Timestamp,
     pub tags: BTreeMap<String, String>,
     pub traceparent: Option<String>,
     /// Of tasks that wait for the same.
@@ -63,6 +65,7 @@ impl About {
             workflow: start.workflow.clone(),
             version,
             started,
+            since: start.continues.as_ref().and_then(|before| before.since).unwrap_or(started),
             tags: start.tags.clone(),
             traceparent: start.traceparent.clone(),
             priority: start.terms.priority,
@@ -78,6 +81,7 @@ impl About {
             workflow: summary.workflow,
             version: summary.version,
             started: summary.started,
+            since: summary.started,
             tags: summary.tags,
             traceparent: None,
             priority: 0,

@@ -1,5 +1,6 @@
 //! Scenarios about limits of workflows: so many runs at a time, and one of a key.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use everstep::Limit;
@@ -59,6 +60,16 @@ pub async fn relay(ctx: WorkflowContext, legs: u32) -> Result<(), WorkflowError>
     Ok(())
 }
 
+/// One of a key at a time, the newest, in as many runs.
+#[workflow(singleton = "cancel_in_progress")]
+pub async fn newest_relay(ctx: WorkflowContext, legs: u32) -> Result<(), WorkflowError> {
+    ctx.step(slow, 1).await?;
+    if legs > 1 {
+        return ctx.continue_as_new(legs - 1);
+    }
+    Ok(())
+}
+
 /// Sleeps for long before anything is recorded of it.
 #[workflow]
 pub async fn dozing(ctx: WorkflowContext) -> Result<(), WorkflowError> {
@@ -77,7 +88,7 @@ async fn lasting(ctx: &WorkflowContext) -> Result<i64, WorkflowError> {
 }
 
 /// The workflows above.
-pub(super) fn definitions() -> [Definition; 9] {
+pub(super) fn definitions() -> [Definition; 10] {
     [
         everstep::definition(two_at_a_time, Default::default()),
         everstep::definition(in_turn, Default::default()),
@@ -85,6 +96,7 @@ pub(super) fn definitions() -> [Definition; 9] {
         everstep::definition(first, Default::default()),
         everstep::definition(crowded, Default::default()),
         everstep::definition(relay, Default::default()),
+        everstep::definition(newest_relay, Default::default()),
         everstep::definition(dozing, Default::default()),
         everstep::definition(throttled::sync_shop, Default::default()),
         everstep::definition(throttled::sync_shops, Default::default()),
@@ -106,6 +118,10 @@ impl Scenario {
     pub const EXAMPLE_THROTTLED: Self = scenario!(example_throttled);
     /// A run that goes on in another is not kept out by itself.
     pub const RELAY: Self = scenario!(relay_race);
+    /// Nobody comes between a run and the one that goes on in it.
+    pub const RELAY_UNDISTURBED: Self = scenario!(relay_undisturbed);
+    /// A newer run takes the place of an older one, in whichever run that goes on.
+    pub const RELAY_REPLACED: Self = scenario!(relay_replaced);
     /// A run whose key is taken ends, and says by whom.
     pub const FIRST_OF_A_KEY: Self = scenario!(first_of_a_key);
     /// One run of a key after the other, each started as soon as the one before has ended.
@@ -252,6 +268,37 @@ async fn relay_race(world: World) {
     world.expect_nobody_in("workflow.relay").await;
 }
 
+async fn relay_undisturbed(world: World) {
+    two_of_each(&world);
+    let run = world.start_as(relay, 5, "relay", |start| start.limit_key("k")).await;
+    world.until(|world| world.ledger().executions_of(&run) > 0).await;
+    let mut others = 0;
+    while world.chain(&run).len() < 5 {
+        let other = world
+            .start_as(relay, 1, &format!("other {others}"), |start| start.limit_key("k"))
+            .await;
+        let outcome = world.ended(&other).await;
+        assert!(matches!(outcome, RunOutcome::Cancelled(_)), "{outcome:?}");
+        others += 1;
+    }
+    let last = world.chain(&run).pop().expect("five legs");
+    expect_completed(&world, &last).await;
+    assert!(others > 4, "{others} tried");
+    world.expect_nobody_in("workflow.relay").await;
+}
+
+async fn relay_replaced(world: World) {
+    two_of_each(&world);
+    let old = world.start_as(newest_relay, 1_000, "old", |start| start.limit_key("k")).await;
+    world.until(|world| world.chain(&old).len() > 3).await;
+    let new = world.start_as(newest_relay, 3, "new", |start| start.limit_key("k")).await;
+    expect_completed(&world, &new).await;
+    let last = world.chain(&old).pop().expect("it was started");
+    let outcome = world.ended(&last).await;
+    assert!(matches!(outcome, RunOutcome::Cancelled(_)), "{outcome:?}");
+    world.expect_nobody_in("workflow.newest_relay").await;
+}
+
 async fn first_of_a_key(world: World) {
     two_of_each(&world);
     let key = "k";
@@ -361,6 +408,18 @@ impl World {
             now
         });
         usize::try_from(counts.max().unwrap_or(0)).expect("none ends before it begins")
+    }
+
+    /// The run, and those in which it has gone on so far.
+    fn chain(&self, run: &RunId) -> Vec<RunId> {
+        let mut chain = BTreeMap::from([(0, run.clone())]);
+        for story in self.stories() {
+            let continues = story.start().and_then(|start| start.continues.as_ref());
+            if let Some(before) = continues.filter(|before| before.first == *run) {
+                chain.insert(before.number, story.run.clone());
+            }
+        }
+        chain.into_values().collect()
     }
 
     /// Whether it is recorded that the run waited for a place.

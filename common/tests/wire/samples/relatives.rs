@@ -35,10 +35,11 @@ pub(super) fn children() -> Vec<Sample> {
         digest: Some(digest()),
         depth,
     };
-    let continued = Continued {
+    let continued = |since| Continued {
         from: run(),
         first: run(),
         number: 7,
+        since,
     };
     let child = |detached| {
         Entry::Child(Child {
@@ -71,7 +72,8 @@ pub(super) fn children() -> Vec<Sample> {
     vec![
         entry!("start.child", "start", start(Some(parent(false, 1)), None)),
         entry!("start.child.detached", "start", start(Some(parent(true, 2)), None)),
-        entry!("start.continued", "start", start(None, Some(continued))),
+        entry!("start.continued", "start", start(None, Some(continued(None)))),
+        entry!("start.continued_since", "start", start(None, Some(continued(Some(time()))))),
         entry!("child", "child.parcel=7E2", child(false)),
         entry!("child.detached", "child.parcel=7E3", child(true)),
         entry!("in.terminate", "in.terminate-1", terminate),

@@ -134,8 +134,13 @@ impl Line {
 
     /// The step no longer waits; who it was.
     pub(super) fn remove(&mut self, run: &RunId, step: &StepKey) -> Option<Slot> {
+        self.take_out(run, step).map(|(slot, _)| slot)
+    }
+
+    /// The step no longer waits; who it was, and where it stood.
+    pub(super) fn take_out(&mut self, run: &RunId, step: &StepKey) -> Option<(Slot, Place)> {
         let place = self.places.remove(&(run.clone(), step.clone()))?;
-        self.take_at(&place)
+        Some((self.take_at(&place)?, place))
     }
 
     fn take_at(&mut self, place: &Place) -> Option<Slot> {

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use everstep_common::flow::{Flow, Limit, LimitName, Slot, Usage, WhenBusy};
 use everstep_common::ids::{Partition, RunId};
+use everstep_common::journal::RunTimer;
 use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
 use everstep_common::view::{GATE_WAITS_MAX, GateWait};
@@ -128,6 +129,12 @@ impl Gate {
             let priority = passing.priority;
             let room = self.room(&name, now);
             if !room.has(&slot) {
+                if let What::Run {
+                    continues: Some(before), ..
+                } = &passing.what
+                {
+                    room.inherits(slot.run.clone(), before.clone());
+                }
                 if !room.awaits(&slot) {
                     room.queue(slot, priority, now);
                 }
@@ -186,8 +193,20 @@ impl Gate {
         }
     }
 
+    /// The run goes on in another one, to which it leaves its place.
+    pub(crate) fn run_goes_on(&mut self, run: &RunId, now: Instant) {
+        for room in self.rooms.values_mut() {
+            room.bequeath(run, &RunTimer::Place.key(), now);
+        }
+        self.all_over(run, now, |step| *step != RunTimer::Place.key());
+    }
+
     /// The run is over, and so is all that it waits for or holds.
     pub(crate) fn run_over(&mut self, run: &RunId, now: Instant) {
+        self.all_over(run, now, |_| true);
+    }
+
+    fn all_over(&mut self, run: &RunId, now: Instant, is_over: impl Fn(&StepKey) -> bool) {
         if self.rooms.is_empty() && self.passed.is_empty() {
             return;
         }
@@ -195,7 +214,7 @@ impl Gate {
         for room in self.rooms.values() {
             steps.extend(room.steps_of(run));
         }
-        for step in steps {
+        for step in steps.into_iter().filter(is_over) {
             self.leave(run, &step, None, now);
         }
     }

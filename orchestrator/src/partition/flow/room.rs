@@ -5,8 +5,9 @@
 //!      ▲──────────────────┘ somebody else wrote first
 //! ```
 //!
-//! Nobody holds a place before the record says so, and a record that has lost it (a bucket that was restored) is told again. What the record says of this partition and nobody here knows is of a predecessor, whose
-//! run is read back soon; if it stays unknown for long it is taken out. Who is let in is [`asking`]'s.
+//! Nobody holds a place before the record says so, and a record that has lost it (a bucket that was restored) is told again. What the
+//! record says of this partition and nobody here knows is of a predecessor, whose run is read back soon, or of a run that has gone on in
+//! another, which takes it over; if it stays unknown for long it is taken out. Who is let in is [`asking`]'s.
 
 mod asking;
 mod begun;
@@ -50,6 +51,8 @@ pub(super) struct Room {
     begun: Begun,
     over: BTreeSet<Slot>,
     strange: BTreeMap<Slot, Instant>,
+    /// Who takes the place over of which run.
+    heirs: BTreeMap<RunId, RunId>,
     writing: bool,
     /// What came while a write was under way.
     news: Option<(u64, Usage)>,
@@ -75,6 +78,7 @@ impl Room {
             begun: Begun::default(),
             over: BTreeSet::new(),
             strange: BTreeMap::new(),
+            heirs: BTreeMap::new(),
             writing: false,
             news: None,
             usage,
@@ -155,6 +159,20 @@ impl Room {
         self.line.push(slot, priority);
         self.look_at = Some(now);
         self.reshuffled = true;
+    }
+
+    /// What the run waits for is the place of the one that goes on in it.
+    pub(super) fn inherits(&mut self, heir: RunId, from: RunId) {
+        self.heirs.insert(heir, from);
+    }
+
+    /// The run has gone on in another, to which its place is left. It is nobody's until that one comes.
+    pub(super) fn bequeath(&mut self, run: &RunId, step: &StepKey, now: Instant) {
+        let held = self.held.len();
+        self.held.retain(|slot| slot.run != *run || slot.step != *step);
+        if self.held.len() < held {
+            self.look_at = Some(now);
+        }
     }
 
     /// The step needs no place any more, or not for this attempt and those before it.

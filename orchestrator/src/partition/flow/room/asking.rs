@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use everstep_common::flow::{Demand, KeyMark, Limit, Paces, Rate, Slot, Usage, is_aged};
+use everstep_common::journal::RunTimer;
 use everstep_common::limits::LIMIT_SLOTS_MAX;
 use everstep_common::ports::Instant;
 use jiff::Timestamp;
@@ -48,6 +49,8 @@ impl Keys<'_> {
 impl Room {
     /// Takes the places that are ours, and says what we wait for.
     pub(super) fn ask(&mut self, usage: &mut Usage, at: &Moment<'_>) {
+        self.inherit(usage);
+        let inherited = self.asked.len();
         let free = usage.free(&at.limit, at.time);
         let mut keys = Keys {
             limit: &at.limit,
@@ -66,7 +69,7 @@ impl Room {
             usage.given += 1;
             self.asked.push((slot, place));
         }
-        let begun = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
+        let begun = u32::try_from(self.asked.len() - inherited).unwrap_or(u32::MAX);
         if begun > 0 {
             usage.next = at.limit.rate.map(|rate| rate.after(usage.next, at.time, begun));
             self.since = Some(at.time);
@@ -85,6 +88,22 @@ impl Room {
         for due in more_at.into_iter().chain(self.next_turn(&usage.paces, &keys)) {
             let until = Duration::try_from(due.duration_since(at.time)).unwrap_or(Duration::ZERO);
             self.look_within(at.now, until.max(Duration::from_millis(1)));
+        }
+    }
+
+    /// Those who wait for a place that was left to them take it; nobody else does, and no rate keeps them.
+    fn inherit(&mut self, usage: &mut Usage) {
+        let step = RunTimer::Place.key();
+        self.heirs.retain(|heir, _| self.line.of_step(heir, &step).is_some());
+        for (heir, from) in &self.heirs {
+            let Some(left) = usage.of_step(from, &step).next().cloned() else {
+                continue;
+            };
+            if let Some((slot, place)) = self.line.take_out(heir, &step) {
+                usage.slots.remove(&left);
+                usage.slots.insert(slot.clone());
+                self.asked.push((slot, place));
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod paces;
 
+use everstep_common::journal::RunTimer;
+
 use super::*;
 
 const OURS: Partition = Partition(3);
@@ -126,4 +128,50 @@ fn whose_holder_is_over_here_is_kept_waiting_by_nobody() {
     assert_eq!(room.kept_waiting(), [], "nothing has changed since");
     room.leave(&slot(1).run, &slot(1).step, None, at.now);
     assert_eq!(room.kept_waiting(), []);
+}
+
+#[test]
+fn a_run_takes_the_place_of_the_one_that_goes_on_in_it_and_no_rate_keeps_it() {
+    let mut at = moment(&|_| false);
+    at.limit.rate = Some("1/h".parse().unwrap());
+    let run = |number| Slot {
+        step: RunTimer::Place.key(),
+        attempt: 0,
+        ..slot(number)
+    };
+    let [ended, heir, other] = [1, 2, 3].map(run);
+    let next = at.time + Duration::from_secs(3_600);
+    let held = Usage {
+        slots: BTreeSet::from([ended.clone()]),
+        next: Some(next),
+        ..Usage::default()
+    };
+    let mut room = Room::new(7, held, at.now);
+    room.claim(ended.clone());
+    room.queue(other.clone(), 9, at.now);
+    room.bequeath(&ended.run, &ended.step, at.now);
+    room.inherits(heir.run.clone(), ended.run.clone());
+    room.queue(heir.clone(), 0, at.now);
+
+    let (usage, revision) = room.write(&at).expect("the place changes hands");
+    assert_eq!((&usage.slots, usage.next), (&BTreeSet::from([heir.clone()]), Some(next)));
+    assert_eq!(room.written(usage, revision + 1, at.now), [heir]);
+    assert!(room.awaits(&other), "who is more urgent waits all the same");
+}
+
+#[test]
+fn a_place_that_nobody_takes_over_is_free_in_the_end() {
+    let mut at = moment(&|_| false);
+    let ended = slot(1);
+    let held = Usage {
+        slots: BTreeSet::from([ended.clone()]),
+        ..Usage::default()
+    };
+    let mut room = Room::new(7, held, at.now);
+    room.claim(ended.clone());
+    room.bequeath(&ended.run, &ended.step, at.now);
+    assert!(room.write(&at).is_none(), "it is kept for a while");
+    at.now = room.look_at.expect("it is looked at again");
+    let (usage, _) = room.write(&at).expect("it is given back");
+    assert!(usage.slots.is_empty());
 }
