@@ -168,8 +168,11 @@ pub(crate) struct SetLimit {
     /// So fast, such as 100/s, 5/min or 10/30s
     #[arg(long)]
     pub rate: Option<everstep::Rate>,
+    /// So fast those of one key
+    #[arg(long)]
+    pub per_key_rate: Option<everstep::Rate>,
     /// No limit, whatever the code says
-    #[arg(long, conflicts_with_all = ["concurrency", "per_key", "rate"])]
+    #[arg(long, conflicts_with_all = ["concurrency", "per_key", "rate", "per_key_rate"])]
     pub none: bool,
     /// Say what would be done, and do nothing
     #[arg(long)]

@@ -22,13 +22,15 @@ pub(crate) async fn list(global: &Global) -> Result<ExitCode, Problem> {
         eprintln!("no limit is set, and none that the code declares was in use yet");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = output::table(["LIMIT", "SET", "HELD", "WAITING"]);
+    let mut table = output::table(["LIMIT", "CODE", "SET", "HELD", "WAITING"]);
     for limit in &limits {
         let set = limit
             .set
             .map_or_else(|| "as the code says".to_owned(), |limit| limit.to_string());
+        let code = limit.usage.code.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
         table.add_row([
             limit.name.to_string(),
+            code,
             set,
             limit.usage.slots.len().to_string(),
             waiting(limit),
@@ -50,8 +52,10 @@ fn waiting(limit: &LimitEntry) -> String {
 fn as_json(limit: &LimitEntry) -> Value {
     json!({
         "limit": limit.name.to_string(),
+        "code": limit.usage.code,
         "set": limit.set,
         "held": limit.usage.slots,
+        "keys_remembered": limit.usage.paces.len(),
         "waiting": limit.usage.waiting.iter().map(|(partition, demand)| json!({ "partition": partition, "demand": demand })).collect::<Vec<_>>(),
     })
 }
@@ -62,11 +66,11 @@ pub(crate) async fn set(global: &Global, arguments: SetLimit) -> Result<ExitCode
         concurrency: arguments.concurrency,
         per_key: arguments.per_key,
         rate: arguments.rate,
+        per_key_rate: arguments.per_key_rate,
     };
     if limit.is_none() && !arguments.none {
-        return Err(
-            Problem::new(Exit::Usage, "nothing is limited").hint("give --concurrency, --per-key or --rate, or --none for no limit")
-        );
+        return Err(Problem::new(Exit::Usage, "nothing is limited")
+            .hint("give --concurrency, --per-key, --rate or --per-key-rate, or --none for no limit"));
     }
     change(global, &arguments.which, Some(limit), arguments.dry_run).await
 }

@@ -120,6 +120,10 @@ pub const START_MANY_MAX: usize = 1_000;
 /// Places that one limit can give at a time: its record names each, and is one message.
 pub const LIMIT_SLOTS_MAX: u32 = 1_000;
 
+/// Keys whose next turn one limit remembers, where keys have a rate: with as many, and its places, its record is still one message. What is of
+/// a key beyond them waits until another is forgotten.
+pub const LIMIT_KEYS_MAX: usize = 5_000;
+
 /// One place in so many goes to whoever has waited longest, whatever its priority.
 pub const LIMIT_AGED_ONE_IN: u64 = 10;
 

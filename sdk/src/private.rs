@@ -20,6 +20,7 @@ pub fn flow(
     concurrency: Option<u32>,
     per_key: Option<u32>,
     rate: Option<(u32, Duration)>,
+    per_key_rate: Option<(u32, Duration)>,
     worker_rate: Option<(u32, Duration)>,
 ) -> Flow {
     let checked = |(count, per)| Rate::new(count, per).expect("checked when it was compiled");
@@ -28,6 +29,7 @@ pub fn flow(
             concurrency,
             per_key,
             rate: rate.map(checked),
+            per_key_rate: per_key_rate.map(checked),
         },
         worker_rate: worker_rate.map(checked),
         ..Flow::default()

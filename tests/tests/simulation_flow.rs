@@ -87,6 +87,30 @@ mod no_place_is_lost {
 }
 
 #[test]
+fn a_rate_of_each_key_holds_for_everybody() {
+    for_seeds(&Scenario::METERED_FOR_ALL, 10);
+    survives_some_deaths(&Scenario::METERED_FOR_ALL);
+}
+
+#[test]
+fn runs_of_a_key_begin_at_its_rate() {
+    for_seeds(&Scenario::METERED_RUNS, 5);
+    survives_some_deaths(&Scenario::METERED_RUNS);
+}
+
+#[test]
+fn the_rate_of_keys_is_changed_while_their_steps_wait() {
+    for_seeds(&Scenario::METERED_LIVE, 5);
+}
+
+mod no_key_begins_faster {
+    use super::*;
+
+    everstep_tests::deaths_at_every_entry!([Scenario::METERED_FOR_ALL]; orchestrator, another_orchestrator, worker);
+    everstep_tests::deaths_at_every_call!([Scenario::METERED_FOR_ALL]; orchestrator / 4);
+}
+
+#[test]
 fn no_more_runs_are_at_work_than_their_workflow_says() {
     for_seeds(&Scenario::TWO_AT_A_TIME, 5);
 }

@@ -31,6 +31,8 @@ async fn a_limit_is_set_seen_and_taken_back() {
         "3",
         "--rate",
         "100/s",
+        "--per-key-rate",
+        "5/min",
     ];
     assert_eq!(world.run(&[&set[..], &["--dry-run"]].concat()).await.code, 0);
     assert_eq!(
@@ -39,17 +41,24 @@ async fn a_limit_is_set_seen_and_taken_back() {
         "nothing was done"
     );
     let told = world.run(&set).await;
-    assert!(told.code == 0 && told.errors.contains("3 at a time, 100/s"), "{told:?}");
+    assert!(
+        told.code == 0 && told.errors.contains("3 at a time, 100/s, 5/min of a key"),
+        "{told:?}"
+    );
     let listed = world.run(&["limits", "ls", "--json"]).await.json();
     assert_eq!(listed[0]["limit"], "function.charge_customer");
     assert_eq!(listed[0]["set"]["concurrency"], 3);
+    assert_eq!(listed[0]["set"]["per_key_rate"]["count"], 5);
 
     let _application = world.application().await;
     let ran = world.run(&["run", "order_workflow", "--input", "\"o-1\"", "--follow"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(world.run(&["limits", "rm", "function.charge_customer"]).await.code, 0);
-    let table = world.run(&["limits", "ls"]).await;
-    assert!(table.output.contains("as the code says"), "{table:?}");
+    assert_eq!(world.run(&["run", "limited", "--follow"]).await.code, 0);
+    let table = world.run(&["limits", "ls"]).await.output;
+    let row = |name| table.lines().find(|line| line.contains(name)).expect("it is listed");
+    assert!(row("function.charge_customer").contains("as the code says"), "{table}");
+    assert!(row("workflow.limited").contains("50 at a time, 5/min of a key"), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,6 +69,8 @@ async fn what_is_no_limit_is_a_mistake_of_usage() {
         &["limits", "set", "gpu", "--concurrency", "3"],
         &["limits", "set", "queue.gpu", "--concurrency", "0"],
         &["limits", "set", "queue.gpu", "--rate", "fast"],
+        &["limits", "set", "queue.gpu", "--per-key-rate", "0/min"],
+        &["limits", "set", "queue.gpu", "--none", "--per-key-rate", "5/min"],
         &["limits", "set", "queue.gpu", "--none", "--concurrency", "3"],
     ] {
         assert_eq!(world.run(wrong).await.code, 2, "{wrong:?}");

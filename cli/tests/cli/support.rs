@@ -134,6 +134,12 @@ impl World {
     }
 }
 
+/// Limited by its code.
+#[workflow(limit(concurrency = 50, per_key_rate = "5/min"))]
+async fn limited(_ctx: WorkflowContext) -> Result<(), WorkflowError> {
+    Ok(())
+}
+
 /// Shows how far it is, and waits.
 #[workflow]
 async fn lingering(ctx: WorkflowContext) -> Result<(), WorkflowError> {
@@ -176,6 +182,7 @@ pub(crate) fn application() -> App {
         .function(send_welcome_email)
         .workflow(guardian)
         .workflow(hopping)
+        .workflow(limited)
         .function(validate_order)
         .function(charge_customer)
         .function(send_confirmation)

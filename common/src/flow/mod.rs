@@ -3,6 +3,7 @@
 //! A limit is about all steps of a function, or all tasks of a queue, in the whole deployment. What it is stands in the code or, above
 //! that, in a record that operators edit; who uses it stands in a [`Usage`], which owners change by compare-and-set.
 
+mod paces;
 mod rate;
 mod usage;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{FunctionName, QueueName, WorkflowName};
 use crate::key::{escape, unescape};
 
+pub use paces::{KeyMark, Paces};
 pub use rate::{InvalidRate, Rate};
 pub use usage::{Demand, Slot, Usage, is_aged, of_step};
 
@@ -140,8 +142,10 @@ impl FromStr for LimitName {
 /// ```
 /// use everstep_common::flow::Limit;
 ///
-/// let limit = Limit { concurrency: Some(20), per_key: Some(2), rate: Some("100/s".parse().unwrap()) };
+/// let limit = Limit { concurrency: Some(20), per_key: Some(2), rate: Some("100/s".parse().unwrap()), ..Limit::NONE };
 /// assert_eq!(limit.to_string(), "20 at a time, 2 of a key at a time, 100/s");
+/// let of_key = Limit { per_key_rate: Some("5/min".parse().unwrap()), ..Limit::NONE };
+/// assert_eq!(of_key.to_string(), "5/min of a key");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
@@ -154,6 +158,9 @@ pub struct Limit {
     /// So fast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
+    /// So fast those of one key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_key_rate: Option<Rate>,
 }
 
 impl Limit {
@@ -168,6 +175,7 @@ impl Limit {
         concurrency: None,
         per_key: None,
         rate: None,
+        per_key_rate: None,
     };
 
     /// Whether it limits nothing.
@@ -189,6 +197,7 @@ impl fmt::Display for Limit {
             self.concurrency.map(|count| format!("{count} at a time")),
             self.per_key.map(|count| format!("{count} of a key at a time")),
             self.rate.map(|rate| rate.to_string()),
+            self.per_key_rate.map(|rate| format!("{rate} of a key")),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         f.write_str(if parts.is_empty() { "no limit" } else { "" })?;

@@ -114,9 +114,39 @@ impl Rate {
         let earliest = now
             .checked_sub(SignedDuration::try_from(MADE_UP_FOR).unwrap_or(SignedDuration::ZERO))
             .unwrap_or(now);
-        let put_off = later(now, self.interval().saturating_add(CLOCKS_APART));
         // The first one of all begins now, and makes up for nothing.
-        next.filter(|next| *next <= put_off).map_or(now, |next| next.max(earliest))
+        next.filter(|next| self.heeds(*next, now))
+            .map_or(now, |next| next.max(earliest))
+    }
+
+    /// When more may begin than may at `now`, if that comes by itself.
+    ///
+    /// ```
+    /// use everstep_common::flow::Rate;
+    /// use jiff::{SignedDuration, Timestamp};
+    ///
+    /// let rate: Rate = "20/s".parse().unwrap();
+    /// let now = Timestamp::UNIX_EPOCH;
+    /// let next = rate.after(None, now, 1);
+    /// assert_eq!(rate.more_at(Some(next), now), Some(next));
+    /// assert_eq!(rate.more_at(Some(next), next), Some(next + SignedDuration::from_millis(50)), "that one, and one more");
+    /// assert_eq!(rate.more_at(Some(next), next + SignedDuration::from_secs(1)), None, "no more is made up for");
+    /// ```
+    pub fn more_at(self, next: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let next = next.filter(|next| self.heeds(*next, now))?;
+        let ready = self.ready(Some(next), now);
+        let more = later(self.due(Some(next), now), self.interval().saturating_mul(ready));
+        (more <= later(next, MADE_UP_FOR)).then_some(more)
+    }
+
+    /// Whether it waits for the next one to begin: no slower rate has put that off.
+    pub(super) fn heeds(self, next: Timestamp, now: Timestamp) -> bool {
+        next <= later(now, self.interval().saturating_add(CLOCKS_APART))
+    }
+
+    /// From when on it makes no difference that the next one was to begin at `next`: nobody's clock has it ahead, and nothing is made up for.
+    pub(super) fn forgotten(next: Timestamp) -> Timestamp {
+        later(next, CLOCKS_APART + MADE_UP_FOR)
     }
 }
 

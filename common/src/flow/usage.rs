@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Limit;
+use super::{Limit, Paces};
 use crate::ids::{Partition, RunId};
 use crate::key::StepKey;
 use crate::limits::{LIMIT_AGED_ONE_IN, LIMIT_SLOTS_MAX};
@@ -51,8 +51,14 @@ pub struct Usage {
     /// When the next one may begin, if there is a rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
+    /// When the next of each key may begin, if keys have a rate.
+    #[serde(default, skip_serializing_if = "Paces::is_empty")]
+    pub paces: Paces,
     /// How many places were ever given.
     pub given: u64,
+    /// What the code said when this was last written, if it limits anything: for people to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Limit>,
 }
 
 impl Usage {

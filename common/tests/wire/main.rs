@@ -2,4 +2,5 @@
 
 mod golden;
 mod samples;
+mod sizes;
 mod untrusted;

@@ -67,7 +67,8 @@ impl Partition {
             return Some(ViewAnswer::Parked);
         }
         let view = self.slots.live(run)?.run.view();
-        let at_gates = self.gate.waits_of(run);
+        let time = self.server_clock.at(self.store.clock().now());
+        let at_gates = self.gate.waits_of(run, time);
         Some(ViewAnswer::Live(RunView { at_gates, ..view }))
     }
 

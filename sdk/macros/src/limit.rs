@@ -1,4 +1,4 @@
-//! `limit(…)` of `#[function]`: how many at a time, of one key, and how fast.
+//! `limit(…)` of `#[function]` and `#[workflow]`: how many at a time and how fast, in all and of one key.
 
 use everstep_common::flow::Rate;
 use everstep_common::limits::LIMIT_SLOTS_MAX;
@@ -10,7 +10,7 @@ use syn::spanned::Spanned as _;
 use crate::arguments::{in_parentheses, once, positive, text, unknown, word};
 use crate::duration;
 
-const LIMIT_KNOWS: &str = "`concurrency`, `per_key`, `rate` and, of functions, `worker_rate`";
+const LIMIT_KNOWS: &str = "`concurrency`, `per_key`, `rate`, `per_key_rate` and, of functions, `worker_rate`";
 
 /// The arguments of `limit(…)`.
 #[derive(Default)]
@@ -18,6 +18,7 @@ pub(crate) struct Limit {
     concurrency: Option<u32>,
     per_key: Option<(u32, Span)>,
     rate: Option<Rate>,
+    per_key_rate: Option<Rate>,
     worker_rate: Option<(Rate, Span)>,
 }
 
@@ -77,6 +78,7 @@ impl Limit {
             "concurrency" => once(&mut self.concurrency, meta, places),
             "per_key" => once(&mut self.per_key, meta, |meta| Ok((places(meta)?, meta.path.span()))),
             "rate" => once(&mut self.rate, meta, rate),
+            "per_key_rate" => once(&mut self.per_key_rate, meta, rate),
             "worker_rate" => once(&mut self.worker_rate, meta, |meta| Ok((rate(meta)?, meta.path.span()))),
             _ => Err(unknown(meta, "`limit`", LIMIT_KNOWS)),
         }
@@ -98,8 +100,9 @@ impl Limit {
                 quote!((#count, #per))
             }))
         };
-        let (rate, worker_rate) = (spread(self.rate), spread(self.worker_rate.map(|(rate, _)| rate)));
-        quote!(::everstep::__private::flow(#concurrency, #per_key, #rate, #worker_rate))
+        let worker_rate = self.worker_rate.map(|(rate, _)| rate);
+        let [rate, per_key_rate, worker_rate] = [self.rate, self.per_key_rate, worker_rate].map(spread);
+        quote!(::everstep::__private::flow(#concurrency, #per_key, #rate, #per_key_rate, #worker_rate))
     }
 }
 

@@ -76,6 +76,9 @@ impl Client {
     /// # async fn example(client: Client) -> anyhow::Result<()> {
     /// let limit = Limit { concurrency: Some(4), rate: Some("100/s".parse()?), ..Limit::NONE };
     /// client.set_limit(&"queue.gpu".parse()?, Some(limit)).await?;
+    ///
+    /// let of_each_customer = Limit { per_key_rate: Some("5/min".parse()?), ..Limit::NONE };
+    /// client.set_limit(&"function.send_mail".parse()?, Some(of_each_customer)).await?;
     /// # Ok(())
     /// # }
     /// ```

@@ -279,12 +279,12 @@ impl<T> StepFuture<T> {
     }
 
     /// Whose work it is, where steps wait for a place under a limit (`#[function(limit(…))]`, `everstep limits`): keys take
-    /// turns, so that a busy one does not keep the others waiting, and each may have a limit of its own (`per_key`). Without it the run is
-    /// the key. Up to 128 characters.
+    /// turns, so that a busy one does not keep the others waiting, and each may have limits of its own (`per_key`, `per_key_rate`). Without
+    /// it the run is the key, and those two do not hold. Up to 128 characters.
     ///
     /// ```
     /// # use everstep::prelude::*;
-    /// #[function(limit(concurrency = 20, per_key = 2))]
+    /// #[function(limit(concurrency = 20, per_key = 2, per_key_rate = "5/min"))]
     /// async fn sync(ctx: FunctionContext, customer: String) -> Result<(), StepError>;
     ///
     /// #[workflow]

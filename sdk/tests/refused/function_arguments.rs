@@ -102,4 +102,13 @@ async fn as_many_of_a_key_as_of_all(ctx: FunctionContext) -> Result<(), StepErro
 #[function(limit(worker_rate = "10/s"))]
 async fn rate_of_workers_elsewhere(ctx: FunctionContext) -> Result<(), StepError>;
 
+#[function(limit(per_key_rate = "often"))]
+async fn at_no_rate(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(limit(per_key_rate = 5))]
+async fn at_a_number(ctx: FunctionContext) -> Result<(), StepError>;
+
+#[function(limit(key_rate = "5/min"))]
+async fn at_an_unknown_rate(ctx: FunctionContext) -> Result<(), StepError>;
+
 fn main() {}

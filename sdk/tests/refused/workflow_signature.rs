@@ -37,4 +37,7 @@ async fn in_a_queue(ctx: WorkflowContext) -> Result<(), WorkflowError>;
 #[workflow(on_failure = "retry")]
 async fn retried_as_a_whole(ctx: WorkflowContext) -> Result<(), WorkflowError>;
 
+#[workflow(limit(per_key_rate = "20000/s"))]
+async fn too_often_of_a_key(ctx: WorkflowContext) -> Result<(), WorkflowError>;
+
 fn main() {}

@@ -60,7 +60,7 @@ impl Gauge {
     }
 
     /// When each began, in order.
-    fn began(&self, name: &str) -> Vec<Duration> {
+    pub(super) fn began(&self, name: &str) -> Vec<Duration> {
         let readings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_name = readings.began.iter().filter(|(began, _)| began == name);
         of_name.map(|(_, at)| *at).collect()
@@ -84,7 +84,8 @@ impl Drop for Running {
     }
 }
 
-async fn work(ctx: &FunctionContext, names: &[&str]) {
+/// Does something for a while, by some names on the gauge.
+pub(super) async fn work(ctx: &FunctionContext, names: &[&str]) {
     let ledger = begins(ctx);
     let running = ctx.resource::<Gauge>().enter(ctx, names);
     takes(ctx, TAKES).await;
@@ -375,7 +376,8 @@ fn concurrency(count: u32) -> Option<Limit> {
 }
 
 impl World {
-    fn gauge(&self) -> &Gauge {
+    /// What the outside world sees.
+    pub(super) fn gauge(&self) -> &Gauge {
         &self.0.gauge
     }
 

@@ -25,6 +25,7 @@ mod examples;
 mod flow;
 mod hot_path;
 mod keeping;
+mod key_rates;
 mod ledger;
 mod outside;
 mod outside_blocks;

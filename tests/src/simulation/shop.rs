@@ -402,6 +402,7 @@ fn with_changing(changing: everstep_core::Definition) -> Workflows {
         .chain(versions::definitions())
         .chain(super::starting::definitions())
         .chain(super::flow::definitions())
+        .chain(super::key_rates::definitions())
         .chain(super::runs_flow::definitions());
     for definition in others.into_iter().chain(more) {
         workflows.register(definition).expect("each is registered once");
@@ -433,7 +434,8 @@ pub fn functions() -> Functions {
         .chain(super::children::handlers())
         .chain(steps::handlers())
         .chain(rollback::handlers())
-        .chain(super::flow::handlers());
+        .chain(super::flow::handlers())
+        .chain(super::key_rates::handlers());
     for (name, handler) in all.into_iter().chain(more) {
         functions.register(name, handler).expect("each is registered once");
     }

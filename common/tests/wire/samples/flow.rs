@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use everstep_common::flow::{Demand, Limit, Rate, Setting, Slot, Usage};
+use everstep_common::flow::{Demand, KeyMark, Limit, Rate, Setting, Slot, Usage};
 use everstep_common::ids::{Partition, WorkflowName};
 use everstep_common::journal::{Entry, Fired, Start, StartTerms};
 use everstep_common::key::StepKey;
@@ -56,7 +56,15 @@ pub(super) fn limits() -> Vec<Sample> {
         concurrency: Some(20),
         per_key: Some(2),
         rate: Some(Rate::new(100, Duration::from_secs(1)).unwrap()),
+        per_key_rate: None,
     };
+    let five_a_minute = Rate::new(5, Duration::from_secs(60)).unwrap();
+    let of_key = Limit {
+        per_key_rate: Some(five_a_minute),
+        ..Limit::NONE
+    };
+    let mut paced = Usage::default();
+    paced.paces.begin(KeyMark::of("customer 7"), five_a_minute, time());
     let slot = |key: Option<&str>| Slot {
         run: run(),
         step: StepKey::from_path("charge~2"),
@@ -81,12 +89,20 @@ pub(super) fn limits() -> Vec<Sample> {
         waiting: BTreeMap::from([(Partition(5), demand)]),
         next: Some(time()),
         given: 70_000,
+        ..Usage::default()
+    };
+    let declared = Usage {
+        code: Some(of_key),
+        ..Usage::default()
     };
     vec![
         value("limit.setting", Setting::new(Some(limit))),
+        value("limit.setting.key_rate", Setting::new(Some(of_key))),
         value("limit.setting.none", Setting::new(Some(Limit::NONE))),
         value("limit.setting.removed", Setting::new(None)),
         value("limit.usage", usage),
+        value("limit.usage.code", declared),
+        value("limit.usage.paced", paced),
         value("limit.usage.run", of_run),
         value("limit.usage.nobody", Usage::default()),
     ]

@@ -108,7 +108,7 @@ fn process() -> ProcessId {
     ProcessId::new("worker-1a2b3c").unwrap()
 }
 
-fn time() -> Timestamp {
+pub(crate) fn time() -> Timestamp {
     "2026-02-03T04:05:06.000000789Z".parse().unwrap()
 }
 

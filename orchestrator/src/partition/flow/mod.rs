@@ -18,12 +18,13 @@ mod room;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use everstep_common::flow::{Flow, Limit, LimitName, RunFlow, Slot, Usage, WhenBusy};
+use everstep_common::flow::{Flow, Limit, LimitName, Slot, Usage, WhenBusy};
 use everstep_common::ids::{Partition, RunId};
 use everstep_common::journal::RunTimer;
 use everstep_common::key::StepKey;
 use everstep_common::ports::Instant;
 use everstep_common::view::{GATE_WAITS_MAX, GateWait};
+use jiff::Timestamp;
 
 use self::room::{Moment, Room};
 use crate::limits::Change;
@@ -80,8 +81,8 @@ impl Gate {
         // Rooms are passed from the end: the one that more share comes last.
         let mut rooms = Vec::with_capacity(2);
         for (name, declared) in limits {
-            if !self.limit(&name, &declared).is_none() {
-                self.room(&name, now).declared = declared;
+            if !declared.limit(self.setting(&name)).is_none() {
+                self.room(&name, now).declared = Some(declared);
                 rooms.push(name);
             }
         }
@@ -91,17 +92,13 @@ impl Gate {
     /// The slot passed before, when somebody else owned the partition.
     pub(crate) fn claim(&mut self, (name, declared): Limited, slot: Slot, now: Instant) {
         let room = self.room(&name, now);
-        room.declared = declared;
+        room.declared = Some(declared);
         room.claim(slot);
     }
 
     /// What operators have set of it.
     pub(crate) fn setting(&self, name: &LimitName) -> Option<Limit> {
         self.settings.get(name).copied().flatten()
-    }
-
-    fn limit(&self, name: &LimitName, declared: &RunFlow) -> Limit {
-        declared.limit(self.setting(name))
     }
 
     fn room(&mut self, name: &LimitName, now: Instant) -> &mut Room {
@@ -129,7 +126,6 @@ impl Gate {
     fn go_on(&mut self, passing: Passing, mut rooms: Vec<LimitName>, now: Instant) -> Option<Passing> {
         while let Some(name) = rooms.last().cloned() {
             let slot = passing.slot.clone();
-            let turn: Arc<str> = slot.key.as_deref().unwrap_or(slot.run.as_str()).into();
             let priority = passing.priority;
             let room = self.room(&name, now);
             if !room.has(&slot) {
@@ -140,7 +136,7 @@ impl Gate {
                     room.inherits(slot.run.clone(), before.clone());
                 }
                 if !room.awaits(&slot) {
-                    room.queue(slot, priority, turn, now);
+                    room.queue(slot, priority, now);
                 }
                 let (run, step) = (passing.slot.run.clone(), passing.slot.step.clone());
                 let of_run = self.waiting.entry(run).or_default();
@@ -250,16 +246,16 @@ impl Gate {
     }
 
     /// The steps of a run that wait here, and why; some of them, if they are many.
-    pub(crate) fn waits_of(&self, run: &RunId) -> Vec<GateWait> {
+    pub(crate) fn waits_of(&self, run: &RunId, time: Option<Timestamp>) -> Vec<GateWait> {
         let of_run = self.waiting.get(run).into_iter().flatten();
         let waits = of_run.filter_map(|(step, Waiting { passing, rooms })| {
             let name = rooms.last()?;
             let room = self.rooms.get(name)?;
-            let limit = self.limit(name, &room.declared);
+            let limit = room.limit(self.setting(name));
             Some(GateWait {
                 step: step.clone(),
                 limit: name.to_string(),
-                why: room.why_waits(&limit, passing.slot.key.as_deref()),
+                why: room.why_waits(&limit, passing.slot.key.as_deref(), time),
             })
         });
         waits.take(GATE_WAITS_MAX).collect()
@@ -332,7 +328,7 @@ impl Gate {
         for name in due {
             let setting = self.setting(&name);
             let Some(room) = self.rooms.get_mut(&name) else { continue };
-            let limit = room.declared.limit(setting);
+            let limit = room.limit(setting);
             if limit.is_none() {
                 let all = room.open();
                 self.got_in(all, &name, at.now);

@@ -7,27 +7,26 @@
 //!
 //! Nobody holds a place before the record says so, and a record that has lost it (a bucket that was restored) is told again. What the
 //! record says of this partition and nobody here knows is of a predecessor, whose run is read back soon, or of a run that has gone on in
-//! another, which takes it over; if it stays unknown for long it is taken out.
+//! another, which takes it over; if it stays unknown for long it is taken out. Who is let in is [`asking`]'s.
+
+mod asking;
+mod begun;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
-use everstep_common::flow::{Demand, Limit, RunFlow, Slot, Usage, is_aged, of_step};
+use everstep_common::flow::{KeyMark, Limit, RunFlow, Slot, Usage, of_step};
 use everstep_common::ids::{Partition, RunId};
-use everstep_common::journal::RunTimer;
 use everstep_common::key::StepKey;
-use everstep_common::limits::LIMIT_SLOTS_MAX;
+use everstep_common::limits::{LIMIT_KEYS_MAX, LIMIT_SLOTS_MAX};
 use everstep_common::ports::Instant;
 use jiff::Timestamp;
 
+use self::begun::Begun;
 use super::line::{Line, Place};
 
 /// How long a place of this partition may be nobody's before it is taken out: what a predecessor did last has come by then.
 const STRANGE_FOR: Duration = Duration::from_secs(5);
-
-/// How long others may leave a free place to themselves: whoever it is meant for is gone, and asks again when he is back.
-const LEFT_FOR: Duration = Duration::from_secs(5);
 
 /// The moment, and what holds in it.
 pub(super) struct Moment<'a> {
@@ -45,10 +44,11 @@ pub(super) struct Moment<'a> {
 #[derive(Debug)]
 pub(super) struct Room {
     line: Line,
-    /// What the code says last.
-    pub(super) declared: RunFlow,
+    /// What the code says last, if it was heard of here.
+    pub(super) declared: Option<RunFlow>,
     asked: Vec<(Slot, Place)>,
     held: BTreeSet<Slot>,
+    begun: Begun,
     over: BTreeSet<Slot>,
     strange: BTreeMap<Slot, Instant>,
     /// Who takes the place over of which run.
@@ -72,9 +72,10 @@ impl Room {
     pub(super) fn new(revision: u64, usage: Usage, now: Instant) -> Self {
         Self {
             line: Line::default(),
-            declared: RunFlow::default(),
+            declared: None,
             asked: Vec::new(),
             held: BTreeSet::new(),
+            begun: Begun::default(),
             over: BTreeSet::new(),
             strange: BTreeMap::new(),
             heirs: BTreeMap::new(),
@@ -87,6 +88,11 @@ impl Room {
             look_at: Some(now),
             reshuffled: false,
         }
+    }
+
+    /// What holds, given what operators have set.
+    pub(super) fn limit(&self, set: Option<Limit>) -> Limit {
+        self.declared.unwrap_or_default().limit(set)
     }
 
     /// Whether the slot holds a place already: taken here, or by a predecessor.
@@ -115,18 +121,32 @@ impl Room {
     }
 
     /// Why somebody with that key waits, for people to read.
-    pub(super) fn why_waits(&self, limit: &Limit, key: Option<&str>) -> String {
+    pub(super) fn why_waits(&self, limit: &Limit, key: Option<&str>, time: Option<Timestamp>) -> String {
+        let of_key = key.and_then(|key| self.why_key_waits(limit, key, time));
         let taken = self.usage.slots.len();
-        let at_most = match limit.concurrency {
-            None if taken >= LIMIT_SLOTS_MAX as usize => format!(", and a limit has {LIMIT_SLOTS_MAX} places at most"),
-            _ => String::new(),
+        let why = match of_key {
+            Some(of_key) => of_key,
+            None if limit.concurrency.is_none() && taken >= LIMIT_SLOTS_MAX as usize => {
+                format!("{taken} are at work, and a limit has {LIMIT_SLOTS_MAX} places at most")
+            }
+            None => format!("{taken} are at work"),
         };
-        match key.filter(|key| limit.per_key.is_some_and(|per_key| self.usage.held_by(key) >= per_key)) {
-            Some(key) => format!(
-                "{limit}; {} of key {key:?} and {taken} in all are at work",
-                self.usage.held_by(key)
-            ),
-            None => format!("{limit}; {taken} are at work{at_most}"),
+        format!("{limit}; {why}")
+    }
+
+    /// What about its key keeps somebody waiting.
+    fn why_key_waits(&self, limit: &Limit, key: &str, time: Option<Timestamp>) -> Option<String> {
+        let (held, taken) = (self.usage.held_by(key), self.usage.slots.len());
+        if limit.per_key.is_some_and(|per_key| held >= per_key) {
+            return Some(format!("{held} of key {key:?} and {taken} in all are at work"));
+        }
+        let (rate, time) = (limit.per_key_rate?, time?);
+        match self.usage.paces.due(KeyMark::of(key), rate, time) {
+            None => Some(format!(
+                "{LIMIT_KEYS_MAX} other keys began lately, and a limit remembers no more of them"
+            )),
+            Some(due) if due > time => Some(format!("the next of key {key:?} may begin at {due:.0}")),
+            Some(_) => None,
         }
     }
 
@@ -135,8 +155,8 @@ impl Room {
     }
 
     /// Somebody comes, and stands at the end of the line.
-    pub(super) fn queue(&mut self, slot: Slot, priority: i16, turn: Arc<str>, now: Instant) {
-        self.line.push(slot, priority, turn);
+    pub(super) fn queue(&mut self, slot: Slot, priority: i16, now: Instant) {
+        self.line.push(slot, priority);
         self.look_at = Some(now);
         self.reshuffled = true;
     }
@@ -180,13 +200,20 @@ impl Room {
         if self.writing {
             return None;
         }
-        let mut usage = self.usage.clone();
+        let mut before = self.usage.clone();
+        before.paces.forget(at.limit.per_key_rate, at.time);
+        if let Some(declared) = self.declared {
+            before.code = Some(declared.limit(None)).filter(|limit| !limit.is_none());
+        }
+        let mut usage = before.clone();
+        self.begun.hold_back(&mut usage, &at.limit, at.time);
         usage.slots.retain(|slot| !self.over.contains(slot));
         usage.slots.extend(self.held.iter().cloned());
         self.over.retain(|slot| self.usage.slots.contains(slot));
         self.take_out_strangers(&mut usage, at);
         self.ask(&mut usage, at);
-        if usage == self.usage {
+        // That something is forgotten, or that the code says something else, is nothing to write for.
+        if usage == before {
             return None;
         }
         self.writing = true;
@@ -212,105 +239,12 @@ impl Room {
         }
     }
 
-    /// Takes the places that are ours, and says what we wait for.
-    fn ask(&mut self, usage: &mut Usage, at: &Moment<'_>) {
-        self.inherit(usage);
-        let inherited = self.asked.len();
-        let free = usage.free(&at.limit, at.time);
-        let mut held = usage.held_by_key();
-        self.demand(usage, &held, at);
-        let share = usage.share(at.partition, free);
-        for _ in 0..share {
-            let admits = |slot: &Slot| of_its_key(&held, &at.limit, slot.key.as_deref()).is_none_or(|more| more > 0);
-            let Some((slot, place)) = self.line.pick(is_aged(usage.given), admits) else {
-                break;
-            };
-            if let Some(key) = &slot.key {
-                *held.entry(key.clone()).or_default() += 1;
-            }
-            usage.slots.insert(slot.clone());
-            usage.given += 1;
-            self.asked.push((slot, place));
-        }
-        let begun = u32::try_from(self.asked.len() - inherited).unwrap_or(u32::MAX);
-        if begun > 0 {
-            usage.next = at.limit.rate.map(|rate| rate.after(usage.next, at.time, begun));
-            self.since = Some(at.time);
-        }
-        self.demand(usage, &held, at);
-        if self.line.is_empty() {
-            return;
-        }
-        if free > 0 && begun == 0 && usage.waiting.contains_key(&at.partition) {
-            if at.now.since(self.changed) >= LEFT_FOR {
-                usage.waiting.retain(|partition, _| *partition == at.partition);
-            }
-            self.look_within(at.now, LEFT_FOR);
-        }
-        if let Some(rate) = at.limit.rate {
-            let due = rate.due(usage.next, at.time);
-            let until = Duration::try_from(due.duration_since(at.time)).unwrap_or(Duration::ZERO);
-            self.look_within(at.now, until.max(Duration::from_millis(1)));
-        }
-    }
-
-    /// Those who wait for a place that was left to them take it; nobody else does, and no rate keeps them.
-    fn inherit(&mut self, usage: &mut Usage) {
-        let step = RunTimer::Place.key();
-        self.heirs.retain(|heir, _| self.line.of_step(heir, &step).is_some());
-        for (heir, from) in &self.heirs {
-            let Some(left) = usage.of_step(from, &step).next().cloned() else {
-                continue;
-            };
-            if let Some((slot, place)) = self.line.take_out(heir, &step) {
-                usage.slots.remove(&left);
-                usage.slots.insert(slot.clone());
-                self.asked.push((slot, place));
-            }
-        }
-    }
-
-    fn look_within(&mut self, now: Instant, duration: Duration) {
-        let at = Instant(now.0 + duration);
-        self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
-    }
-
-    /// Says in the record what this partition waits for, as far as that matters to the others.
-    fn demand(&mut self, usage: &mut Usage, held: &HashMap<String, u32>, at: &Moment<'_>) {
-        let most = at.limit.concurrency.unwrap_or(LIMIT_SLOTS_MAX).min(LIMIT_SLOTS_MAX);
-        let (mut count, mut priority) = (0, i16::MIN);
-        for (of_key, first, waiting) in self.line.keys() {
-            let room = of_its_key(held, &at.limit, first.key.as_deref()).unwrap_or(most);
-            let could = room.min(u32::try_from(waiting).unwrap_or(u32::MAX));
-            if could > 0 {
-                count += could;
-                priority = priority.max(of_key);
-            }
-            if count >= most {
-                break;
-            }
-        }
-        if count == 0 {
-            usage.waiting.remove(&at.partition);
-            if self.line.is_empty() {
-                self.since = None;
-            }
-            return;
-        }
-        let priority = i8::try_from(priority).unwrap_or(if priority > 0 { i8::MAX } else { i8::MIN });
-        let demand = Demand {
-            count: count.min(most),
-            priority,
-            since: *self.since.get_or_insert(at.time),
-        };
-        usage.waiting.insert(at.partition, demand);
-    }
-
     /// A write was acknowledged: those who asked hold their places now, and so does who came meanwhile and has one by a predecessor.
     pub(super) fn written(&mut self, usage: Usage, revision: u64, now: Instant) -> Vec<Slot> {
         self.writing = false;
         let mut got: Vec<Slot> = self.asked.drain(..).map(|(slot, _)| slot).collect();
         self.held.extend(got.iter().cloned());
+        self.begun.note(&got, &usage);
         got.extend(self.stands(usage, revision, now));
         got.extend(self.catch_up(now));
         got
@@ -362,6 +296,7 @@ impl Room {
             drop(self.line.remove(&slot.run, &slot.step));
             self.held.insert(slot.clone());
         }
+        self.begun.note(&adopted, &self.usage);
         adopted
     }
 
@@ -378,12 +313,6 @@ impl Room {
         let slots = holding.chain(self.asked.iter().map(|(slot, _)| slot));
         slots.filter(move |slot| slot.run == *run).map(|slot| slot.step.clone())
     }
-}
-
-/// How many more of the key may be at work, if that is limited.
-fn of_its_key(held: &HashMap<String, u32>, limit: &Limit, key: Option<&str>) -> Option<u32> {
-    let (per_key, key) = (limit.per_key?, key?);
-    Some(per_key.saturating_sub(held.get(key).copied().unwrap_or(0)))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use everstep_common::flow::RunFlow;
 
 use super::*;
 

@@ -1,5 +1,9 @@
 //! One room on its own, with a record that the test writes.
 
+mod paces;
+
+use everstep_common::journal::RunTimer;
+
 use super::*;
 
 const OURS: Partition = Partition(3);
@@ -36,12 +40,12 @@ fn who_has_a_place_by_a_predecessor_and_comes_during_a_write_holds_it() {
         ..Usage::default()
     };
     let mut room = Room::new(7, held, at.now);
-    room.queue(slot(2), 0, "other".into(), at.now);
+    room.queue(slot(2), 0, at.now);
     let (usage, revision) = room.write(&at).expect("what the other one waits for is said");
     assert_eq!(revision, 7);
 
     assert!(!room.has(&slot(1)), "what the write in progress brings is not known yet");
-    room.queue(slot(1), 0, "first".into(), at.now);
+    room.queue(slot(1), 0, at.now);
     assert_eq!(room.written(usage, 8, at.now), [slot(1)]);
     assert!(room.has(&slot(1)) && !room.awaits(&slot(1)));
     assert!(room.awaits(&slot(2)), "the place is taken");
@@ -52,10 +56,10 @@ fn an_attempt_that_is_over_no_longer_waits_and_the_next_one_does() {
     let at = moment(&|_| false);
     let mut room = Room::new(0, Usage::default(), at.now);
     let next = Slot { attempt: 2, ..slot(1) };
-    room.queue(slot(1), 0, "a".into(), at.now);
+    room.queue(slot(1), 0, at.now);
     room.leave(&next.run, &next.step, Some(1), at.now);
     assert!(!room.awaits(&slot(1)));
-    room.queue(next.clone(), 0, "a".into(), at.now);
+    room.queue(next.clone(), 0, at.now);
     room.leave(&next.run, &next.step, Some(1), at.now);
     assert!(room.awaits(&next), "what it waits for is not over");
 }
@@ -64,12 +68,12 @@ fn an_attempt_that_is_over_no_longer_waits_and_the_next_one_does() {
 fn a_record_that_has_lost_places_is_told_of_them_again() {
     let at = moment(&|_| false);
     let mut room = Room::new(0, Usage::default(), at.now);
-    room.queue(slot(1), 0, "a".into(), at.now);
+    room.queue(slot(1), 0, at.now);
     let (usage, _) = room.write(&at).expect("the place is asked for");
     assert_eq!(room.written(usage, 1, at.now), [slot(1)]);
 
     assert!(room.learned(2, Usage::default(), at.now).is_empty());
-    room.queue(slot(2), 0, "b".into(), at.now);
+    room.queue(slot(2), 0, at.now);
     let (usage, _) = room.write(&at).expect("the record is mended");
     assert_eq!(usage.slots, BTreeSet::from([slot(1)]), "and nobody else is let in");
 }
@@ -90,6 +94,24 @@ fn a_successor_that_does_not_know_the_rate_yet_leaves_it() {
 }
 
 #[test]
+fn what_the_code_says_is_noted_when_something_is_written_anyway() {
+    let at = moment(&|_| false);
+    let mut room = Room::new(0, Usage::default(), at.now);
+    room.declared = Some(at.limit.into());
+    assert!(room.write(&at).is_none(), "it is nothing to write for");
+    room.queue(slot(1), 0, at.now);
+    let (usage, _) = room.write(&at).expect("the place is asked for");
+    assert_eq!(usage.code, Some(at.limit));
+    room.written(usage, 1, at.now);
+
+    room.declared = Some(RunFlow::default());
+    assert!(room.write(&at).is_none());
+    room.leave(&slot(1).run, &slot(1).step, None, at.now);
+    let (usage, _) = room.write(&at).expect("the place is given back");
+    assert_eq!(usage.code, None, "the code no longer limits it");
+}
+
+#[test]
 fn whose_holder_is_over_here_is_kept_waiting_by_nobody() {
     let at = moment(&|_| false);
     let of_key = |run| Slot {
@@ -101,7 +123,7 @@ fn whose_holder_is_over_here_is_kept_waiting_by_nobody() {
         ..Usage::default()
     };
     let mut room = Room::new(7, held, at.now);
-    room.queue(of_key(2), 0, "berlin".into(), at.now);
+    room.queue(of_key(2), 0, at.now);
     assert_eq!(room.kept_waiting(), [(of_key(2), of_key(1))]);
     assert_eq!(room.kept_waiting(), [], "nothing has changed since");
     room.leave(&slot(1).run, &slot(1).step, None, at.now);
@@ -126,10 +148,10 @@ fn a_run_takes_the_place_of_the_one_that_goes_on_in_it_and_no_rate_keeps_it() {
     };
     let mut room = Room::new(7, held, at.now);
     room.claim(ended.clone());
-    room.queue(other.clone(), 9, "other".into(), at.now);
+    room.queue(other.clone(), 9, at.now);
     room.bequeath(&ended.run, &ended.step, at.now);
     room.inherits(heir.run.clone(), ended.run.clone());
-    room.queue(heir.clone(), 0, "heir".into(), at.now);
+    room.queue(heir.clone(), 0, at.now);
 
     let (usage, revision) = room.write(&at).expect("the place changes hands");
     assert_eq!((&usage.slots, usage.next), (&BTreeSet::from([heir.clone()]), Some(next)));
