@@ -20,7 +20,6 @@ use everstep_common::subject::TimerSort;
 use everstep_common::subscription::{EventPlace, Subscription};
 use everstep_common::task::Task;
 use everstep_common::trace::TraceLinks;
-use everstep_common::wire;
 use everstep_core::{ChildSpec, RunEnd};
 use futures::future::BoxFuture;
 use tracing::Instrument;

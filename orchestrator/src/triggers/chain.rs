@@ -162,6 +162,7 @@ mod tests {
             terms: Default::default(),
             continues: None,
             listens_from: None,
+            listened: Vec::new(),
         })
     }
 
@@ -172,6 +173,7 @@ mod tests {
                 input: Payload::unit(),
                 digest: InputDigest::of(b""),
                 decided: None,
+                listened: Vec::new(),
             }),
             by: ProcessId::fresh("test"),
         })
