@@ -70,7 +70,7 @@ async fn swept(ctx: WorkflowContext) -> Result<(), WorkflowError> {
 
 /// Is held some time after it was planned.
 #[workflow(on(event("meeting.planned", delay = "20s", dedupe = "number", input = "number")))]
-async fn held(ctx: WorkflowContext, number: u64) -> Result<u64, WorkflowError> {
+async fn met(ctx: WorkflowContext, number: u64) -> Result<u64, WorkflowError> {
     let _ = ctx;
     Ok(number)
 }
@@ -85,7 +85,7 @@ pub(super) fn definitions() -> Vec<Definition> {
         everstep::definition(thanked, Default::default()),
         everstep::definition(counted, Default::default()),
         everstep::definition(swept, Default::default()),
-        everstep::definition(held, Default::default()),
+        everstep::definition(met, Default::default()),
     ]
 }
 
