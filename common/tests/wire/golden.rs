@@ -1,7 +1,7 @@
 //! The wire format, byte for byte: what was ever written decodes for ever, and is written the same way today.
 //!
-//! `tests/golden/v1.txt` holds the bytes of each sample, one `name hex` a line. A line is never changed or removed; a shape that is new
-//! gets a new sample, and the failing test prints the line to add.
+//! `tests/golden/v1.txt` holds the bytes of each sample, one `name hex` a line. A line is never changed, and goes only with the
+//! last code that could meet such bytes; a shape that is new gets a new sample, and the failing test prints the line to add.
 
 use std::collections::BTreeMap;
 
