@@ -54,21 +54,13 @@ pub async fn crowded(ctx: WorkflowContext, children: u32) -> Result<(), Workflow
 /// One of a key at a time, in as many runs.
 #[workflow(singleton = "reject")]
 pub async fn relay(ctx: WorkflowContext, legs: u32) -> Result<(), WorkflowError> {
-    ctx.step(slow, 1).await?;
-    if legs > 1 {
-        return ctx.continue_as_new(legs - 1);
-    }
-    Ok(())
+    leg(&ctx, legs).await
 }
 
 /// One of a key at a time, the newest, in as many runs.
 #[workflow(singleton = "cancel_in_progress")]
 pub async fn newest_relay(ctx: WorkflowContext, legs: u32) -> Result<(), WorkflowError> {
-    ctx.step(slow, 1).await?;
-    if legs > 1 {
-        return ctx.continue_as_new(legs - 1);
-    }
-    Ok(())
+    leg(&ctx, legs).await
 }
 
 /// Sleeps for long before anything is recorded of it.
@@ -79,6 +71,15 @@ pub async fn dozing(ctx: WorkflowContext) -> Result<(), WorkflowError> {
 
 /// How long that is.
 const DOZE: Duration = Duration::from_secs(60);
+
+/// A step, and the other legs.
+async fn leg(ctx: &WorkflowContext, legs: u32) -> Result<(), WorkflowError> {
+    ctx.step(slow, 1).await?;
+    if legs > 1 {
+        return ctx.continue_as_new(legs - 1);
+    }
+    Ok(())
+}
 
 /// Two steps, and when it began.
 async fn lasting(ctx: &WorkflowContext) -> Result<i64, WorkflowError> {
